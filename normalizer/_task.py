@@ -1,0 +1,108 @@
+"""One piece of work that runs beside its caller, on asyncio and on trio alike.
+
+A read that takes long must be waited for with a limit and yet not be cancelled when the limit is
+reached: to cancel a read closes the connection. Both event loops can do that, each in its own way,
+and anyio, which covers both, cannot do it in a generator or between two calls of `send`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Generic, Protocol, TypeVar
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Task(Protocol[T_co]):
+    """Work that was started by `start`."""
+
+    async def wait(self, seconds: float | None = None) -> bool:
+        """Wait for the end of the work, at most ``seconds``; whether it has ended."""
+
+    async def cancel(self) -> bool:
+        """Cancel the work if it still runs, and wait until it has ended; False if it had ended."""
+
+    def result(self) -> T_co:
+        """What the work returned, once `wait` said that it has ended; raises what it raised."""
+
+
+def start(work: Callable[[], Coroutine[Any, Any, T]]) -> Task[T]:
+    """Start ``work`` on the event loop that runs the caller."""
+    trio = _trio()
+    return _AsyncioTask(work) if trio is None else _TrioTask(trio, work)
+
+
+async def sleep(seconds: float) -> None:
+    """Let ``seconds`` go by on the event loop that runs the caller."""
+    trio = _trio()
+    await (asyncio if trio is None else trio).sleep(seconds)
+
+
+def _trio() -> Any:
+    trio: Any = sys.modules.get("trio")
+    return trio if trio is not None and trio.lowlevel.in_trio_task() else None
+
+
+class _AsyncioTask(Generic[T]):
+    def __init__(self, work: Callable[[], Coroutine[Any, Any, T]]) -> None:
+        self._task = asyncio.get_running_loop().create_task(work())
+        self._task.add_done_callback(_retrieve)
+
+    async def wait(self, seconds: float | None = None) -> bool:
+        done, _ = await asyncio.wait({self._task}, timeout=seconds)
+        return bool(done)
+
+    async def cancel(self) -> bool:
+        self._task.cancel()
+        await asyncio.wait({self._task})
+        return self._task.cancelled()
+
+    def result(self) -> T:
+        return self._task.result()
+
+
+def _retrieve(task: asyncio.Task[Any]) -> None:
+    # Work that was given up may still fail; asyncio would complain that nobody looked.
+    if not task.cancelled():
+        task.exception()
+
+
+class _TrioTask(Generic[T]):
+    # A system task, for a nursery must not stay open over a yield or over two calls of `send`.
+
+    def __init__(self, trio: Any, work: Callable[[], Awaitable[T]]) -> None:
+        self._trio = trio
+        self._scope = trio.CancelScope()
+        self._ended = trio.Event()
+        self._value: list[T] = []
+        self._error: Exception | None = None
+        trio.lowlevel.spawn_system_task(self._run, work, context=contextvars.copy_context())
+
+    async def _run(self, work: Callable[[], Awaitable[T]]) -> None:
+        try:
+            with self._scope:
+                self._value.append(await work())
+        except Exception as error:  # a system task that raises ends the program
+            self._error = error
+        finally:
+            self._ended.set()
+
+    async def wait(self, seconds: float | None = None) -> bool:
+        with self._trio.move_on_after(float("inf") if seconds is None else seconds):
+            await self._ended.wait()
+        return bool(self._ended.is_set())
+
+    async def cancel(self) -> bool:
+        self._scope.cancel()
+        with self._trio.CancelScope(shield=True):
+            await self._ended.wait()
+        return not self._value and self._error is None
+
+    def result(self) -> T:
+        if self._error is not None:
+            raise self._error
+        return self._value[0]

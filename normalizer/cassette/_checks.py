@@ -1,0 +1,39 @@
+"""Reading plain objects from outside: what is not as expected is said with its place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_NAMES: dict[type, str] = {dict: "a mapping", list: "a list", str: "a text", int: "a whole number"}
+
+
+class CassetteError(ValueError):
+    """A cassette is not what the format says; the message names the file, the place and the fault.
+
+    Example: ``x.yaml: interactions[0].response.stream.end: 'over' is none of complete, cut, …``
+    """
+
+
+def get(kind: Any, values: Any, key: str, where: str, default: Any = None) -> Any:
+    """The value of a key, of the kind that is wanted there; absent or null is the default."""
+    value = is_a(dict, values, where).get(key)
+    if value is None and default is not None:
+        return default
+    if value is None:
+        raise CassetteError(f"{where}.{key}: missing")
+    return is_a(kind, value, f"{where}.{key}")
+
+
+def is_a(kind: Any, value: Any, where: str) -> Any:
+    """The value itself, if it is of that kind (or of one of them); a bool is no number."""
+    kinds: tuple[type, ...] = kind if isinstance(kind, tuple) else (kind,)
+    if isinstance(value, kinds) and not isinstance(value, bool):
+        return value
+    wanted = " or ".join(_NAMES.get(each, each.__name__) for each in kinds)
+    raise CassetteError(f"{where}: expected {wanted}, found {value!r:.60}")
+
+
+def one_of(words: tuple[str, ...], value: Any, where: str) -> None:
+    """Raise unless the value is one of the words."""
+    if value not in words:
+        raise CassetteError(f"{where}: {value!r} is none of {', '.join(words)}")

@@ -1,0 +1,86 @@
+"""YAML in and out, with scalars that are exact and that a diff can show line by line."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import yaml
+
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+# PyYAML itself turns from a literal block to quotes where a text has CR, tabs, other control
+# characters or blanks before a line feed. It does not for the line breaks of YAML 1.1 that other
+# parsers take for letters, or the other way round.
+_OTHER_BREAKS = re.compile("[\x85\u2028\u2029]")
+_ESCAPED = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
+
+
+class Readable(str):
+    """A text that is to stand in the file line by line."""
+
+    __slots__ = ()
+
+
+class OneLine(list[Any]):
+    """A list that is to stand in brackets, wrapped where it is long."""
+
+    __slots__ = ()
+
+
+def read(text: str) -> Any:
+    """The plain objects that a YAML document holds; raises `yaml.YAMLError`."""
+    return yaml.load(text, Loader=_Loader)  # noqa: S506 - it is the safe one
+
+
+def write(document: Any) -> str:
+    """The YAML document of plain objects, `Readable` and `OneLine` among them."""
+    text: str = yaml.dump(
+        document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100, indent=2
+    )
+    return text
+
+
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - PyYAML's signature
+        # An alias of a repeated header list would be a riddle in a diff.
+        return True
+
+    def write_double_quoted(self, text: str, split: bool = True) -> None:
+        """As PyYAML's, but broken after line feeds and not at blanks."""
+        if not split or "\n" not in text:
+            super().write_double_quoted(text, split)
+            return
+        self.write_indicator('"', True)
+        for number, line in enumerate(re.findall(r"[^\n]*\n|[^\n]+", text)):
+            escaped = _ESCAPED.sub(_escape, json.dumps(line, ensure_ascii=False)[1:-1])
+            if number:
+                # An escaped break joins the lines; it eats the blanks in front of the next one.
+                self._put("\\")
+                self.write_indent()
+                escaped = "\\" + escaped if escaped.startswith(" ") else escaped
+            self._put(escaped)
+        self.write_indicator('"', False)
+
+    def _put(self, data: str) -> None:
+        self.column += len(data)
+        self.whitespace = self.indention = False
+        self.stream.write(data)
+
+
+def _escape(match: re.Match[str]) -> str:
+    return f"\\u{ord(match[0]):04X}"
+
+
+def _represent_readable(dumper: yaml.SafeDumper, data: Readable) -> yaml.ScalarNode:
+    style = '"' if not data or _OTHER_BREAKS.search(data) else "|"
+    return dumper.represent_scalar("tag:yaml.org,2002:str", str(data), style=style)
+
+
+def _represent_one_line(dumper: yaml.SafeDumper, data: OneLine) -> yaml.SequenceNode:
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=True)
+
+
+_Dumper.add_representer(Readable, _represent_readable)
+_Dumper.add_representer(OneLine, _represent_one_line)

@@ -1,0 +1,96 @@
+"""A deviation is data: what it is, who sends it, who breaks, and one example."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+from normalizer.report import Repair, Report
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Deviation:
+    """One way in which an upstream leaves the canonical form, declared where it is repaired.
+
+    * ``code``: ``F1xx`` framing, ``E2xx`` envelope, ``C3xx`` content and reasoning, ``T4xx`` tool
+      calls, ``S5xx`` finish, ``U6xx`` usage, ``X7xx`` errors and ends, ``B8xx`` kind of body.
+    * ``name``: kebab-case; ``what``: one line on the deviation and its repair.
+    * ``seen``: who sends it; ``breaks``: which client fails and how; ``sources``: URLs.
+    * ``example``: a raw body that has it; ``request``: the request body it answers;
+      ``endpoint``: the path it was asked on.
+    * ``option``: the option that switches the repair on, for those that need a guess.
+    * ``reported``: it cannot be repaired downstream, only be reported.
+    """
+
+    code: str
+    name: str
+    what: str
+    seen: str = ""
+    breaks: str = ""
+    sources: tuple[str, ...] = ()
+    example: str | bytes = ""
+    request: Mapping[str, Any] = dataclasses.field(default_factory=lambda: {"stream": True})
+    endpoint: str = "/v1/chat/completions"
+    option: Mapping[str, Any] | None = None
+    reported: bool = False
+
+
+class Findings:
+    """Notes what is found in one stream, and says whether it is to be repaired.
+
+    Detecting and repairing are one act: a stage asks ``if found(DEVIATION):`` and repairs only
+    then, so that nothing is repaired without a code, and ``ignore`` switches off both.
+    """
+
+    __slots__ = ("_off", "_repairs", "log", "report", "touched")
+
+    def __init__(self, report: Report, off: frozenset[str] = frozenset()) -> None:
+        self.report = report
+        self.touched = False  # since the stream last cleared it: the bytes that came are void
+        self.log: list[str] = []  # codes, since the stream last cleared it
+        self._off = off
+        self._repairs = report.repairs
+
+    def __call__(self, deviation: Deviation) -> bool:
+        code = deviation.code
+        if code in self._off:
+            return False
+        self.touched = True
+        self.log.append(code)
+        repair = self._repairs.get(code)
+        if repair is None:
+            self._repairs[code] = Repair(count=1, first=max(self.report.events_in, 1))
+        else:
+            repair.count += 1
+        return True
+
+    def begin(self, *, touched: bool = False) -> None:
+        """A new chunk: nothing of it is touched yet."""
+        self.touched = touched
+        self.log.clear()
+
+    def again(self, codes: tuple[str, ...], times: int) -> None:
+        """The same codes, found in as many more events."""
+        for code in codes:
+            self._repairs[code].count += times
+
+    def note(self, deviation: Deviation) -> bool:
+        """As calling it, for what changes no byte of the event at hand."""
+        touched = self.touched
+        on = self(deviation)
+        self.touched = touched
+        return on
+
+
+@functools.lru_cache(maxsize=64)
+def switched_off(
+    codes: tuple[str, ...], select: tuple[str, ...], ignore: tuple[str, ...]
+) -> frozenset[str]:
+    """The codes that ``select`` and ``ignore``, codes or prefixes of codes, leave out."""
+    return frozenset(
+        code
+        for code in codes
+        if (select and not code.startswith(select)) or (ignore and code.startswith(ignore))
+    )

@@ -1,0 +1,93 @@
+"""What the normaliser needs to know of the request that a stream answers."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import orjson
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class RequestInfo:
+    """The few facts of a request that decide how its answer is repaired; None where unknown.
+
+    Make it with `RequestInfo.parse`.
+
+    * ``endpoint``: ``"chat"`` for paths that end in ``/chat/completions``, ``"completions"`` for
+      others that end in ``/completions``, None for any other path: those are never touched.
+    * ``stream``, ``include_usage``, ``n``, ``model``, ``max_tokens``: what the body said.
+    * ``tools``, ``functions``: whether the body offered any; ``tool_names``: their names.
+    * ``forced``: one tool was demanded by name.
+    """
+
+    endpoint: Literal["chat", "completions"] | None
+    stream: bool | None = None
+    include_usage: bool | None = None
+    n: int | None = None
+    model: str | None = None
+    max_tokens: int | None = None
+    tools: bool = False
+    functions: bool = False
+    forced: bool = False
+    tool_names: frozenset[str] = frozenset()
+
+    @classmethod
+    def parse(cls, path: str, body: bytes | dict[str, Any] | None = None) -> RequestInfo:
+        """Read a request's path (or URL) and its JSON body.
+
+        ``body`` is the bytes as sent or the object itself; None, or bytes that are no JSON object,
+        is a request of which nothing is known. Never raises on what a body holds.
+
+        Example::
+
+            RequestInfo.parse("/v1/chat/completions", b'{"model": "m", "stream": true}')
+        """
+        endpoint = _endpoint(urlsplit(path).path)
+        if isinstance(body, (bytes, bytearray, memoryview)):
+            try:
+                body = orjson.loads(body)
+            except orjson.JSONDecodeError:
+                body = None
+        if not isinstance(body, dict):
+            return cls(endpoint=endpoint)
+        stream = body.get("stream")
+        options = body.get("stream_options")
+        options = options if isinstance(options, dict) else {}
+        tools, functions = body.get("tools"), body.get("functions")
+        choice, legacy = body.get("tool_choice"), body.get("function_call")
+        limit = body.get("max_completion_tokens", body.get("max_tokens"))
+        return cls(
+            endpoint=endpoint,
+            stream=bool(stream) if isinstance(stream, (bool, int, type(None))) else None,
+            include_usage=options.get("include_usage") is True,
+            n=_count(body.get("n")) or 1,
+            model=body["model"] if isinstance(body.get("model"), str) and body["model"] else None,
+            max_tokens=_count(limit),
+            tools=bool(tools),
+            functions=bool(functions),
+            forced=(isinstance(choice, dict) and choice.get("type") == "function")
+            or isinstance(legacy, dict),
+            tool_names=_names(tools) | _names(functions),
+        )
+
+
+def _endpoint(path: str) -> Literal["chat", "completions"] | None:
+    path = path.rstrip("/")
+    if path.endswith("/chat/completions"):
+        return "chat"
+    return "completions" if path.endswith("/completions") else None
+
+
+def _count(value: Any) -> int | None:
+    return value if type(value) is int and value > 0 else None
+
+
+def _names(tools: Any) -> frozenset[str]:
+    names = set()
+    for tool in tools if isinstance(tools, list) else []:
+        function = tool.get("function", tool) if isinstance(tool, dict) else None
+        if isinstance(function, dict) and isinstance(function.get("name"), str):
+            names.add(function["name"])
+    return frozenset(names)

@@ -1,0 +1,1 @@
+"""The repairs: one concern, one file, one class. No stage knows another."""

@@ -1,0 +1,198 @@
+"""One id, one object, one time and one model for the whole stream, and what rides along."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Any
+
+from normalizer.chunk import OBJECTS, PADDING_KEYS, Chunk, Endpoint, extras, is_news
+from normalizer.deviation import Deviation, Findings
+
+ID_MISSING = Deviation(
+    code="E201", name="id-missing", what="An id that is empty or missing is the stream's."
+)
+ID_CHANGES = Deviation(
+    code="E202", name="id-changes", what="Chunks of one stream have the id of the first."
+)
+OBJECT_WRONG = Deviation(
+    code="E203", name="object-wrong", what="`object` is what the endpoint's is, whatever came."
+)
+CREATED_MISSING = Deviation(
+    code="E204",
+    name="created-missing",
+    what="`created` that is 0 or missing is the stream's time.",
+)
+CREATED_FORM = Deviation(
+    code="E205",
+    name="created-not-seconds",
+    what="`created` in milliseconds, as a float or a string is integer seconds.",
+)
+CREATED_CHANGES = Deviation(
+    code="E206",
+    name="created-changes",
+    what="Chunks of one stream have the time of the first.",
+)
+MODEL_MISSING = Deviation(
+    code="E207",
+    name="model-missing",
+    what="A model that is empty or missing is the stream's, else the request's.",
+)
+MODEL_CHANGES = Deviation(
+    code="E208", name="model-changes", what="Chunks of one stream have the model of the first."
+)
+RIDER_COLLIDES = Deviation(
+    code="E216",
+    name="rider-collides",
+    what="What cannot ride on another chunk, whose member differs, gets a chunk of its own.",
+)
+
+_MILLISECONDS = 10**11  # as seconds that is the year 5138
+
+
+def made_up_id(endpoint: Endpoint) -> str:
+    """An id for a stream whose upstream sends none."""
+    return f"{'chatcmpl' if endpoint == 'chat' else 'cmpl'}-{uuid.uuid4().hex}"
+
+
+def now() -> int:
+    """Seconds since the epoch: the time of a stream whose upstream names none."""
+    return int(time.time())
+
+
+class Envelope:
+    """Settles the members that all chunks of a stream share; the first good value stays."""
+
+    __slots__ = ("_began", "_endpoint", "_found", "_model", "created", "id", "model", "object")
+
+    def __init__(self, found: Findings, endpoint: Endpoint, model: str | None) -> None:
+        self.object = OBJECTS[endpoint]
+        self.id = ""
+        self.created = 0
+        self.model = ""
+        self._found = found
+        self._endpoint = endpoint
+        self._model = model
+        self._began = now()
+
+    def learn(self, chunk: Chunk) -> None:
+        """Take what is good from a chunk that is not sent itself."""
+        self.id = self.id or _text(chunk.get("id"))
+        self.created = self.created or _seconds(chunk.get("created"))
+        self.model = self.model or _text(chunk.get("model"))
+
+    def settle(self, chunk: Chunk) -> None:
+        """Give a chunk that is to be sent the stream's members."""
+        created = chunk.get("created")
+        if (
+            chunk.get("id") == self.id != ""
+            and created == self.created != 0
+            and type(created) is int
+            and chunk.get("model") == self.model != ""
+            and chunk.get("object") == self.object
+        ):
+            return
+        found = self._found
+        self.learn(chunk)
+        ident = chunk.get("id")
+        self._fill()
+        if ident != self.id and found(ID_CHANGES if _text(ident) else ID_MISSING):
+            chunk["id"] = self.id
+        if chunk.get("object") != self.object and found(OBJECT_WRONG):
+            chunk["object"] = self.object
+        if created != self.created or type(created) is not int:
+            seconds = _seconds(created)
+            if seconds and type(created) is not int or seconds != created != 0 and seconds:
+                deviation = CREATED_FORM
+            else:
+                deviation = CREATED_CHANGES if seconds else CREATED_MISSING
+            if found(deviation):
+                chunk["created"] = self.created
+        model = chunk.get("model")
+        if model != self.model and found(MODEL_CHANGES if _text(model) else MODEL_MISSING):
+            chunk["model"] = self.model
+
+    def chunk(self, choices: list[dict[str, Any]]) -> Chunk:
+        """A chunk of our own."""
+        self._fill()
+        return {
+            "id": self.id,
+            "object": self.object,
+            "created": self.created,
+            "model": self.model,
+            "choices": choices,
+        }
+
+    def _fill(self) -> None:
+        self.id = self.id or made_up_id(self._endpoint)
+        self.created = self.created or self._began
+        self.model = self.model or self._model or "unknown"
+
+
+class Riders:
+    """Members of chunks that are not sent themselves; they ride on the next one that is."""
+
+    __slots__ = ("_delivered", "_found", "waiting")
+
+    def __init__(self, found: Findings) -> None:
+        self.waiting: list[tuple[str, Any]] = []
+        self._delivered: dict[str, Any] = {}
+        self._found = found
+
+    def take(self, chunk: Chunk, sent: Chunk) -> bool:
+        """Take what is news in ``chunk``, given the chunk that was sent last; was there any?"""
+        news = [
+            (key, value)
+            for key, value in extras(chunk).items()
+            if is_news(key, value)
+            and value != sent.get(key)
+            and value != self._delivered.get(key)
+            and (key, value) not in self.waiting
+        ]
+        if news:
+            padding = [(key, chunk[key]) for key in PADDING_KEYS if chunk.get(key) is not None]
+            self.waiting += [*news, *padding]
+        return bool(news)
+
+    def mount(self, chunk: Chunk) -> bool:
+        """Put what waits on a chunk that is to be sent; was it changed?"""
+        changed = False
+        stay = []
+        for key, value in self.waiting:
+            there = chunk.get(key)
+            if there is None:
+                chunk[key] = value
+                changed = True
+            elif there != value:
+                stay.append((key, value))
+                continue
+            self._delivered[key] = value
+        self.waiting = stay
+        return changed
+
+    def collides(self, chunk: Chunk) -> bool:
+        """Whether a chunk of its own is needed for what waits: ``chunk`` has other values."""
+        differ = any(
+            chunk.get(key) not in (None, value) for key, value in self.waiting
+        ) or len({key for key, _ in self.waiting}) < len(self.waiting)
+        if differ and all(key in PADDING_KEYS for key, _ in self.waiting):
+            self.waiting = []
+            return False
+        return differ and self._found(RIDER_COLLIDES)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value if value.strip() else ""
+    return str(value) if type(value) is int else ""
+
+
+def _seconds(value: Any) -> int:
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return 0
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 10**17:
+        return 0
+    return int(value / 1000 if value >= _MILLISECONDS else value)

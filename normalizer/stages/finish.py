@@ -1,0 +1,248 @@
+"""One finish for each choice, at its end, on a chunk of its own, in the API's words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from normalizer.chunk import TEXT_KEYS, Choice, Chunk
+from normalizer.deviation import Deviation, Findings
+
+FINISH_EMPTY = Deviation(
+    code="S501", name="finish-empty", what="A finish_reason of `\"\"` or `\"null\"` is null."
+)
+FINISH_KEY_MISSING = Deviation(
+    code="S502", name="finish-key-missing", what="Choices have a finish_reason, if it is null."
+)
+FINISH_WORD = Deviation(
+    code="S503",
+    name="finish-word",
+    what="Other words for a finish become the API's; the original is in `native_finish_reason`.",
+)
+FINISH_WITH_CONTENT = Deviation(
+    code="S504",
+    name="finish-with-content",
+    what="A finish that comes with content gets a chunk of its own behind it.",
+)
+STOP_AFTER_CALLS = Deviation(
+    code="S505",
+    name="stop-after-calls",
+    what="`stop` after a call is `tool_calls` (`function_call`), unless the call was forced by name.",
+)
+CALLS_WITHOUT_CALL = Deviation(
+    code="S506",
+    name="calls-without-call",
+    what="`tool_calls` where no call was streamed is `stop`.",
+)
+CALLS_OF_OTHER_KIND = Deviation(
+    code="S507",
+    name="calls-of-other-kind",
+    what="`function_call` for streamed tool calls is `tool_calls`, and the other way round.",
+)
+FINISH_TWICE = Deviation(
+    code="S508", name="finish-twice", what="Of several finishes of a choice the weightiest leaves."
+)
+TEXT_AFTER_FINISH = Deviation(
+    code="S509",
+    name="text-after-finish",
+    what="What a choice says after its finish is delivered before it.",
+)
+FINISH_MISSING = Deviation(
+    code="S510",
+    name="finish-missing",
+    what="`[DONE]` without a finish: the choice finishes with `stop`, or `tool_calls` after calls.",
+)
+TEXT_AFTER_RELEASE = Deviation(
+    code="S511",
+    name="text-after-release",
+    what="Text came after a finish that had to be let go for the upstream's silence; it is delivered.",
+    reported=True,
+)
+
+WEIGHTS = {"content_filter": 3, "length": 2, "tool_calls": 1, "function_call": 1, "stop": 0}
+_CALLS = ("tool_calls", "function_call")
+
+SYNONYMS = {
+    **dict.fromkeys(
+        ("eos", "eos_token", "stop_sequence", "stop_token", "end", "end_turn", "complete"), "stop"
+    ),
+    **dict.fromkeys(
+        # model_length: Mistral; model_context_window_exceeded: GLM
+        ("max_tokens", "max_output_reached", "model_length", "model_context_window_exceeded"),
+        "length",
+    ),
+    **dict.fromkeys(("tool_use", "tool_call"), "tool_calls"),
+    **dict.fromkeys(
+        # the last four: Gemini
+        ("safety", "sensitive", "recitation", "content_filtered")
+        + ("blocklist", "prohibited_content", "spii", "image_safety"),
+        "content_filter",
+    ),
+}
+FAILURES = frozenset(
+    {
+        "error",
+        "abort",
+        "cancelled",
+        "network_error",
+        "insufficient_system_resource",
+        "malformed_function_call",
+        "timeout",
+        "error_toxic",
+    }
+)
+
+
+class Held:
+    """A finish that waits for the end: its chunk, the bytes that chunk came as, its word."""
+
+    __slots__ = ("chunk", "raw", "spoke_after_calls", "word")
+
+    def __init__(self, chunk: Chunk, raw: bytes | None, word: str) -> None:
+        self.chunk = chunk
+        self.raw = raw  # None once the chunk is not what came
+        self.word = word
+        self.spoke_after_calls = False
+
+    @property
+    def choice(self) -> Choice:
+        choice: Choice = self.chunk["choices"][0]
+        return choice
+
+
+class Finish:
+    """Reads finish_reasons and holds one finish for each choice."""
+
+    __slots__ = ("_found", "executed", "failure", "forced", "held", "left")
+
+    def __init__(self, found: Findings, *, forced: bool) -> None:
+        self._found = found
+        self.forced = forced
+        self.held: dict[int, Held] = {}
+        self.left: dict[int, str] = {}  # the words that have left
+        self.failure: str | None = None  # the upstream's word for it
+        self.executed: set[int] = set()  # choices whose calls the server ran itself
+
+    def read(self, choice: Choice) -> str | None:
+        """The choice's finish in the API's words, which the choice holds from now on."""
+        reason = choice.get("finish_reason")
+        if reason is None:
+            if "finish_reason" not in choice and self._found(FINISH_KEY_MISSING):
+                choice["finish_reason"] = None
+            return None
+        if isinstance(reason, str) and reason in WEIGHTS:
+            return reason
+        if reason in ("", "null", [], False):
+            if self._found(FINISH_EMPTY):
+                choice["finish_reason"] = None
+            return None
+        word = next((r for r in reason if isinstance(r, str)), "") if isinstance(reason, list) else reason
+        word = word if isinstance(word, str) else str(word)
+        if word.lower() in FAILURES or word.lower().startswith("error:"):
+            self.failure = self.failure or word
+            return "stop"
+        if not self._found(FINISH_WORD):
+            return word
+        if not choice.get("native_finish_reason"):
+            choice["native_finish_reason"] = reason
+        lowered = word.lower()
+        known = lowered if lowered in WEIGHTS else SYNONYMS.get(lowered, "stop")
+        choice["finish_reason"] = known
+        return known
+
+    def spoke(self, index: int) -> None:
+        """The choice says something; was it finished already?"""
+        held = self.held.get(index)
+        if held is not None:
+            if self._found.note(TEXT_AFTER_FINISH):
+                held.spoke_after_calls = held.spoke_after_calls or held.word in _CALLS
+        elif index in self.left:
+            self._found.note(TEXT_AFTER_RELEASE)
+
+    def hold(self, index: int, chunk: Chunk, raw: bytes | None, word: str) -> Chunk | None:
+        """Hold a finish. What two finishes of a choice disagree about is a chunk to be sent."""
+        new = Held(chunk, raw, word)
+        old = self.held.get(index)
+        if old is None:
+            self.held[index] = new
+            return None
+        self._found.note(FINISH_TWICE)
+        if old.spoke_after_calls and word == "stop":
+            self.executed.add(index)
+            winner, loser = new, old
+        elif WEIGHTS.get(word, 0) > WEIGHTS.get(old.word, 0):
+            winner, loser = new, old
+            self.executed.discard(index)
+        else:
+            winner, loser = old, new
+            if new.choice.get("text") or new.choice.get("delta"):
+                # what the new one says has not left yet: it stays, with the weightier word
+                new.choice["finish_reason"] = new.word = old.word
+                new.raw = None if word != old.word else new.raw
+                winner, loser = new, old
+        self.held[index] = winner
+        return _merge(winner, loser)
+
+    def settle(self, index: int, *, called: str | None) -> str:
+        """The word that the held finish leaves with; ``called`` is the kind of call streamed."""
+        held = self.held[index]
+        word = held.word
+        if index in self.executed:
+            return word
+        if word == "stop" and called and not self.forced:
+            settled = called if self._found(STOP_AFTER_CALLS) else word
+        elif word in _CALLS and not called:
+            settled = "stop" if self._found(CALLS_WITHOUT_CALL) else word
+        elif word in _CALLS and called != word:
+            settled = called or word if self._found(CALLS_OF_OTHER_KIND) else word
+        else:
+            return word
+        if settled != word:
+            held.choice["finish_reason"] = settled
+            held.raw = None
+        return settled
+
+
+def split(choice: Choice) -> tuple[Choice, Choice]:
+    """A choice with content and finish as two: what belongs to the text, and the finish."""
+    chat = "delta" in choice
+    text: Choice = {"index": choice["index"]}
+    finish: Choice = {"index": choice["index"]}
+    said = ("delta", "text") if chat else ("text",)
+    for key, value in choice.items():
+        if key in said or key in TEXT_KEYS:
+            text[key] = value
+            if key == "logprobs":
+                finish[key] = None
+        elif key != "index":
+            finish[key] = value
+    finish.update({"delta": {}} if chat else {"text": ""})
+    text["finish_reason"] = None
+    return text, finish
+
+
+def _merge(winner: Held, loser: Held) -> Chunk | None:
+    """Give the finish that stays what only the other had; what they disagree about is returned."""
+    differs: dict[str, Any] = {}
+    own: dict[str, Any] = {}
+    for key, value in loser.chunk.items():
+        if key in ("id", "object", "created", "model", "choices", "usage") or value is None:
+            continue
+        if winner.chunk.get(key) is None:
+            winner.chunk[key] = value
+            winner.raw = None
+        elif winner.chunk[key] != value:
+            differs[key] = value
+    for key, value in loser.choice.items():
+        if key in ("index", "delta", "text", "finish_reason") or value is None:
+            continue
+        if winner.choice.get(key) is None:
+            winner.choice[key] = value
+            winner.raw = None
+        elif winner.choice[key] != value:
+            own[key] = value
+    own.pop("native_finish_reason", None)
+    if not differs and not own:
+        return None
+    index = winner.choice["index"]
+    nothing: Choice = {"text": ""} if "text" in winner.choice else {"delta": {}}
+    return {**differs, "choices": [{"index": index, **nothing, **own, "finish_reason": None}]}

@@ -1,0 +1,630 @@
+"""The whole: raw bytes of one answer in, canonical bytes out.
+
+Of an answer the first bytes say what it is, not its headers:
+
+    stream   events, or one JSON chunk a line         -> through the stages, event by event
+    JSON     one object, or Google's list of one      -> read whole, then through the stages
+    page     HTML, plain text                         -> an error
+
+and the request says what leaves: a stream for `stream: true`, one object for `stream: false`,
+the same kind as came where nothing is known. An answer with an error status is read whole and gets
+the API's form of an error if it is JSON in another one; else it passes.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from normalizer import frame
+from normalizer.chunk import Chunk, as_list
+from normalizer.completion import (
+    COMPLETION_FOR_STREAM,
+    COMPLETION_FORM,
+    ERROR_BODY_FOR_STREAM,
+    ERROR_BODY_SHAPE,
+    ERROR_WITH_SUCCESS,
+    LINES_FOR_EVENTS,
+    STREAM_FOR_COMPLETION,
+    Gathered,
+    chunks_of,
+    is_completion,
+)
+from normalizer.deviation import Findings, switched_off
+from normalizer.deviations import CODES
+from normalizer.frame import Frame
+from normalizer.lenient import clean, dumps, loads
+from normalizer.options import Options
+from normalizer.pipeline import Pipeline
+from normalizer.report import Report
+from normalizer.request import RequestInfo
+from normalizer.sse import DONE_VARIANT, Event, EventReader, Kind
+from normalizer.sse import COMMENT as COMMENT_DROPPED
+from normalizer.stages import errors
+
+EVENT_STREAM = "text/event-stream; charset=utf-8"
+JSON = "application/json"
+KEEP_ALIVE = b": keep-alive\n\n"
+DONE = b"data: [DONE]\n\n"
+
+_BLANK = b" \t\r\n"
+_MISSES = 8  # frames learnt in vain before a stream is taken to be one that has none
+
+
+class Normalizer:
+    """Raw bytes of one answer in, canonical bytes out. No I/O; one object for each answer.
+
+    ``request`` is what is known of the request (`RequestInfo.parse`), ``options`` what the user
+    chose, ``status`` the upstream's status. `feed` each piece of the body as it comes, then
+    `close`; both give the bytes that may leave. Neither raises on what the bytes hold: what is
+    wrong with them becomes repairs in `report` and error events.
+
+    * ``content_type``: what the answer now is; None until that is known. Still None after `close`:
+      the bytes left as they came, and so does the upstream's own header.
+    * ``status``: the status to answer with, once ``content_type`` is known.
+    * ``passes``: the bytes leave as they came, with the upstream's own head.
+    * ``ended``: the answer is complete; the upstream may be closed, nothing more comes out.
+    * ``waiting``: seconds after which `flush` may let go of something held, None if nothing is.
+    * ``report``: what was repaired; complete after `close`.
+
+    Example::
+
+        n = Normalizer(RequestInfo.parse("/v1/chat/completions", {"stream": True}))
+        out = n.feed(b'data:{"choices":[{"delta":{"content":"Hi"},"finish_reason":"stop"}]}')
+        out += n.close()
+    """
+
+    __slots__ = (
+        "_body",
+        "_body_size",
+        "_found",
+        "_frame",
+        "_gathered",
+        "_left",
+        "_misses",
+        "_out",
+        "_pipeline",
+        "_reader",
+        "_since",
+        "_streams",
+        "content_type",
+        "ended",
+        "options",
+        "passes",
+        "report",
+        "request",
+        "status",
+    )
+
+    def __init__(
+        self,
+        request: RequestInfo | None = None,
+        options: Options | None = None,
+        *,
+        status: int = 200,
+    ) -> None:
+        self.request = request or RequestInfo(endpoint="chat")
+        self.options = options or _DEFAULTS
+        self.status = status
+        self.content_type: str | None = None
+        self.ended = False
+        self.report = Report()
+        self.passes = self.options.mode == "report" or self.request.endpoint is None
+        off = switched_off(CODES, self.options.select, self.options.ignore)
+        self._found = Findings(self.report, off)
+        self._out: list[bytes] = []
+        self._gathered: Gathered | None = None
+        self._frame: Frame | None = None
+        self._left: list[bytes] = []  # the JSON that the event at hand made leave
+        self._misses = 0
+        self._since = 0.0
+        self._body: list[bytes] | None = []  # until the kind of body is known, and of JSON ones
+        self._body_size = 0
+        self._reader = EventReader(self._found, self.options.max_event_bytes)
+        self._pipeline = Pipeline(
+            self.request, self.options, self._found, self.report, self._emit
+        )
+        # whether a stream leaves; None: whatever comes
+        self._streams = self.request.stream
+        if status >= 300:
+            self._streams = False
+        elif self._streams and not self.passes:
+            self.content_type = EVENT_STREAM
+
+    # ------------------------------------------------------------------ in
+
+    def feed(self, data: bytes) -> bytes:
+        """Take bytes of the body as they came; the bytes that may leave, if any."""
+        if self.ended:
+            self._after_end(data)
+        elif self._body is not None:
+            self._first(data)
+        else:
+            self._events(data)
+        return self._leave(data)
+
+    def flush(self) -> bytes:
+        """What a timer may let go: a finish held for ``options.finish_timeout`` seconds of silence.
+
+        The end itself is not let go: should the upstream say more, it is delivered.
+        """
+        waiting = self.waiting
+        if waiting is None or waiting > 0:
+            return b""
+        self._pipeline.release()
+        self._pipeline.released = True
+        return self._leave(b"")
+
+    def close(self, broken: str | None = None) -> bytes:
+        """The body has ended; ``broken`` says how, if it was the connection that did."""
+        if self._body is not None and not self.ended:
+            self._whole(broken)
+        elif not self.ended:
+            self._reader.close()
+            self._read(closing=True)
+            if not self.ended:
+                self._cut_or_done(broken)
+        if self.report.end is None:
+            self.report.end = "done"
+        return self._leave(b"")
+
+    @property
+    def waiting(self) -> float | None:
+        """Seconds until `flush` lets go of a held finish; None while none is held."""
+        if self.ended or not self._pipeline.holding or self._gathered is not None:
+            return None
+        return max(0.0, self._since + self.options.finish_timeout - time.monotonic())
+
+    def _leave(self, data: bytes) -> bytes:
+        out = self._out
+        if self.passes:
+            out.clear()
+            return data
+        if not out:
+            return b""
+        whole = out[0] if len(out) == 1 else b"".join(out)
+        out.clear()
+        return whole
+
+    # ------------------------------------------------------------------ the kind of body
+
+    def _first(self, data: bytes) -> None:
+        """Bytes of a body of which it is not known, or not a stream, what it is."""
+        body = self._body
+        if body is None:
+            return
+        if data:
+            body.append(data)
+            self._body_size += len(data)
+        if self.status >= 300:
+            self._bounded()
+            return
+        start = (body[0] if len(body) == 1 else b"".join(body)).lstrip(_BLANK)
+        if len(start) < 3 and b"\xef\xbb\xbf".startswith(start[:3]):
+            return
+        start = start.removeprefix(b"\xef\xbb\xbf").lstrip(_BLANK)
+        if not start:
+            return
+        if start[:1] in (b"{", b"["):
+            if start[:5] == b"[DONE" or self._chunk_line(start):
+                self._begin_stream(body)
+            else:
+                self._bounded()
+        else:
+            self._begin_stream(body)
+
+    def _chunk_line(self, start: bytes) -> bool:
+        """Whether the first line is a chunk: JSON lines, not one object."""
+        line, newline, behind = start.partition(b"\n")
+        if not newline or len(line) > self.options.max_event_bytes:
+            return False
+        if self.request.endpoint == "completions" and not behind.strip():
+            return False  # chunk and whole answer look the same: what is behind tells
+        try:
+            value, _ = loads(line)
+        except ValueError:
+            return False
+        if not isinstance(value, dict) or is_completion(value):
+            return False
+        choices = as_list(value.get("choices"))
+        chunk = value.get("object") == "chat.completion.chunk" or any(
+            "delta" in choice or "text" in choice for choice in choices
+        )
+        if chunk:
+            self._found(LINES_FOR_EVENTS)
+        return chunk
+
+    def _bounded(self) -> None:
+        if self._body_size <= self.options.max_event_bytes or self._body is None:
+            return
+        if self._streams and self.status < 300:
+            at = f"after {self._body_size} bytes"
+            self._found(errors.TOO_LARGE)
+            self._fail(_own("upstream_too_large", f"The answer's JSON is not whole {at}."), "error")
+            return
+        # nobody streams it: what cannot be held cannot be repaired, and passes
+        self._out += self._body
+        self._body = None
+        self.passes = True
+
+    def _begin_stream(self, body: list[bytes]) -> None:
+        self._body = None
+        if self._streams is False:
+            self._found(STREAM_FOR_COMPLETION)
+            self._gathered = Gathered(self.request.endpoint or "chat")
+            self._pipeline.gathers()
+        elif not self.passes:
+            self.content_type = EVENT_STREAM
+        self._events(b"".join(body))
+
+    # ------------------------------------------------------------------ events
+
+    def _events(self, data: bytes) -> None:
+        reader = self._reader
+        if self._frame is not None and reader.aligned:
+            data = self._framed(data)
+            if not data:
+                return
+        reader.receive(data)
+        self._read()
+
+    def _framed(self, data: bytes) -> bytes:
+        """Take the events that are in the frame; what is left of the bytes."""
+        one = self._frame
+        position = events = characters = 0
+        while one is not None and (text := frame.read(one, data, position)) is not None:
+            events += 1
+            characters += text.characters
+            self._pipeline.hear(text.inside)
+            if not one.same:
+                self._out.append(one.leaves_before + text.inside + one.leaves_after)
+            position = text.end
+        if one is None or not events:
+            return data
+        self._misses = 0
+        if one.same:
+            self._out.append(data[:position])
+        self.report.count(one.text.kind, events, characters)
+        self._found.again(one.codes, events)
+        return data[position:]
+
+    def _read(self, *, closing: bool = False) -> None:
+        reader = self._reader
+        while not self.ended:
+            event = reader.next()
+            if event is None:
+                return
+            self._event(event, closing=closing)
+        self._after_end(reader.rest())
+
+    def _event(self, event: Event, *, closing: bool) -> None:
+        kind = event.kind
+        if kind is Kind.DATA:
+            self.report.events_in += 1
+            self._data(event)
+            if self._pipeline.holding:
+                self._since = time.monotonic()
+        elif kind is Kind.COMMENT:
+            self._comment(event.data)
+        elif kind is Kind.NOTHING:
+            self._comment(KEEP_ALIVE.rstrip())
+        elif kind is Kind.DONE:
+            self._done()
+        elif kind is Kind.TOO_LARGE:
+            self._found(errors.TOO_LARGE)
+            limit = self.options.max_event_bytes
+            self._fail(
+                _own("upstream_too_large", f"An event is over {limit} bytes, at byte {event.at}."),
+                "error",
+            )
+        elif closing and kind is Kind.INVALID and event.data[:1] in (b"{", b"["):
+            self._truncated(f"in the middle of an event, at byte {event.at}")
+        else:
+            self._found(errors.INVALID)
+            what = "a page of HTML" if kind is Kind.PAGE else "data that is no JSON"
+            said = _words(event.data)
+            self._fail(
+                _own("upstream_invalid", f"The upstream sent {what} at byte {event.at}: {said}"),
+                "error",
+            )
+
+    def _data(self, event: Event) -> None:
+        value, pipeline = event.value, self._pipeline
+        error = pipeline.error(value, event.name)
+        if error is not None:
+            self._upstream_error(error, value, event)
+            return
+        if not isinstance(value, dict):
+            inner = [item for item in value if isinstance(item, dict)] if type(value) is list else []
+            self._found(errors.ERROR_SHAPE if inner else DONE_VARIANT)
+            for item in inner:
+                pipeline.chunk(item, dumps(item), lenient=True)
+            return
+        if event.name == "ping" or value.keys() == {"type"}:
+            # `event: ping`, `{"type": "ping"}`: nothing but a sign of life
+            self._comment(KEEP_ALIVE.rstrip())
+            return
+        self._left.clear()
+        pipeline.chunk(value, event.data, lenient=event.lenient)
+        learns = self._misses < _MISSES and len(self._left) == 1 and not event.lenient
+        self._frame = self._learn(event.data) if learns else None
+
+    def _learn(self, raw: bytes) -> Frame | None:
+        """The frame of the chunk that was just settled, if all that it has is one text."""
+        text = self._pipeline.one_text()
+        if text is None or self._gathered is not None:
+            return None
+        self._misses += 1
+        return frame.learn(raw, self._left[0], text, tuple(self._found.log))
+
+    def _comment(self, text: bytes) -> None:
+        if self._gathered is not None:
+            return
+        if self.options.comments == "drop" and self._found(COMMENT_DROPPED):
+            return
+        if self._pipeline.comment(text):
+            self._out.append(text + b"\n\n")
+
+    def _emit(self, chunk: Chunk, raw: bytes | None) -> None:
+        if not chunk:
+            self._out.append((raw or b"") + b"\n\n")
+            return
+        self.report.events_out += 1
+        if self._gathered is not None:
+            self._gathered.add(chunk)
+            return
+        data = dumps(chunk) if raw is None else raw
+        self._left.append(data)
+        self._out.append(b"data: " + data + b"\n\n")
+
+    # ------------------------------------------------------------------ the ends
+
+    def _done(self) -> None:
+        pipeline = self._pipeline
+        if pipeline.failure is not None:
+            self._failed_word()
+        elif pipeline.opened or pipeline.only_usage:
+            pipeline.done()
+            self._finish("done")
+        else:
+            self._empty("it sent only [DONE]")
+
+    def _cut_or_done(self, broken: str | None) -> None:
+        pipeline = self._pipeline
+        if pipeline.failure is not None:
+            self._failed_word()
+        elif pipeline.finished:
+            self._found.note(errors.DONE_MISSING)
+            pipeline.done()
+            self._finish("done")
+        elif pipeline.opened:
+            self._truncated(broken or "before its answer was finished")
+        else:
+            self._empty(broken or "it sent nothing")
+
+    def _failed_word(self) -> None:
+        word = self._pipeline.failure
+        self._found(errors.FAILURE_WORD)
+        message = f"The upstream finished with {word!r}."
+        self._fail({"error": {"message": message, "type": "upstream_error", "param": None, "code": word}}, "error")
+
+    def _truncated(self, how: str) -> None:
+        self._found(errors.TRUNCATED)
+        self._fail(_own("upstream_truncated", f"The upstream's stream ended {how}."), "truncated")
+
+    def _empty(self, how: str) -> None:
+        self._found(errors.EMPTY)
+        junk = b" ".join(self._reader.junk)
+        said = f"; what it sent is: {_words(junk)}" if junk else ""
+        self._fail(_own("upstream_empty", f"The upstream answered nothing: {how}{said}."), "empty")
+
+    def _upstream_error(self, error: dict[str, Any], value: Any, event: Event) -> None:
+        if isinstance(value, dict) and isinstance(error.get("choices"), list):
+            said = {key: value[key] for key in ("id", "object", "created", "model") if key in value}
+            if any(_speaks(choice) for choice in error["choices"]):
+                self._pipeline.chunk({**said, "choices": error["choices"]}, b"", lenient=True)
+            error = {key: item for key, item in error.items() if key != "choices"}
+        elif event.lenient:
+            error = clean(error)
+        if error is value and not event.lenient:
+            self._fail(error, "error", event.data)
+        else:
+            self._fail(clean(error) if event.lenient else error, "error")
+
+    def _fail(self, event: dict[str, Any], end: Any, raw: bytes | None = None) -> None:
+        pipeline = self._pipeline
+        pipeline.cut()
+        before = len(event)
+        pipeline.ride_on_error(event)
+        self.report.error = event["error"]
+        self.report.events_out += 1
+        data = raw if raw is not None and len(event) == before else dumps(event)
+        if self._gathered is not None or (self._streams is False and self._body is not None):
+            self._error_body(event)
+        else:
+            self._out.append(b"data: " + data + b"\n\n")
+        self._finish(end)
+
+    def _finish(self, end: Any) -> None:
+        self.ended = True
+        self.report.end = end
+        if self._gathered is None:
+            if self._streams is not False:
+                self._out.append(DONE)
+        elif end == "done":
+            self.content_type = JSON
+            self._out.append(dumps(self._gathered.completion()))
+
+    def _after_end(self, data: bytes) -> None:
+        if data.strip():
+            after_error = self.report.error is not None
+            done = data.strip() in (b"data: [DONE]", b"data:[DONE]")
+            if not (after_error and done):
+                self._found.note(errors.AFTER_ERROR if after_error else errors.AFTER_DONE)
+
+    # ------------------------------------------------------------------ bodies that are JSON
+
+    def _whole(self, broken: str | None) -> None:
+        """A body that was read whole: JSON, nothing, or what belongs to an error status."""
+        raw = b"".join(self._body or [])
+        text = raw.removeprefix(b"\xef\xbb\xbf").strip(_BLANK)
+        if self.status >= 300:
+            self._error_status(raw, text)
+            return
+        try:
+            value, lenient = loads(text) if text else (None, False)
+        except ValueError:
+            if broken is None and b"\n" in text and self._lines(raw):
+                return
+            self._broken_json(raw, broken)
+            return
+        if value is None:
+            self._streams = self._streams if self._streams is not None else True
+            self.content_type = EVENT_STREAM if self._streams else None
+            self._empty(broken or "its body is empty")
+            return
+        error = self._pipeline.error(value, "")
+        self.report.events_in += 1
+        if error is not None:
+            self._whole_error(clean(error) if lenient else error)
+        elif self._streams:
+            self._whole_stream(value, raw)
+        else:
+            self._whole_completion(value, raw, lenient=lenient)
+
+    def _lines(self, raw: bytes) -> bool:
+        """JSON with something behind it: read it as lines, which loses nothing."""
+        self._begin_stream([raw])
+        if not self.ended:
+            self._reader.close()
+            self._read(closing=True)
+            if not self.ended:
+                self._cut_or_done(None)
+        return True
+
+    def _broken_json(self, raw: bytes, broken: str | None) -> None:
+        if self._streams is None:
+            self._streams = False
+        self._found(errors.TRUNCATED if broken else errors.INVALID)
+        how = f" ({broken})" if broken else ""
+        kind = "upstream_truncated" if broken else "upstream_invalid"
+        message = f"The upstream's JSON ends or breaks off within {len(raw)} bytes{how}."
+        self._fail(_own(kind, message), "truncated" if broken else "error")
+
+    def _whole_error(self, error: dict[str, Any]) -> None:
+        if self._streams:
+            self._found(ERROR_BODY_FOR_STREAM)
+            error.pop("choices", None)
+        else:
+            self._found(ERROR_WITH_SUCCESS)
+            self._streams = False
+        self._fail(error, "error")
+
+    def _error_body(self, event: dict[str, Any]) -> None:
+        """An error in answer to `stream: false`: it has a status of its own."""
+        code = event["error"].get("code")
+        fits = type(code) is int and 400 <= code < 600
+        self.status = code if fits else 502
+        self.content_type = JSON
+        self._out.append(dumps(event))
+
+    def _whole_stream(self, value: Any, raw: bytes) -> None:
+        if type(value) is list and value and all(isinstance(item, dict) for item in value):
+            self._found(LINES_FOR_EVENTS)
+            self._body = None
+            for chunk in value:
+                self._pipeline.chunk(chunk, dumps(chunk))
+            self._cut_or_done(None)
+            return
+        if not isinstance(value, dict) or not value.get("choices"):
+            self._body = None
+            self._pipeline.chunk(value if isinstance(value, dict) else {}, raw, lenient=True)
+            self._empty("its JSON has no choices")
+            return
+        self._found(COMPLETION_FOR_STREAM)
+        self._body = None
+        apart = self.request.include_usage is True
+        for chunk in chunks_of(value, self.request.endpoint or "chat", apart=apart):
+            self._pipeline.chunk(chunk, dumps(chunk))
+        if self._pipeline.failure is not None:
+            self._failed_word()
+        else:
+            self._pipeline.done()
+            self._finish("done")
+
+    def _whole_completion(self, value: Any, raw: bytes, *, lenient: bool) -> None:
+        self._streams = False
+        if not isinstance(value, dict) or not value.get("choices"):
+            self._pass(raw)
+            return
+        gathered = self._gathered = Gathered(self.request.endpoint or "chat", of=value)
+        self._pipeline.gathers()
+        for chunk in chunks_of(value, self.request.endpoint or "chat", apart=False):
+            self._pipeline.chunk(chunk, b"", lenient=lenient)
+        if self._pipeline.failure is not None:
+            self._failed_word()
+            return
+        self._pipeline.done()
+        repaired = bool(self.report.repairs) or lenient
+        if not repaired and gathered.has_form(value):
+            self._gathered = None
+            self._pass(raw)
+        elif self._found(COMPLETION_FORM):
+            self._finish("done")
+        else:
+            self._gathered = None
+            self._pass(raw)
+
+    def _error_status(self, raw: bytes, text: bytes) -> None:
+        self._streams = False
+        try:
+            value, lenient = loads(text)
+        except ValueError:
+            value, lenient = None, False
+        error = self._pipeline.error(value, "error" if isinstance(value, dict) else "")
+        if error is None or (error is value and not lenient):
+            self._pass(raw)
+            self.report.error = error["error"] if error else None
+            self.report.end = "error"
+            return
+        if self._found(ERROR_BODY_SHAPE):
+            self.content_type = JSON
+            self._out.append(dumps(clean(error)))
+            self.report.error = error["error"]
+            self.ended = True
+            self.report.end = "error"
+        else:
+            self._pass(raw)
+
+    def _pass(self, raw: bytes) -> None:
+        self.ended = True
+        if not self.passes:
+            self._out.append(raw)
+        self.report.end = self.report.end or "done"
+
+
+_DEFAULTS = Options()
+
+
+def _own(kind: str, message: str) -> dict[str, Any]:
+    return {"error": {"message": message, "type": kind, "param": None, "code": None}}
+
+
+def _words(data: bytes) -> str:
+    """The beginning of what an upstream said, without markup, for a message."""
+    text = data[:4000].decode("utf-8", "replace")
+    plain = []
+    depth = 0
+    for part in text.replace("<", "\0<").replace(">", ">\0").split("\0"):
+        if part.startswith("<") and part.endswith(">"):
+            continue
+        if part.strip() and depth == 0:
+            plain.append(part.strip())
+    return " ".join(" ".join(plain).split())[:500]
+
+
+def _speaks(choice: Any) -> bool:
+    delta = choice.get("delta") if isinstance(choice, dict) else None
+    said = delta if isinstance(delta, dict) else choice if isinstance(choice, dict) else {}
+    keys = ("content", "reasoning", "reasoning_content", "tool_calls", "refusal", "text")
+    return any(said.get(key) for key in keys)

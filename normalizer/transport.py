@@ -1,0 +1,387 @@
+"""`NormalizingTransport`: the canonical stream for every client built on httpx or httpx2.
+
+One class serves both libraries, synchronous and asynchronous. The library is the one whose request
+comes in, so neither is imported before it is used. What a stream of theirs must be is an instance
+of that library's `SyncByteStream` or `AsyncByteStream`, so those two classes are made per library.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import sys
+from collections.abc import AsyncIterator, Iterator
+from time import monotonic
+from types import AsyncGeneratorType, TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from normalizer import _task
+from normalizer._answer import Answer, OnReport, chosen, codings, has_message, holds_json, logger
+from normalizer._proxied import Proxied
+from normalizer.options import Options
+from normalizer.request import RequestInfo
+
+if TYPE_CHECKING:
+    import httpx
+    import httpx2
+
+    class _Transport(
+        httpx.BaseTransport,
+        httpx.AsyncBaseTransport,
+        httpx2.BaseTransport,
+        httpx2.AsyncBaseTransport,
+    ):
+        """So that type checkers take it for what each of the four clients wants."""
+
+        def handle_request(self, request: Any) -> Any: ...
+
+        async def handle_async_request(self, request: Any) -> Any: ...
+else:
+    _Transport = object
+
+# Seconds that the upstream has after `[DONE]` to end its body too, so that its connection can be
+# used again; most have ended it in the same packet.
+_GRACE = 0.05
+
+
+class NormalizingTransport(_Transport):
+    """A transport for httpx and httpx2 whose chat and completion answers are canonical.
+
+    Works in ``httpx.Client``, ``httpx.AsyncClient``, ``httpx2.Client`` and ``httpx2.AsyncClient``.
+
+    * ``transport``: what sends the requests, used as it is. None is the library's own
+      ``HTTPTransport`` or ``AsyncHTTPTransport``, with the proxies of the environment, which a
+      client given a ``transport=`` no longer looks up itself.
+    * ``options``: an `Options`; or its fields as keywords, not both.
+    * ``on_report``: called with the `Report` of every answer, once, when it is over. What it raises
+      is logged.
+
+    The report is at ``response.extensions["normalizer"]`` too, from the start, and complete when
+    the body has been read. POST requests to ``…/chat/completions`` and ``…/completions`` with a
+    JSON body are touched; everything else passes as it is. A body that is streamed to the upstream
+    (an iterator) is not read ahead: its answer is repaired without knowledge of the request.
+
+    Raises `OptionError` for options that do not exist, TypeError when a request comes in that
+    ``transport`` cannot send, and whatever ``transport`` raises; a connection that breaks in the
+    middle of an answer raises after what had arrived was delivered.
+
+    Example::
+
+        client = openai.OpenAI(http_client=httpx2.Client(transport=NormalizingTransport()))
+    """
+
+    def __init__(
+        self,
+        transport: Any = None,
+        *,
+        options: Options | None = None,
+        on_report: OnReport | None = None,
+        **fields: Any,
+    ) -> None:
+        self._transport = transport
+        self._options = chosen(options, fields, environ={})
+        self._on_report = on_report
+        self._own: dict[tuple[str, bool], Any] = {}  # by library, and whether asynchronous
+
+    def handle_request(self, request: Any) -> Any:
+        """Send a request of httpx or httpx2; a response of the same library."""
+        library = _library(request)
+        inner = self._inner(library, asynchronous=False).handle_request(request)
+        answer = self._answer(library, request, inner)
+        if answer is None:
+            return inner
+        stream = _streams(library)[0](answer, inner)
+        try:
+            stream.begin()
+        except BaseException:
+            stream.close()
+            raise
+        return _response(library, answer, inner, stream)
+
+    async def handle_async_request(self, request: Any) -> Any:
+        """Send a request of httpx or httpx2 on asyncio or trio; a response of the same library."""
+        library = _library(request)
+        inner = await self._inner(library, asynchronous=True).handle_async_request(request)
+        answer = self._answer(library, request, inner)
+        if answer is None:
+            return inner
+        stream = _streams(library)[1](answer, inner)
+        try:
+            await stream.begin()
+        except BaseException:
+            await stream.aclose()
+            raise
+        return _response(library, answer, inner, stream)
+
+    def close(self) -> None:
+        """Close the inner transport."""
+        for transport in self._all(asynchronous=False):
+            transport.close()
+
+    async def aclose(self) -> None:
+        """Close the inner transport."""
+        for transport in self._all(asynchronous=True):
+            await transport.aclose()
+
+    def __enter__(self) -> Self:
+        if self._transport is not None:
+            self._transport.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        if self._transport is not None:
+            self._transport.__exit__(exc_type, exc_value, traceback)
+        else:
+            self.close()
+
+    async def __aenter__(self) -> Self:
+        if self._transport is not None:
+            await self._transport.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        if self._transport is not None:
+            await self._transport.__aexit__(exc_type, exc_value, traceback)
+        else:
+            await self.aclose()
+
+    def _inner(self, library: Any, *, asynchronous: bool) -> Any:
+        if self._transport is None:
+            key = (library.__name__, asynchronous)
+            # setdefault: two threads may come here first, and must end with the same one.
+            return self._own.get(key) or self._own.setdefault(
+                key, Proxied(library, asynchronous=asynchronous)
+            )
+        method = "handle_async_request" if asynchronous else "handle_request"
+        if not hasattr(self._transport, method):
+            kind = "AsyncClient" if asynchronous else "Client"
+            raise TypeError(f"{self._transport!r} has no {method}, which {kind} needs")
+        return self._transport
+
+    def _all(self, *, asynchronous: bool) -> list[Any]:
+        if self._transport is not None:
+            return [self._transport]
+        return [own for (_, kind), own in self._own.items() if kind is asynchronous]
+
+    def _answer(self, library: Any, request: Any, inner: Any) -> Answer | None:
+        if request.method != "POST" or not has_message(inner.status_code):
+            return None
+        url = str(request.url)
+        if RequestInfo.parse(url).endpoint is None:
+            return None
+        try:
+            body = request.content
+        except library.RequestNotRead:
+            body = None
+        if not holds_json(request.headers.get("content-type"), body):
+            return None
+        headers = inner.headers.raw
+        known = importlib.import_module(f"{library.__name__}._decoders").SUPPORTED_DECODERS
+        if unknown := [coding for coding in codings(headers) if coding not in known]:
+            logger.warning(
+                "%s: left alone, %s cannot decode %s",
+                request.url.path,
+                library.__name__,
+                unknown[0],
+            )
+            return None
+        return Answer(
+            RequestInfo.parse(url, body),
+            self._options,
+            self._on_report,
+            path=request.url.path,
+            status=inner.status_code,
+            headers=headers,
+        )
+
+
+class _Stream:
+    """The body of one answer, and the inner response that it is made of."""
+
+    def __init__(self, answer: Answer, inner: Any) -> None:
+        self._answer = answer
+        self._inner = inner
+        self._first: bytes | None = b""  # what came while the head was held
+        self._error: Exception | None = None  # raised once what had arrived was delivered
+        self._read = False  # the upstream's body, to its end
+
+    def whole(self) -> bytes | None:
+        return self._first if self._answer.over else None
+
+    def _broke(self, error: Exception) -> bytes:
+        self._error = error
+        self._read = True
+        return self._answer.close(f"{type(error).__name__}: {error}")
+
+    def _take(self, data: bytes | None) -> bytes:
+        if data is None:
+            self._read = True
+            return self._answer.close()
+        return self._answer.feed(data)
+
+
+class _SyncStream(_Stream):
+    def __init__(self, answer: Answer, inner: Any) -> None:
+        super().__init__(answer, inner)
+        self._source: Iterator[bytes] = inner.iter_bytes()
+
+    def begin(self) -> None:
+        while not (self._first or self._answer.head_is_known):
+            self._first = self._advance()
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        out, self._first = self._first, b""
+        while not out:
+            out = self._advance()
+            if out is None:
+                if self._error is not None:
+                    error, self._error = self._error, None
+                    raise error
+                raise StopIteration
+        return out
+
+    def _advance(self) -> bytes | None:
+        """What the next bytes of the upstream became; None behind the end."""
+        if self._answer.over:
+            return None
+        try:
+            data = next(self._source, None)
+        except Exception as error:
+            return self._broke(error)
+        late = self._answer.flush()  # what the silence that is over would have let go
+        return late if self._answer.over else late + self._take(data)
+
+    def close(self) -> None:
+        ended = self._answer.over
+        self._answer.abandon()
+        try:
+            if ended and not self._read:
+                self._read_to_end()
+        finally:
+            self._inner.close()
+
+    def _read_to_end(self) -> None:
+        extensions = self._inner.extensions
+        network = extensions.get("network_stream")
+        if not (extensions.get("http_version") == b"HTTP/1.1" and hasattr(network, "__dict__")):
+            return
+        # The read timeout of a body is fixed when its first byte is read, so it is the connection's
+        # own read that has to be limited; until the body is closed nobody else reads from it.
+        read, until = network.read, monotonic() + _GRACE
+
+        def read_within(max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG001
+            return bytes(read(max_bytes, max(until - monotonic(), 0)))
+
+        network.read = read_within
+        try:
+            for _ in self._source:
+                pass
+        except Exception as error:
+            # Nobody waits for what is behind the end; the connection is closed, not used again.
+            logger.debug("after the end of the stream: %r", error)
+        finally:
+            del network.read
+
+
+class _AsyncStream(_Stream):
+    def __init__(self, answer: Answer, inner: Any) -> None:
+        super().__init__(answer, inner)
+        self._source: AsyncGeneratorType[bytes, None] = inner.aiter_bytes()
+        self._pending: _task.Task[bytes | None] | None = None
+
+    async def begin(self) -> None:
+        while not (self._first or self._answer.head_is_known):
+            self._first = await self._advance()
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        out, self._first = self._first, b""
+        while not out:
+            out = await self._advance()
+            if out is None:
+                if self._error is not None:
+                    error, self._error = self._error, None
+                    raise error
+                raise StopAsyncIteration
+        return out
+
+    async def _advance(self) -> bytes | None:
+        """What the next bytes of the upstream became; None behind the end."""
+        if self._answer.over:
+            return None
+        waiting = self._answer.normalizer.waiting
+        try:
+            if self._pending is None and waiting is None:
+                data = await anext(self._source, None)
+            else:
+                # The silence may be over before the read is; then the read goes on beside us.
+                self._pending = self._pending or _task.start(self._next)
+                if not await self._pending.wait(waiting):
+                    return self._answer.flush()
+                pending, self._pending = self._pending, None
+                data = pending.result()
+        except Exception as error:
+            return self._broke(error)
+        return self._take(data)
+
+    async def _next(self) -> bytes | None:
+        return await anext(self._source, None)
+
+    async def aclose(self) -> None:
+        ended = self._answer.over
+        self._answer.abandon()
+        pending, self._pending = self._pending, None
+        async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(self._inner.aclose)
+            if not self._source.ag_running:  # then another task is reading, and is cut off
+                stack.push_async_callback(self._source.aclose)
+            if pending is not None:
+                stack.push_async_callback(pending.cancel)
+            elif ended and not self._read:
+                rest = _task.start(self._read_to_end)
+                stack.push_async_callback(rest.cancel)
+                await rest.wait(_GRACE)
+
+    async def _read_to_end(self) -> None:
+        async for _ in self._source:
+            pass
+
+
+def _library(request: Any) -> Any:
+    for base in type(request).__mro__:
+        library = sys.modules.get(base.__module__.partition(".")[0])
+        if hasattr(library, "SyncByteStream"):
+            return library
+    raise TypeError(f"{request!r} is a request of neither httpx nor httpx2")
+
+
+@functools.cache
+def _streams(library: Any) -> tuple[Any, Any]:
+    return (
+        type("NormalizedStream", (_SyncStream, library.SyncByteStream), {}),
+        type("AsyncNormalizedStream", (_AsyncStream, library.AsyncByteStream), {}),
+    )
+
+
+def _response(library: Any, answer: Answer, inner: Any, stream: _Stream) -> Any:
+    status, headers = answer.head(stream.whole())
+    extensions = {**inner.extensions, "normalizer": answer.report}
+    if status != inner.status_code:
+        extensions.pop("reason_phrase", None)
+    return library.Response(status, headers=headers, stream=stream, extensions=extensions)
