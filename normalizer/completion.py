@@ -205,7 +205,9 @@ class Gathered:
                 self._extras.setdefault(key, item)
         self._usage = chunk.get("usage") or self._usage
         for choice in chunk["choices"]:
-            into = self._choices.setdefault(choice["index"], {"message": {}, "calls": {}})
+            into = self._choices.setdefault(
+                choice["index"], {"message": {}, "texts": {}, "calls": {}}
+            )
             for key, item in choice.items():
                 if item is None or key in ("index", "delta", "text"):
                     continue
@@ -218,10 +220,10 @@ class Gathered:
             for key, item in (choice.get("delta") or {}).items():
                 if key == "tool_calls":
                     _add_calls(into["calls"], item)
-                elif key == "function_call" or not isinstance(item, str):
-                    into["message"][key] = _join(into["message"].get(key), item)
+                elif isinstance(item, str):
+                    into["texts"].setdefault(key, []).append(item)
                 else:
-                    into["message"].setdefault(key, []).append(item)
+                    into["message"][key] = _join(into["message"].get(key), item)
 
     def completion(self) -> dict[str, Any]:
         """The completion that the chunks say."""
@@ -240,7 +242,7 @@ class Gathered:
         others = {
             key: item
             for key, item in gathered.items()
-            if key not in ("message", "calls", "text", "logprobs", "finish_reason")
+            if key not in ("message", "texts", "calls", "text", "logprobs", "finish_reason")
         }
         tail = {
             "logprobs": gathered.get("logprobs"),
@@ -249,10 +251,8 @@ class Gathered:
         }
         if self._endpoint == "completions":
             return {"index": index, "text": "".join(gathered.get("text", [])), **tail}
-        joined = {
-            key: "".join(item) if isinstance(item, list) and _all_text(item) else item
-            for key, item in gathered["message"].items()
-        }
+        joined = {**gathered["message"]}
+        joined.update({key: "".join(texts) for key, texts in gathered["texts"].items()})
         content = joined.pop("content", None)
         calls = [gathered["calls"][number] for number in sorted(gathered["calls"])]
         if not content and self._of is None and calls:
@@ -264,10 +264,6 @@ class Gathered:
         if calls:
             message["tool_calls"] = calls
         return {"index": index, "message": message, **tail}
-
-
-def _all_text(items: list[Any]) -> bool:
-    return bool(items) and all(isinstance(item, str) for item in items)
 
 
 def _add_calls(calls: dict[int, dict[str, Any]], fragments: list[dict[str, Any]]) -> None:

@@ -1,85 +1,196 @@
 """The clean fast path: a chunk whose bytes differ from the last one's in one text only.
 
 Most chunks of a stream are the same bytes around another piece of text. Once the stages have
-settled one such chunk, what they did to the bytes around the text is known; a next chunk with the
-same bytes around needs no parsing. Comparing costs half of what parsing does.
+settled one such chunk, what they did to the bytes around its text is known: the next chunk with the
+same bytes around it needs no parsing. Comparing costs half of what parsing does.
+
+Beside the text a frame may have two more holes: OpenAI's padding (`obfuscation`), which leaves as
+it is, and a usage that is taken off every chunk, of which the last one is kept.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from normalizer.lenient import dumps
+from normalizer.chunk import PADDING_KEYS, Chunk
+from normalizer.lenient import dumps, loads
 
 # a JSON string's inside that ends where the frame goes on: no quote that ends it, no escape that
 # could be half a surrogate pair, nothing that JSON does not allow
-_TEXT = re.compile(rb'(?:[^"\\\x00-\x1f]|\\["\\/bfnrt])+')
+_PLAIN = re.compile(
+    rb'(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u(?![dD][89a-fA-F])[0-9a-fA-F]{4}))+'
+).fullmatch
+# and with the escapes only that we write: what leaves must not depend on the path it took
+_WRITTEN = re.compile(rb'(?:[^"\\\x00-\x1f]|\\["\\bfnrt])+').fullmatch
+_PADDING = re.compile(rb"[\w+/=-]*").fullmatch
+# an object of numbers, one of them nested at the most
+_USAGE = re.compile(rb"\{[^{}\[\]]*(?:\{[^{}\[\]]*\}[^{}\[\]]*)*\}")
+_KEPT = 64  # texts that are taken together when they are counted
 
 
 class OneText(NamedTuple):
-    """The one text that a settled chunk has: whose it is, and what it is."""
+    """The one text that a settled chunk has, and its kind in the report."""
 
     text: str
-    kind: str  # "content", "reasoning" or "arguments", for the report
+    kind: str
 
 
-class Frame(NamedTuple):
-    """The bytes around a text, as they come and as they leave; what was repaired in them."""
+class Frame:
+    """The bytes around a text, as they come and as they leave; what was repaired in them.
 
-    before: bytes
-    after: bytes
-    leaves_before: bytes
-    leaves_after: bytes
-    same: bool  # an event leaves as the bytes that it came as
-    text: OneText
-    codes: tuple[str, ...]
+    `take` reads events as long as they are in the frame. What it read is in ``heard`` until
+    `settle` is called.
+    """
+
+    __slots__ = (
+        "_after",
+        "_before",
+        "_hole",
+        "_hole_first",
+        "_leaves_after",
+        "_leaves_before",
+        "_middle",
+        "_plain",
+        "_plain_hole",
+        "codes",
+        "heard",
+        "kind",
+        "same",
+        "usage",
+    )
+
+    def __init__(
+        self, came: list[bytes], left: list[bytes], hole: str, kind: str, codes: tuple[str, ...]
+    ) -> None:
+        self.kind = kind
+        self.codes = codes
+        self.same = came == left and hole != "usage"
+        self._plain = _PLAIN if self.same else _WRITTEN
+        self.heard: list[bytes] = []
+        self.usage: bytes | None = None  # the last one that was taken off
+        self._hole = hole  # "", or what the other hole is: "padding", "usage", "usage first"
+        self._hole_first = hole == "usage first"
+        self._plain_hole = _PADDING if hole == "padding" else _USAGE.fullmatch
+        self._before, self._after = came[0], came[-1]
+        self._middle = came[1] if hole else b""
+        self._leaves_before, self._leaves_after = left[0], left[-1]
+
+    @property
+    def full(self) -> bool:
+        """Whether it is time to `settle`."""
+        return len(self.heard) >= _KEPT
+
+    def take(self, data: bytes, position: int, out: list[bytes]) -> int:
+        """Read events that begin at ``position``; where the first one begins that is not mine.
+
+        What leaves is put on ``out``, unless it is the `same` bytes as came.
+        """
+        if self._hole:
+            return self._take_two(data, position, out)
+        before, after = self._before, self._after
+        start, tail, same = len(before), len(after), self.same
+        heard, plain = self.heard, self._plain
+        while data.startswith(before, position):
+            at = position + start
+            end = data.find(after, at)
+            inside = data[at:end]
+            if end < 0 or plain(inside) is None or not (inside.isascii() or _is_utf_8(inside)):
+                break
+            heard.append(inside)
+            if not same:
+                out.append(self._leaves_before + inside + self._leaves_after)
+            position = end + tail
+        return position
+
+    def _take_two(self, data: bytes, position: int, out: list[bytes]) -> int:
+        before, middle, after = self._before, self._middle, self._after
+        while data.startswith(before, position):
+            at = position + len(before)
+            end = data.find(middle, at)
+            second = end + len(middle)
+            last = data.find(after, second)
+            if end < 0 or last < 0:
+                break
+            inside, other = data[at:end], data[second:last]
+            if self._hole_first:
+                inside, other = other, inside
+            if self._plain(inside) is None or not (inside.isascii() or _is_utf_8(inside)):
+                break
+            if self._plain_hole(other) is None:
+                break
+            self.heard.append(inside)
+            if self._hole == "padding":
+                if not self.same:
+                    leaves = (self._leaves_before, inside, middle, other, self._leaves_after)
+                    out.append(b"".join(leaves))
+            else:
+                self.usage = other
+                out.append(self._leaves_before + inside + self._leaves_after)
+            position = last + len(after)
+        return position
+
+    def settle(self) -> tuple[int, str]:
+        """How many events were read since the last time, and their text."""
+        events = len(self.heard)
+        inside = b"".join(self.heard)
+        self.heard.clear()
+        text = loads(b'"' + inside + b'"')[0] if b"\\" in inside else inside.decode()
+        return events, text
 
 
-class Text(NamedTuple):
-    """A text that was found in a frame, and where in the bytes its event ends."""
+def learn(
+    raw: bytes, left: bytes, chunk: Chunk, given: dict[str, Any], text: OneText, codes: list[str]
+) -> Frame | None:
+    """The frame of ``chunk``, which came as ``raw`` and left as ``left``, around its one text.
 
-    inside: bytes
-    characters: int
-    end: int
-
-
-def read(frame: Frame, data: bytes, position: int) -> Text | None:
-    """The text of the event that begins at ``position``, if it is in the frame."""
-    before, after = frame.before, frame.after
-    if not data.startswith(before, position):
-        return None
-    end = data.find(after, position + len(before))
-    if end < 0:
-        return None
-    inside = data[position + len(before) : end]
-    if _TEXT.fullmatch(inside) is None:
-        return None
-    if inside.isascii():
-        characters = len(inside)
-    else:
-        try:
-            characters = len(inside.decode())
-        except UnicodeDecodeError:
-            return None
-    if b"\\" in inside:
-        characters -= inside.count(b"\\") - inside.count(b"\\\\")
-    return Text(inside, characters, end + len(after))
-
-
-def learn(raw: bytes, left: bytes, text: OneText, codes: tuple[str, ...]) -> Frame | None:
-    """The frame of a chunk that came as ``raw`` and left as ``left``, around its one text."""
+    ``given`` holds what the chunk came with and did not leave with: its usage, if any.
+    """
     inside = dumps(text.text)
+    if raw == left and inside not in raw:
+        inside = json.dumps(text.text).encode()
     if len(inside) < 3 or raw.count(inside) != 1 or left.count(inside) != 1:
         return None
-    before, _, after = raw.partition(inside)
-    leaves_before, _, leaves_after = left.partition(inside)
-    return Frame(
-        b"data: " + before + b'"',
-        b'"' + after + b"\n\n",
-        b"data: " + leaves_before + b'"',
-        b'"' + leaves_after + b"\n\n",
-        raw == left,
-        text,
-        codes,
-    )
+    came = [part + quote for part, quote in zip(raw.split(inside), (b'"', b""), strict=True)]
+    goes = [part + quote for part, quote in zip(left.split(inside), (b'"', b""), strict=True)]
+    came[1], goes[1] = b'"' + came[1], b'"' + goes[1]
+    hole = ""
+    if given.get("usage"):
+        hole = _usage_hole(came)
+        if not hole:
+            return None
+    elif any(chunk.get(key) for key in PADDING_KEYS):
+        hole = _padding_hole(came, goes, chunk)
+    came = [b"data: " + came[0], *came[1:-1], came[-1] + b"\n\n"]
+    goes = [b"data: " + goes[0], *goes[1:-1], goes[-1] + b"\n\n"]
+    return Frame(came, goes, hole, text.kind, tuple(codes))
+
+
+def _usage_hole(came: list[bytes]) -> str:
+    for number, part in enumerate(came):
+        start = part.find(b'"usage":')
+        match = _USAGE.search(part, start) if start >= 0 else None
+        if match is not None and part[start + 8 : match.start()].strip() == b"":
+            came[number : number + 1] = [part[: match.start()], part[match.end() :]]
+            return "usage" if number else "usage first"
+    return ""
+
+
+def _padding_hole(came: list[bytes], goes: list[bytes], chunk: Chunk) -> str:
+    padding = next(chunk[key] for key in PADDING_KEYS if chunk.get(key))
+    inside = dumps(padding)[1:-1] if isinstance(padding, str) else b""
+    if not inside or came[1] != goes[1] or came[1].count(b'"' + inside + b'"') != 1:
+        return ""
+    middle, _, after = came[1].partition(b'"' + inside + b'"')
+    came[1:] = [middle + b'"', b'"' + after]
+    goes[1:] = came[1:]
+    return "padding"
+
+
+def _is_utf_8(inside: bytes) -> bool:
+    try:
+        inside.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

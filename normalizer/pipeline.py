@@ -79,6 +79,7 @@ class Pipeline:
         "_report",
         "_riders",
         "_rode",
+        "_silent",
         "_tail",
         "_tools",
         "_usage",
@@ -111,6 +112,7 @@ class Pipeline:
         asked = {"request": request.include_usage, "chunk": True, "finish": False, "drop": False}
         self._usage = Usage(found, asked=asked[options.usage])
         self._heads: dict[int, WaitingHead] = {}
+        self._silent: dict[int, tuple[Chunk, bytes | None]] = {}  # unasked choices put off
         self._order: list[int] = []  # choices, as they appeared
         self._tail: list[str] = []  # comments, and the usage chunk's place, behind a held finish
         self._hears: Callable[[str], None] | None = None  # the text of the frame
@@ -132,14 +134,21 @@ class Pipeline:
             chunk = _strict(chunk)
         choices = self._choices.of(chunk)
         if not choices:
-            self._without_choices(chunk, raw)
+            silent = self._choices.silent
+            if silent is None:
+                self._without_choices(chunk, raw)
+            elif silent["index"] not in self._silent:
+                put_off = {**chunk, "choices": [silent]}
+                self._silent[silent["index"]] = (put_off, None if found.touched else raw)
             return
         self._envelope.settle(chunk)
+        if len(choices) == 1 and not lenient and self._steady(chunk, choices[0], raw):
+            return
         ending = all(choice.get("finish_reason") for choice in choices)
         if "usage" in chunk or "x_groq" in chunk or "usage" in choices[0]:
             self._usage.take(chunk, choices, ending=ending)
         if len(choices) == 1:
-            plan = self._plan(choices[0], lenient=lenient)
+            plan = self._plan(choices[0], lenient=lenient, news=self._riders.news(chunk, self.last))
             self._carry_out(chunk, plan, None if found.touched else raw)
             return
         plans = [self._plan(choice, lenient=lenient) for choice in choices]
@@ -187,10 +196,12 @@ class Pipeline:
                 return OneText(function["arguments"], "arguments")
         return None
 
-    def hear(self, inside: bytes) -> None:
-        """A text that was found in the frame of the last chunk; ``inside`` of its quotes."""
+    def hear(self, text: str, usage: bytes | None) -> None:
+        """Texts that were found in the frame of the last chunk, and the last usage in it."""
         if self._hears is not None:
-            self._hears(loads(b'"' + inside + b'"')[0] if b"\\" in inside else inside.decode())
+            self._hears(text)
+        if usage is not None:
+            self._usage.keep(loads(usage)[0])
 
     def comment(self, text: bytes) -> bool:
         """Whether a comment may leave now; else it leaves behind the finish that is held."""
@@ -198,6 +209,63 @@ class Pipeline:
             self._tail.append(text.decode("utf-8", "replace"))
             return False
         return True
+
+    def _begin(self, index: int) -> None:
+        """A choice appears that has not been seen."""
+        found, touched = self._found, self._found.touched
+        if self._choices.single and self._finish.held:
+            # nobody asked for a second answer: the first one is over, and may say so
+            self._release_finishes(final=False)
+        self._order.append(index)
+        put_off = self._silent.pop(index, None)
+        if put_off is not None:
+            chunk, raw = put_off
+            found.touched = raw is None
+            self._envelope.settle(chunk)
+            plan = self._plan(chunk["choices"][0], lenient=False)
+            self._carry_out(chunk, plan, None if found.touched else raw)
+        found.touched = touched
+
+    def _steady(self, chunk: Chunk, choice: Choice, raw: bytes) -> bool:
+        """The chunk that most are: a piece of text in a choice that has begun and goes on.
+
+        Does what the stages would do for it, and no more; `tests/test_steady.py` holds the two
+        together.
+        """
+        index = choice["index"]
+        content, delta = self._content, choice.get("delta")
+        if index not in content.spoke or type(delta) is not dict or "message" in choice:
+            return False
+        text = delta.get("content")
+        if type(text) is not str or not text or choice.get("finish_reason", "") is not None:
+            return False
+        if self._order_waits(index) or "usage" in choice or "x_groq" in chunk:
+            return False
+        found = self._found
+        if len(delta) == 2 and delta.get("role"):
+            if found(content_stage.ROLE_REPEATED):
+                del delta["role"]
+        if len(delta) != 1:
+            return False
+        if chunk.get("usage") is not None:
+            self._usage.take(chunk, [choice], ending=False)
+        characters = len(text)
+        counted = self._report.characters_in
+        counted["content"] = counted.get("content", 0) + characters
+        content.spoken(index, "content").add(text)
+        self._send(chunk, None if found.touched else raw)
+        return True
+
+    def _order_waits(self, index: int) -> bool:
+        """Whether something waits that the next piece of a choice's text decides about."""
+        finish = self._finish
+        return (
+            self._endpoint == "completions"
+            or index in finish.held
+            or index in finish.left
+            or index in self._heads
+            or self._content.waits
+        )
 
     def _without_choices(self, chunk: Chunk, raw: bytes) -> None:
         usage = self._usage
@@ -220,10 +288,10 @@ class Pipeline:
 
     # ------------------------------------------------------------------ one choice
 
-    def _plan(self, choice: Choice, *, lenient: bool) -> Plan:
+    def _plan(self, choice: Choice, *, lenient: bool, news: bool = False) -> Plan:
         index = choice["index"]
         if index not in self._order:
-            self._order.append(index)
+            self._begin(index)
         if self._endpoint == "completions":
             return self._plan_text(choice)
         found, content = self._found, self._content
@@ -243,17 +311,17 @@ class Pipeline:
         word = self._finish.read(choice)
         spoken = any(value for key, value in delta.items() if key != "role")
         if spoken and (index in self._finish.held or index in self._finish.left):
-            self._finish.spoke(index)
+            self._finish.spoke(index, text=bool(delta.get("content")))
             self._send_held_text(index)
         content.hear(index, delta)
         if delta.get("tool_calls") or delta.get("function_call"):
             plan = self._plan_calls(index, choice, delta)
-        elif word is None and not first and content.says_nothing(delta, choice):
+        elif word is None and not first and not news and content.says_nothing(delta, choice):
             if found(content_stage.SAYS_NOTHING):
                 return Plan([])
             plan = Plan([choice])
         else:
-            plan = Plan([choice], release=index in self._heads and spoken)
+            plan = Plan([choice], release=True)
         if first and (plan.pieces or word is not None):
             content.opened(index)
         return plan if word is None else self._plan_finish(
@@ -287,7 +355,7 @@ class Pipeline:
         if not fragments:
             # a piece of a name that waits, or nameless fragments, or a legacy call
             if base or (delta and index not in self._content.spoke):
-                return Plan([choice], release=base)
+                return Plan([choice], release=True)
             return Plan([])
         pieces: list[Choice] = []
         heads: list[Call] = []
@@ -360,7 +428,7 @@ class Pipeline:
             counted["content"] = counted.get("content", 0) + len(choice["text"])
         word = self._finish.read(choice)
         if choice.get("text"):
-            self._finish.spoke(index)
+            self._finish.spoke(index, text=True)
             self._send_held_text(index)
         return Plan([choice], finish=word)
 
@@ -488,6 +556,9 @@ class Pipeline:
 
     def done(self) -> None:
         """`[DONE]`, or an end that is as good: every choice gets its finish."""
+        for chunk, _ in self._silent.values():
+            self._found(choices_stage.CHOICE_SILENT)
+            self._riders.take(chunk, self.last)
         for index in self._order:
             if index not in self._finish.held and index not in self._finish.left:
                 self._found(finish_stage.FINISH_MISSING)
@@ -503,6 +574,17 @@ class Pipeline:
 
     def release(self) -> None:
         """Let go of every finish that is held, of what goes before it and behind it."""
+        self._release_finishes(final=True)
+        for text in self._tail:
+            if text == _USAGE_HERE:
+                self._send_usage()
+            else:
+                self._emit({}, text.encode())
+        self._tail.clear()
+        if self._all_finished():
+            self._send_usage()
+
+    def _release_finishes(self, *, final: bool) -> None:
         finish, found = self._finish, self._found
         held = list(finish.held)
         for index in held:
@@ -520,18 +602,10 @@ class Pipeline:
                     self._leftovers(index)
                 elif self._riders.mount(one.chunk):
                     one.raw = None
-            self._usage_on_finish(one, last=position == len(held) - 1)
+            self._usage_on_finish(one, last=final and position == len(held) - 1)
             finish.left[index] = self._report.finish[index] = word
             self._send(one.chunk, one.raw)
         finish.held.clear()
-        for text in self._tail:
-            if text == _USAGE_HERE:
-                self._send_usage()
-            else:
-                self._emit({}, text.encode())
-        self._tail.clear()
-        if self._all_finished():
-            self._send_usage()
 
     def _before_finish(self, index: int) -> None:
         if index in self._heads:
@@ -551,7 +625,9 @@ class Pipeline:
                 choice = {"index": index, "text": "\ufffd", "logprobs": None, "finish_reason": None}
                 self._send(self._envelope.chunk([choice]), None)
             else:
-                self._say(index, {key: "\ufffd"})
+                delta = {key: "\ufffd"}
+                self._reasoning.settle(index, delta)
+                self._say(index, delta)
         for fragment in self._tools.halves(index):
             self._say(index, {"tool_calls": [fragment]})
 

@@ -256,7 +256,7 @@ class EventReader:
                 end = data.find(b"\n", self.position)
                 if end > 0 and data[end + 1 : end + 2] == b"\n":
                     payload = data[self.position + 6 : end]
-                    if payload[-1:] == b"}" and len(payload) <= self._limit:
+                    if payload[-1:] == b"}" and 2 < len(payload) <= self._limit:
                         try:
                             value, lenient = loads(payload)
                         except ValueError:

@@ -16,7 +16,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from normalizer import frame
 from normalizer.chunk import Chunk, as_list
 from normalizer.completion import (
     COMPLETION_FOR_STREAM,
@@ -32,7 +31,7 @@ from normalizer.completion import (
 )
 from normalizer.deviation import Findings, switched_off
 from normalizer.deviations import CODES
-from normalizer.frame import Frame
+from normalizer.frame import Frame, learn
 from normalizer.lenient import clean, dumps, loads
 from normalizer.options import Options
 from normalizer.pipeline import Pipeline
@@ -85,13 +84,13 @@ class Normalizer:
         "_out",
         "_pipeline",
         "_reader",
+        "_report",
         "_since",
         "_streams",
         "content_type",
         "ended",
         "options",
         "passes",
-        "report",
         "request",
         "status",
     )
@@ -108,10 +107,10 @@ class Normalizer:
         self.status = status
         self.content_type: str | None = None
         self.ended = False
-        self.report = Report()
+        self._report = Report()
         self.passes = self.options.mode == "report" or self.request.endpoint is None
         off = switched_off(CODES, self.options.select, self.options.ignore)
-        self._found = Findings(self.report, off)
+        self._found = Findings(self._report, off)
         self._out: list[bytes] = []
         self._gathered: Gathered | None = None
         self._frame: Frame | None = None
@@ -122,7 +121,7 @@ class Normalizer:
         self._body_size = 0
         self._reader = EventReader(self._found, self.options.max_event_bytes)
         self._pipeline = Pipeline(
-            self.request, self.options, self._found, self.report, self._emit
+            self.request, self.options, self._found, self._report, self._emit
         )
         # whether a stream leaves; None: whatever comes
         self._streams = self.request.stream
@@ -135,6 +134,17 @@ class Normalizer:
 
     def feed(self, data: bytes) -> bytes:
         """Take bytes of the body as they came; the bytes that may leave, if any."""
+        frame = self._frame
+        if frame is not None:
+            if self._reader.aligned and (end := frame.take(data, 0, self._out)):
+                if end == len(data):
+                    if frame.full:
+                        self._settle_frame()
+                    return data if frame.same else self._leave(data)
+                if frame.same:
+                    self._out.append(data[:end])
+                self._events(data[end:])
+                return self._leave(data)
         if self.ended:
             self._after_end(data)
         elif self._body is not None:
@@ -143,11 +153,18 @@ class Normalizer:
             self._events(data)
         return self._leave(data)
 
+    @property
+    def report(self) -> Report:
+        """What was repaired so far, what went in and out, how it ended."""
+        self._settle_frame()
+        return self._report
+
     def flush(self) -> bytes:
         """What a timer may let go: a finish held for ``options.finish_timeout`` seconds of silence.
 
         The end itself is not let go: should the upstream say more, it is delivered.
         """
+        self._settle_frame()
         waiting = self.waiting
         if waiting is None or waiting > 0:
             return b""
@@ -157,6 +174,7 @@ class Normalizer:
 
     def close(self, broken: str | None = None) -> bytes:
         """The body has ended; ``broken`` says how, if it was the connection that did."""
+        self._settle_frame()
         if self._body is not None and not self.ended:
             self._whole(broken)
         elif not self.ended:
@@ -164,8 +182,8 @@ class Normalizer:
             self._read(closing=True)
             if not self.ended:
                 self._cut_or_done(broken)
-        if self.report.end is None:
-            self.report.end = "done"
+        if self._report.end is None:
+            self._report.end = "done"
         return self._leave(b"")
 
     @property
@@ -260,47 +278,41 @@ class Normalizer:
     # ------------------------------------------------------------------ events
 
     def _events(self, data: bytes) -> None:
-        reader = self._reader
-        if self._frame is not None and reader.aligned:
-            data = self._framed(data)
-            if not data:
-                return
-        reader.receive(data)
+        self._reader.receive(data)
         self._read()
 
-    def _framed(self, data: bytes) -> bytes:
-        """Take the events that are in the frame; what is left of the bytes."""
-        one = self._frame
-        position = events = characters = 0
-        while one is not None and (text := frame.read(one, data, position)) is not None:
-            events += 1
-            characters += text.characters
-            self._pipeline.hear(text.inside)
-            if not one.same:
-                self._out.append(one.leaves_before + text.inside + one.leaves_after)
-            position = text.end
-        if one is None or not events:
-            return data
+    def _settle_frame(self) -> None:
+        """Count what was read in the frame, as if it had gone through the stages."""
+        frame = self._frame
+        if frame is None or not frame.heard:
+            return
+        events, text = frame.settle()
         self._misses = 0
-        if one.same:
-            self._out.append(data[:position])
-        self.report.count(one.text.kind, events, characters)
-        self._found.again(one.codes, events)
-        return data[position:]
+        self._report.count(frame.kind, events, len(text))
+        self._found.again(frame.codes, events)
+        self._pipeline.hear(text, frame.usage)
+        frame.usage = None
 
     def _read(self, *, closing: bool = False) -> None:
         reader = self._reader
         while not self.ended:
+            frame = self._frame
+            if frame is not None and reader.position < len(reader.data) and reader.aligned:
+                start = reader.position
+                reader.position = frame.take(reader.data, start, self._out)
+                if frame.same and reader.position > start:
+                    self._out.append(reader.data[start : reader.position])
             event = reader.next()
             if event is None:
-                return
+                break
             self._event(event, closing=closing)
-        self._after_end(reader.rest())
+        if self.ended:
+            self._after_end(reader.rest())
 
     def _event(self, event: Event, *, closing: bool) -> None:
         kind = event.kind
         if kind is Kind.DATA:
-            self.report.events_in += 1
+            self._report.events_in += 1
             self._data(event)
             if self._pipeline.holding:
                 self._since = time.monotonic()
@@ -344,18 +356,22 @@ class Normalizer:
             # `event: ping`, `{"type": "ping"}`: nothing but a sign of life
             self._comment(KEEP_ALIVE.rstrip())
             return
+        self._settle_frame()
         self._left.clear()
+        given = {"usage": value.get("usage")} if self._misses < _MISSES else {}
         pipeline.chunk(value, event.data, lenient=event.lenient)
-        learns = self._misses < _MISSES and len(self._left) == 1 and not event.lenient
-        self._frame = self._learn(event.data) if learns else None
+        self._frame = None
+        if self._misses < _MISSES and len(self._left) == 1 and not event.lenient:
+            self._learn(event.data, given)
 
-    def _learn(self, raw: bytes) -> Frame | None:
-        """The frame of the chunk that was just settled, if all that it has is one text."""
+    def _learn(self, raw: bytes, given: dict[str, Any]) -> None:
+        """Take the frame of the chunk that was just settled, if all that it has is one text."""
         text = self._pipeline.one_text()
         if text is None or self._gathered is not None:
-            return None
+            return
         self._misses += 1
-        return frame.learn(raw, self._left[0], text, tuple(self._found.log))
+        last = self._pipeline.last
+        self._frame = learn(raw, self._left[0], last, given, text, self._found.log)
 
     def _comment(self, text: bytes) -> None:
         if self._gathered is not None:
@@ -369,7 +385,7 @@ class Normalizer:
         if not chunk:
             self._out.append((raw or b"") + b"\n\n")
             return
-        self.report.events_out += 1
+        self._report.events_out += 1
         if self._gathered is not None:
             self._gathered.add(chunk)
             return
@@ -436,8 +452,8 @@ class Normalizer:
         pipeline.cut()
         before = len(event)
         pipeline.ride_on_error(event)
-        self.report.error = event["error"]
-        self.report.events_out += 1
+        self._report.error = event["error"]
+        self._report.events_out += 1
         data = raw if raw is not None and len(event) == before else dumps(event)
         if self._gathered is not None or (self._streams is False and self._body is not None):
             self._error_body(event)
@@ -447,7 +463,8 @@ class Normalizer:
 
     def _finish(self, end: Any) -> None:
         self.ended = True
-        self.report.end = end
+        self._frame = None
+        self._report.end = end
         if self._gathered is None:
             if self._streams is not False:
                 self._out.append(DONE)
@@ -457,7 +474,7 @@ class Normalizer:
 
     def _after_end(self, data: bytes) -> None:
         if data.strip():
-            after_error = self.report.error is not None
+            after_error = self._report.error is not None
             done = data.strip() in (b"data: [DONE]", b"data:[DONE]")
             if not (after_error and done):
                 self._found.note(errors.AFTER_ERROR if after_error else errors.AFTER_DONE)
@@ -484,7 +501,7 @@ class Normalizer:
             self._empty(broken or "its body is empty")
             return
         error = self._pipeline.error(value, "")
-        self.report.events_in += 1
+        self._report.events_in += 1
         if error is not None:
             self._whole_error(clean(error) if lenient else error)
         elif self._streams:
@@ -565,7 +582,7 @@ class Normalizer:
             self._failed_word()
             return
         self._pipeline.done()
-        repaired = bool(self.report.repairs) or lenient
+        repaired = bool(self._report.repairs) or lenient
         if not repaired and gathered.has_form(value):
             self._gathered = None
             self._pass(raw)
@@ -584,15 +601,15 @@ class Normalizer:
         error = self._pipeline.error(value, "error" if isinstance(value, dict) else "")
         if error is None or (error is value and not lenient):
             self._pass(raw)
-            self.report.error = error["error"] if error else None
-            self.report.end = "error"
+            self._report.error = error["error"] if error else None
+            self._report.end = "error"
             return
         if self._found(ERROR_BODY_SHAPE):
             self.content_type = JSON
             self._out.append(dumps(clean(error)))
-            self.report.error = error["error"]
+            self._report.error = error["error"]
             self.ended = True
-            self.report.end = "error"
+            self._report.end = "error"
         else:
             self._pass(raw)
 
@@ -600,7 +617,7 @@ class Normalizer:
         self.ended = True
         if not self.passes:
             self._out.append(raw)
-        self.report.end = self.report.end or "done"
+        self._report.end = self._report.end or "done"
 
 
 _DEFAULTS = Options()

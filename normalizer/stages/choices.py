@@ -54,13 +54,28 @@ TEXT_BESIDE_CHOICES = Deviation(
 class Choices:
     """Gives each choice its index. Says which, of those nobody asked for, belong together."""
 
-    __slots__ = ("_chat", "_counting", "_finished", "_found", "_joined", "_last", "_own", "_single")
+    __slots__ = (
+        "_chat",
+        "_counting",
+        "_finished",
+        "_found",
+        "_joined",
+        "_last",
+        "_own",
+        "_silent",
+        "_times",
+        "silent",
+        "single",
+    )
 
     def __init__(self, found: Findings, endpoint: Endpoint, n: int | None) -> None:
         self._found = found
         self._chat = endpoint == "chat"
-        self._single = (n or 1) == 1
-        self._last = -1  # the upstream's index of the last choice that spoke
+        self._last: int | None = None  # the upstream's index of the last choice that spoke
+        self._times = 0  # that it spoke
+        self.silent: Choice | None = None  # what a chunk held that says nothing of an unasked choice
+        self._silent: set[int] = set()
+        self.single = (n or 1) == 1
         self._counting = False
         self._finished = False
         self._joined: set[int] = set()
@@ -71,8 +86,9 @@ class Choices:
         choices = chunk.get("choices")
         if isinstance(choices, list) and len(choices) == 1 and isinstance(choices[0], dict):
             choice = choices[0]
-            if choice.get("index") == self._last and type(choice["index"]) is int:
+            if type(choice.get("index")) is int and choice["index"] == self._last:
                 if not self._counting and self._last not in self._joined:
+                    self._times += 1
                     self._finished = self._finished or bool(choice.get("finish_reason"))
                     return choices
         if "choices" not in chunk and (said := _text_beside(chunk)):
@@ -84,6 +100,7 @@ class Choices:
             choices = [choices] if isinstance(choices, dict) else choices
             choices = [c for c in choices if isinstance(c, dict)] if isinstance(choices, list) else []
         kept = []
+        self.silent = None
         for choice in choices:
             index = self._index(choice, alone=len(choices) == 1)
             if index is not None:
@@ -101,26 +118,39 @@ class Choices:
                 index = int(index) if given else 0
             else:
                 return index if isinstance(index, int) else 0
-        if not self._single or (index == 0 and not self._counting) or index in self._own:
+        if not self.single or (index == 0 and not self._counting) or index in self._own:
+            self._times = self._times + 1 if index == self._last else 1
             self._last = index
             return index
         if self._counting or index in self._joined:
             self._found(INDEX_COUNTS_TOKENS if self._counting else CHOICES_SPLIT)
             return 0
         said, called = _says(choice)
-        if called and not said and self._last >= 0:
+        if self._last is None and not self._silent and self._found(INDEX_COUNTS_TOKENS):
+            self._counting = True
+            return 0
+        if called and not said and self._last is not None:
             if self._found(CHOICES_SPLIT):
                 self._joined.add(index)
                 return 0
-        elif alone and index == self._last + 1 or self._last < 0:
-            if (said or called) and not self._finished and self._found(INDEX_COUNTS_TOKENS):
+        elif (said or called) and self._counts(index, alone=alone):
+            if self._found(INDEX_COUNTS_TOKENS):
                 self._counting = True
                 return 0
+        elif not said and not called and not choice.get("finish_reason"):
+            # the first choice's calls may be to come: nothing shows yet whose choice this is
+            self._silent.add(index)
+            choice["index"] = index
+            self.silent = choice
+            return None
         self._own.add(index)
-        if not said and not called and not choice.get("finish_reason"):
-            return None if self._found(CHOICE_SILENT) else index
-        self._last = index
+        self._last, self._times = index, 1
         return index
+
+    def _counts(self, index: int, *, alone: bool) -> bool:
+        """Whether an index that nobody asked for counts tokens: one further with each chunk."""
+        further = self._last is not None and index == self._last + 1 and self._times == 1
+        return alone and further and not self._finished and index not in self._silent
 
 
 def _text_beside(chunk: Chunk) -> str:

@@ -107,22 +107,26 @@ class Content:
         if lenient or self._halves:
             self.join_halves(index, delta, SPOKEN)
         if index in self.spoke:
-            if "role" in delta:
-                if delta["role"] and found(ROLE_REPEATED):
-                    del delta["role"]
+            if delta.get("role") and found(ROLE_REPEATED):
+                del delta["role"]
             for key in [k for k, v in delta.items() if _empty(k, v)]:
                 if found(MEMBER_EMPTY):
                     del delta[key]
             return
         for key in _CALLS:
             # of the nulls that a first delta may have, the API's own has none of these two
-            if key in delta and delta[key] is None and found(MEMBER_EMPTY):
+            if key in delta and not delta[key] and delta[key] != [] and found(MEMBER_EMPTY):
                 del delta[key]
         if delta.get("role") != "assistant" and found(ROLE_MISSING):
             members = {key: value for key, value in delta.items() if key != "role"}
             delta.clear()
             delta["role"] = "assistant"
             delta.update(members or {"content": ""})
+
+    @property
+    def waits(self) -> bool:
+        """Whether half of a surrogate pair waits for the other one."""
+        return bool(self._halves)
 
     def opened(self, index: int) -> None:
         """The first delta of the choice has left."""
@@ -234,7 +238,9 @@ class Content:
 
 
 def _empty(key: str, value: Any) -> bool:
-    return value is None or value == [] or (value == "" and key in ("refusal", "role"))
+    if value is None or value == []:
+        return True
+    return not value and key in ("refusal", "role", *_CALLS)
 
 
 def read_blocks(content: Any) -> tuple[str, str, list[Any]]:

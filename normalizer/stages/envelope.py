@@ -6,7 +6,7 @@ import time
 import uuid
 from typing import Any
 
-from normalizer.chunk import OBJECTS, PADDING_KEYS, Chunk, Endpoint, extras, is_news
+from normalizer.chunk import OBJECTS, PADDING_KEYS, TOP_KEYS, Chunk, Endpoint, extras, is_news
 from normalizer.deviation import Deviation, Findings
 
 ID_MISSING = Deviation(
@@ -46,6 +46,9 @@ RIDER_COLLIDES = Deviation(
     name="rider-collides",
     what="What cannot ride on another chunk, whose member differs, gets a chunk of its own.",
 )
+
+# members that all chunks of a stream have; a chunk is not sent for them alone
+_NO_NEWS = TOP_KEYS | {"system_fingerprint", "service_tier", "provider", *PADDING_KEYS}
 
 _MILLISECONDS = 10**11  # as seconds that is the year 5138
 
@@ -138,6 +141,15 @@ class Riders:
         self.waiting: list[tuple[str, Any]] = []
         self._delivered: dict[str, Any] = {}
         self._found = found
+
+    def news(self, chunk: Chunk, sent: Chunk) -> bool:
+        """Whether a chunk is worth sending for its own members, whatever its choices say."""
+        if chunk.keys() <= _NO_NEWS:
+            return False
+        return any(
+            is_news(key, value) and key not in _NO_NEWS and value != sent.get(key)
+            for key, value in chunk.items()
+        )
 
     def take(self, chunk: Chunk, sent: Chunk) -> bool:
         """Take what is news in ``chunk``, given the chunk that was sent last; was there any?"""

@@ -149,11 +149,11 @@ class Finish:
         choice["finish_reason"] = known
         return known
 
-    def spoke(self, index: int) -> None:
-        """The choice says something; was it finished already?"""
+    def spoke(self, index: int, *, text: bool) -> None:
+        """The choice says something, ``text`` or something else; it may be finished already."""
         held = self.held.get(index)
         if held is not None:
-            if self._found.note(TEXT_AFTER_FINISH):
+            if self._found.note(TEXT_AFTER_FINISH) and text:
                 held.spoke_after_calls = held.spoke_after_calls or held.word in _CALLS
         elif index in self.left:
             self._found.note(TEXT_AFTER_RELEASE)

@@ -218,16 +218,16 @@ class ToolCalls:
         if isinstance(given, dict) and self._found(CALLS_NOT_A_LIST):
             given = [given]
         fragments = [f for f in given if isinstance(f, dict)] if isinstance(given, list) else []
-        if isinstance(given, list) and len(fragments) != len(given):
+        if given is not None and (not isinstance(given, list) or len(fragments) != len(given)):
             self._found(CALLS_NOT_A_LIST)
         if isinstance(legacy, dict):
-            if fragments and self._found(CALL_TWICE_OVER):
+            if _mirrors(legacy, fragments) and self._found(CALL_TWICE_OVER):
                 if self._functions:
                     fragments = []
                 else:
                     del delta["function_call"]
                     legacy = None
-            elif self._tools and self._found(LEGACY_CALL):
+            elif self._tools and not fragments and self._found(LEGACY_CALL):
                 del delta["function_call"]
                 fragments = [{"index": 0, "type": "function", "function": legacy}]
                 legacy = None
@@ -313,11 +313,13 @@ class ToolCalls:
     def dress(self, choice: int, delta: Delta) -> Delta:
         """The delta in the form that the request used: `functions` get a `function_call`."""
         fragments = delta.get("tool_calls")
-        if not self._functions or not fragments or not self._found(MODERN_CALL):
+        calls = self._choices.get(choice)
+        if not self._functions or not fragments or calls is None:
             return delta
-        calls = self._choices[choice]
-        first = next(call for call in calls.all if call.number == 0)
-        mine = [f for f in fragments if f.get("index") == 0]
+        first = self.by_number(choice, 0)
+        mine = [f for f in fragments if f.get("index") == 0 and "function" in f]
+        if first is None or not mine or not self._found(MODERN_CALL):
+            return delta
         dressed = {key: value for key, value in delta.items() if key != "tool_calls"}
         for fragment in mine:
             members = {k: v for k, v in fragment["function"].items() if k in ("name", "arguments")}
@@ -334,6 +336,10 @@ class ToolCalls:
             calls.legacy = Call("", "", 0)
             calls.all.append(calls.legacy)
             calls.legacy.custom = True
+            if self._functions:
+                # it is call 0 for those who asked for functions; tool calls beside it come after
+                calls.legacy.number = 0
+                calls.count = 1
         call = calls.legacy
         name = function.get("name")
         if name and isinstance(name, str):
@@ -536,6 +542,16 @@ def _usable(ident: Any) -> bool:
     if isinstance(ident, str):
         return bool(ident.strip()) and ident != "null"
     return type(ident) is int
+
+
+def _mirrors(legacy: dict[str, Any], fragments: list[dict[str, Any]]) -> bool:
+    """Whether a `function_call` says what the one tool call beside it says."""
+    if len(fragments) != 1:
+        return False
+    function = fragments[0].get("function")
+    return isinstance(function, dict) and all(
+        (legacy.get(key) or "") == (function.get(key) or "") for key in ("name", "arguments")
+    )
 
 
 def _joined(text: str) -> tuple[str, str]:

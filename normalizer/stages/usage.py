@@ -74,14 +74,14 @@ class Usage:
         """
         for choice in choices:
             if "usage" in choice and self._found(USAGE_IN_CHOICE):
-                self._keep(choice.pop("usage"))
+                self.keep(choice.pop("usage"))
         if "x_groq" in chunk:
             self._groq(chunk)
         usage = chunk.get("usage")
         if usage is None:
             return
         stays = ending and not self.asked
-        kept = self._keep(usage, moved=not stays)
+        kept = self.keep(usage, moved=not stays)
         if (stays and kept) or not self._found(USAGE_EARLY):
             return
         if self.asked:
@@ -97,16 +97,16 @@ class Usage:
         if usage is None:
             return
         sent = self.asked is not False or not self._found(USAGE_UNASKED)
-        if self._keep(usage, moved=not sent) and sent:
+        if self.keep(usage, moved=not sent) and sent:
             self.chunk, self.raw, self.apart = chunk, raw, True
 
     def _groq(self, chunk: Chunk) -> None:
         inner = chunk["x_groq"]
         if isinstance(inner, dict) and isinstance(inner.get("usage"), dict):
             if not isinstance(chunk.get("usage"), dict) and self._found.note(USAGE_IN_X_GROQ):
-                self._keep(dict(inner["usage"]))
+                self.keep(dict(inner["usage"]))
 
-    def _keep(self, usage: Any, *, moved: bool = True) -> bool:
+    def keep(self, usage: Any, *, moved: bool = True) -> bool:
         """Keep a usage if it is worth more than the one before; was it?
 
         Zeros are kept only where they stand: they are no news elsewhere.
