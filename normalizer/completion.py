@@ -9,8 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from normalizer.chunk import CHOICE_KEYS, OBJECTS, TEXT_KEYS, TOP_KEYS, Choice, Chunk, Endpoint
-from normalizer.chunk import as_list
+from normalizer.chunk import (
+    CHOICE_KEYS,
+    OBJECTS,
+    REASONING_KEYS,
+    TEXT_KEYS,
+    TOP_KEYS,
+    Choice,
+    Chunk,
+    Endpoint,
+    as_list,
+)
 from normalizer.deviation import Deviation
 
 COMPLETION_FOR_STREAM = Deviation(
@@ -24,7 +33,9 @@ ERROR_BODY_FOR_STREAM = Deviation(
     what="A JSON error with status 200 in answer to `stream: true` becomes an error event.",
 )
 LINES_FOR_EVENTS = Deviation(
-    code="B803", name="lines-for-events", what="Chunks as JSON, one a line or all in one list, become events."
+    code="B803",
+    name="lines-for-events",
+    what="Chunks as JSON, one a line or all in one list, become events.",
 )
 STREAM_FOR_COMPLETION = Deviation(
     code="B804",
@@ -50,7 +61,6 @@ COMPLETION_FORM = Deviation(
 # characters of text in one delta that is made of a whole answer
 DELTA_CHARACTERS = 4096
 
-_REASONING = ("reasoning_content", "reasoning", "thinking", "reasoning_text")
 _WHOLE: dict[Endpoint, str] = {"chat": "chat.completion", "completions": "text_completion"}
 
 
@@ -63,7 +73,8 @@ def is_completion(value: dict[str, Any]) -> bool:
 
 def chunks_of(value: dict[str, Any], endpoint: Endpoint, *, apart: bool) -> Iterator[Chunk]:
     """The chunks that say what a completion says; ``apart``: the usage in a chunk of its own."""
-    envelope = {key: value[key] for key in ("id", "object", "created", "model") if key in value}
+    members = ("id", "object", "created", "model")
+    envelope: dict[str, Any] = {key: value[key] for key in members if key in value}
     if envelope.get("object") == _WHOLE[endpoint]:
         envelope["object"] = OBJECTS[endpoint]
     extras = {key: item for key, item in value.items() if key not in TOP_KEYS and item is not None}
@@ -113,7 +124,7 @@ def _choices_of(choice: Choice) -> Iterator[Choice]:
     members = {
         key: item
         for key, item in message.items()
-        if key not in ("role", "content", "refusal", "tool_calls", "function_call", *_REASONING)
+        if key not in ("role", "content", "refusal", "tool_calls", "function_call", *REASONING_KEYS)
         and key != "reasoning_details"
         and item not in (None, [], "")
     }
@@ -153,7 +164,9 @@ def _choices_of(choice: Choice) -> Iterator[Choice]:
 
 
 def _reasoning(message: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    names = [name for name in _REASONING if isinstance(message.get(name), str) and message[name]]
+    names = [
+        name for name in REASONING_KEYS if isinstance(message.get(name), str) and message[name]
+    ]
     details = message.get("reasoning_details")
     if len(names) == 1 and not details:
         for part in _parts(message[names[0]], DELTA_CHARACTERS):
@@ -280,7 +293,7 @@ def _add_calls(calls: dict[int, dict[str, Any]], fragments: list[dict[str, Any]]
 
 
 def _join(old: Any, new: Any) -> Any:
-    """Strings are added, lists appended, objects joined member by member; else the new one stands."""
+    """Strings are added, lists appended, objects joined by member; of others the new one stands."""
     if new is None:
         return old
     if isinstance(old, str) and isinstance(new, str):
@@ -294,9 +307,9 @@ def _join(old: Any, new: Any) -> Any:
 
 def _same(canonical: Any, given: Any) -> bool:
     if isinstance(canonical, dict) and isinstance(given, dict):
-        return all(key in given and _same(item, given[key]) for key, item in canonical.items()) and all(
-            given[key] is None for key in given.keys() - canonical.keys()
-        )
+        return all(
+            key in given and _same(item, given[key]) for key, item in canonical.items()
+        ) and all(given[key] is None for key in given.keys() - canonical.keys())
     if isinstance(canonical, list) and isinstance(given, list) and len(canonical) == len(given):
         return all(map(_same, canonical, given))
     return bool(canonical == given)

@@ -15,11 +15,27 @@ from normalizer.stages import (
     usage,
 )
 
-_DECLARED_IN = (sse, envelope, choices, content, reasoning, tool_calls, finish, usage, errors, completion)
+_DECLARED_IN = (
+    sse,
+    envelope,
+    choices,
+    content,
+    reasoning,
+    tool_calls,
+    finish,
+    usage,
+    errors,
+    completion,
+)
 
 DEVIATIONS: tuple[Deviation, ...] = tuple(
     sorted(
-        (value for module in _DECLARED_IN for value in vars(module).values() if type(value) is Deviation),
+        (
+            value
+            for module in _DECLARED_IN
+            for value in vars(module).values()
+            if type(value) is Deviation
+        ),
         key=lambda deviation: deviation.code,
     )
 )

@@ -68,5 +68,7 @@ def clean_text(text: str) -> str:
     """Text without lone surrogates: a pair is one character, an orphan is U+FFFD."""
     if _SURROGATE.search(text) is None:
         return text
-    joined = _PAIR.sub(lambda pair: pair[0].encode("utf-16", "surrogatepass").decode("utf-16"), text)
+    joined = _PAIR.sub(
+        lambda pair: pair[0].encode("utf-16", "surrogatepass").decode("utf-16"), text
+    )
     return _SURROGATE.sub("\ufffd", joined)

@@ -22,13 +22,13 @@ class Options:
 
     Raises `OptionError` for a value outside the ones a field names.
 
-    * ``mode``: ``"repair"``, or ``"report"``: the bytes pass untouched and only the report is made.
+    * ``mode``: ``"repair"``, or ``"report"``: the bytes pass untouched, only the report is made.
     * ``select`` / ``ignore``: deviation codes or prefixes of codes (``"T4"``). An empty ``select``
-      is all of them; ``ignore`` is taken away from it. What is off is neither repaired nor reported.
-    * ``reasoning``: the one name that reasoning goes by, ``"both"`` names, or ``"keep"`` as it came.
+      is all of them; ``ignore`` is taken away from it. What is off is not repaired or reported.
+    * ``reasoning``: the one name that reasoning goes by, ``"both"``, or ``"keep"`` as it came.
     * ``comments``: keep or drop SSE comments, which carry idle connections.
-    * ``finish``: ``"split"`` puts a finish on a chunk of its own, ``"keep"`` leaves it with the last
-      content that it came with.
+    * ``finish``: ``"split"`` puts a finish on a chunk of its own, ``"keep"`` leaves it with the
+      last content that it came with.
     * ``usage``: ``"request"`` does what the request asked for (``stream_options.include_usage``),
       ``"chunk"`` always sends a chunk of its own, ``"finish"`` puts it on the finish, ``"drop"``
       sends none.
@@ -72,7 +72,9 @@ class Options:
         environ = os.environ if environ is None else environ
         unknown = sorted(set(given) - set(_HINTS))
         if unknown:
-            raise OptionError(f"no such option: {', '.join(unknown)} (there are {', '.join(_HINTS)})")
+            raise OptionError(
+                f"no such option: {', '.join(unknown)} (there are {', '.join(_HINTS)})"
+            )
         values = {
             name: _read(variable, hint, environ[variable])
             for name, hint in _HINTS.items()

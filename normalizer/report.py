@@ -10,7 +10,7 @@ End = Literal["done", "error", "truncated", "empty", "closed"]
 
 @dataclasses.dataclass(slots=True)
 class Repair:
-    """How often one deviation was repaired, and the number (from 1) of the first event it was in."""
+    """How often one deviation was repaired, and the number (from 1) of the first such event."""
 
     count: int
     first: int

@@ -104,7 +104,7 @@ DONE_VARIANT = Deviation(
 COMMENT = Deviation(
     code="F117",
     name="comment",
-    what="Comments are taken away, where `comments=\"drop\"` asks for it.",
+    what='Comments are taken away, where `comments="drop"` asks for it.',
     option={"comments": "drop"},
 )
 
@@ -332,7 +332,8 @@ class EventReader:
             (LONE_SURROGATE, b"\\ud" in data.lower()),
         ]
         seen = [deviation for deviation, sign in signs if sign] or [CONTROL_CHARACTER]
-        return any([self._found(deviation) for deviation in seen])
+        to_repair = [self._found(deviation) for deviation in seen]
+        return True in to_repair
 
     def _hand_on(self, kind: Kind, data: bytes, value: Any = None, lenient: bool = False) -> None:
         if lenient:

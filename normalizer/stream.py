@@ -37,8 +37,8 @@ from normalizer.options import Options
 from normalizer.pipeline import Pipeline
 from normalizer.report import Report
 from normalizer.request import RequestInfo
-from normalizer.sse import DONE_VARIANT, Event, EventReader, Kind
 from normalizer.sse import COMMENT as COMMENT_DROPPED
+from normalizer.sse import DONE_VARIANT, Event, EventReader, Kind
 from normalizer.stages import errors
 
 EVENT_STREAM = "text/event-stream; charset=utf-8"
@@ -82,6 +82,7 @@ class Normalizer:
         "_left",
         "_misses",
         "_out",
+        "_outlet",
         "_pipeline",
         "_reader",
         "_report",
@@ -120,9 +121,8 @@ class Normalizer:
         self._body: list[bytes] | None = []  # until the kind of body is known, and of JSON ones
         self._body_size = 0
         self._reader = EventReader(self._found, self.options.max_event_bytes)
-        self._pipeline = Pipeline(
-            self.request, self.options, self._found, self._report, self._emit
-        )
+        self._pipeline = Pipeline(self.request, self.options, self._found, self._report, self._emit)
+        self._outlet = self._pipeline.out
         # whether a stream leaves; None: whatever comes
         self._streams = self.request.stream
         if status >= 300:
@@ -168,8 +168,8 @@ class Normalizer:
         waiting = self.waiting
         if waiting is None or waiting > 0:
             return b""
-        self._pipeline.release()
-        self._pipeline.released = True
+        self._outlet.release()
+        self._outlet.released = True
         return self._leave(b"")
 
     def close(self, broken: str | None = None) -> bytes:
@@ -189,7 +189,7 @@ class Normalizer:
     @property
     def waiting(self) -> float | None:
         """Seconds until `flush` lets go of a held finish; None while none is held."""
-        if self.ended or not self._pipeline.holding or self._gathered is not None:
+        if self.ended or not self._outlet.holding or self._gathered is not None:
             return None
         return max(0.0, self._since + self.options.finish_timeout - time.monotonic())
 
@@ -314,7 +314,7 @@ class Normalizer:
         if kind is Kind.DATA:
             self._report.events_in += 1
             self._data(event)
-            if self._pipeline.holding:
+            if self._outlet.holding:
                 self._since = time.monotonic()
         elif kind is Kind.COMMENT:
             self._comment(event.data)
@@ -347,7 +347,9 @@ class Normalizer:
             self._upstream_error(error, value, event)
             return
         if not isinstance(value, dict):
-            inner = [item for item in value if isinstance(item, dict)] if type(value) is list else []
+            inner = (
+                [item for item in value if isinstance(item, dict)] if type(value) is list else []
+            )
             self._found(errors.ERROR_SHAPE if inner else DONE_VARIANT)
             for item in inner:
                 pipeline.chunk(item, dumps(item), lenient=True)
@@ -370,7 +372,7 @@ class Normalizer:
         if text is None or self._gathered is not None:
             return
         self._misses += 1
-        last = self._pipeline.last
+        last = self._outlet.last
         self._frame = learn(raw, self._left[0], last, given, text, self._found.log)
 
     def _comment(self, text: bytes) -> None:
@@ -378,7 +380,7 @@ class Normalizer:
             return
         if self.options.comments == "drop" and self._found(COMMENT_DROPPED):
             return
-        if self._pipeline.comment(text):
+        if self._outlet.comment(text):
             self._out.append(text + b"\n\n")
 
     def _emit(self, chunk: Chunk, raw: bytes | None) -> None:
@@ -396,33 +398,34 @@ class Normalizer:
     # ------------------------------------------------------------------ the ends
 
     def _done(self) -> None:
-        pipeline = self._pipeline
-        if pipeline.failure is not None:
+        if self._outlet.failure is not None:
             self._failed_word()
-        elif pipeline.opened or pipeline.only_usage:
-            pipeline.done()
+        elif self._outlet.opened or self._outlet.only_usage:
+            self._outlet.done()
             self._finish("done")
         else:
             self._empty("it sent only [DONE]")
 
     def _cut_or_done(self, broken: str | None) -> None:
-        pipeline = self._pipeline
-        if pipeline.failure is not None:
+        if self._outlet.failure is not None:
             self._failed_word()
-        elif pipeline.finished:
+        elif self._outlet.finished:
             self._found.note(errors.DONE_MISSING)
-            pipeline.done()
+            self._outlet.done()
             self._finish("done")
-        elif pipeline.opened:
+        elif self._outlet.opened:
             self._truncated(broken or "before its answer was finished")
         else:
             self._empty(broken or "it sent nothing")
 
     def _failed_word(self) -> None:
-        word = self._pipeline.failure
+        word = self._outlet.failure
         self._found(errors.FAILURE_WORD)
         message = f"The upstream finished with {word!r}."
-        self._fail({"error": {"message": message, "type": "upstream_error", "param": None, "code": word}}, "error")
+        self._fail(
+            {"error": {"message": message, "type": "upstream_error", "param": None, "code": word}},
+            "error",
+        )
 
     def _truncated(self, how: str) -> None:
         self._found(errors.TRUNCATED)
@@ -448,10 +451,9 @@ class Normalizer:
             self._fail(clean(error) if event.lenient else error, "error")
 
     def _fail(self, event: dict[str, Any], end: Any, raw: bytes | None = None) -> None:
-        pipeline = self._pipeline
-        pipeline.cut()
+        self._outlet.cut()
         before = len(event)
-        pipeline.ride_on_error(event)
+        self._outlet.ride_on_error(event)
         self._report.error = event["error"]
         self._report.events_out += 1
         data = raw if raw is not None and len(event) == before else dumps(event)
@@ -563,10 +565,10 @@ class Normalizer:
         apart = self.request.include_usage is True
         for chunk in chunks_of(value, self.request.endpoint or "chat", apart=apart):
             self._pipeline.chunk(chunk, dumps(chunk))
-        if self._pipeline.failure is not None:
+        if self._outlet.failure is not None:
             self._failed_word()
         else:
-            self._pipeline.done()
+            self._outlet.done()
             self._finish("done")
 
     def _whole_completion(self, value: Any, raw: bytes, *, lenient: bool) -> None:
@@ -578,10 +580,10 @@ class Normalizer:
         self._pipeline.gathers()
         for chunk in chunks_of(value, self.request.endpoint or "chat", apart=False):
             self._pipeline.chunk(chunk, b"", lenient=lenient)
-        if self._pipeline.failure is not None:
+        if self._outlet.failure is not None:
             self._failed_word()
             return
-        self._pipeline.done()
+        self._outlet.done()
         repaired = bool(self._report.repairs) or lenient
         if not repaired and gathered.has_form(value):
             self._gathered = None
@@ -623,8 +625,8 @@ class Normalizer:
 _DEFAULTS = Options()
 
 
-def _own(kind: str, message: str) -> dict[str, Any]:
-    return {"error": {"message": message, "type": kind, "param": None, "code": None}}
+def _own(kind: str, message: str, code: str | None = None) -> dict[str, Any]:
+    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
 
 
 def _words(data: bytes) -> str:

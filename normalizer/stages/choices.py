@@ -40,7 +40,7 @@ CHOICE_SILENT = Deviation(
 OTHER_ENDPOINT = Deviation(
     code="E215",
     name="other-endpoints-chunk",
-    what="Chunks of the other endpoint (`text` for `delta`, `delta` for `text`) are made this one's.",
+    what="Chunks of the other endpoint (`text` for `delta`, or the reverse) are made this one's.",
 )
 
 
@@ -73,7 +73,9 @@ class Choices:
         self._chat = endpoint == "chat"
         self._last: int | None = None  # the upstream's index of the last choice that spoke
         self._times = 0  # that it spoke
-        self.silent: Choice | None = None  # what a chunk held that says nothing of an unasked choice
+        self.silent: Choice | None = (
+            None  # what a chunk held that says nothing of an unasked choice
+        )
         self._silent: set[int] = set()
         self.single = (n or 1) == 1
         self._counting = False
@@ -98,7 +100,9 @@ class Choices:
         if not isinstance(choices, list) or not all(isinstance(c, dict) for c in choices):
             self._found(CHOICES_MISSING)
             choices = [choices] if isinstance(choices, dict) else choices
-            choices = [c for c in choices if isinstance(c, dict)] if isinstance(choices, list) else []
+            choices = (
+                [c for c in choices if isinstance(c, dict)] if isinstance(choices, list) else []
+            )
         kept = []
         self.silent = None
         for choice in choices:
@@ -113,9 +117,8 @@ class Choices:
     def _index(self, choice: Choice, *, alone: bool) -> int | None:
         index = choice.get("index")
         if type(index) is not int or index < 0:
-            given = isinstance(index, str) and index.isdecimal()
             if self._found(INDEX_MISSING):
-                index = int(index) if given else 0
+                index = int(index) if isinstance(index, str) and index.isdecimal() else 0
             else:
                 return index if isinstance(index, int) else 0
         if not self.single or (index == 0 and not self._counting) or index in self._own:

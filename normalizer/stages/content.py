@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from typing import Any
 
-from normalizer.chunk import Choice, Delta
+from normalizer.chunk import SPOKEN_KEYS, Choice, Delta
 from normalizer.deviation import Deviation, Findings
 from normalizer.lenient import clean_text, dumps
 
@@ -18,7 +18,7 @@ ROLE_REPEATED = Deviation(
 MEMBER_EMPTY = Deviation(
     code="C303",
     name="member-empty",
-    what="`null`, `[]` and `\"\"` that say nothing are left out of later deltas.",
+    what='`null`, `[]` and `""` that say nothing are left out of later deltas.',
 )
 SAYS_NOTHING = Deviation(
     code="C304", name="chunk-says-nothing", what="A chunk that says nothing at all is not sent."
@@ -51,7 +51,6 @@ PAIR_SPLIT = Deviation(
 )
 
 _CALLS = ("tool_calls", "function_call")
-SPOKEN = ("content", "refusal", "reasoning_content", "reasoning", "thinking", "reasoning_text")
 
 
 class Spoken:
@@ -105,7 +104,7 @@ class Content:
         if content is not None and not isinstance(content, str):
             self._blocks(delta, content)
         if lenient or self._halves:
-            self.join_halves(index, delta, SPOKEN)
+            self.join_halves(index, delta, SPOKEN_KEYS)
         if index in self.spoke:
             if delta.get("role") and found(ROLE_REPEATED):
                 del delta["role"]
@@ -155,7 +154,7 @@ class Content:
 
     def says_nothing(self, delta: Delta, choice: Choice) -> bool:
         """Whether a later delta says nothing at all; its choice's own news count."""
-        if any(value or key not in ("content",) for key, value in delta.items()):
+        if any(value or key != "content" for key, value in delta.items()):
             return False
         if choice.get("logprobs"):
             return False

@@ -105,7 +105,7 @@ class Envelope:
             chunk["object"] = self.object
         if created != self.created or type(created) is not int:
             seconds = _seconds(created)
-            if seconds and type(created) is not int or seconds != created != 0 and seconds:
+            if (seconds and type(created) is not int) or (seconds != created != 0 and seconds):
                 deviation = CREATED_FORM
             else:
                 deviation = CREATED_CHANGES if seconds else CREATED_MISSING
@@ -184,9 +184,9 @@ class Riders:
 
     def collides(self, chunk: Chunk) -> bool:
         """Whether a chunk of its own is needed for what waits: ``chunk`` has other values."""
-        differ = any(
-            chunk.get(key) not in (None, value) for key, value in self.waiting
-        ) or len({key for key, _ in self.waiting}) < len(self.waiting)
+        differ = any(chunk.get(key) not in (None, value) for key, value in self.waiting) or len(
+            {key for key, _ in self.waiting}
+        ) < len(self.waiting)
         if differ and all(key in PADDING_KEYS for key, _ in self.waiting):
             self.waiting = []
             return False

@@ -10,12 +10,12 @@ from normalizer.lenient import dumps
 ERROR_SHAPE = Deviation(
     code="X701",
     name="error-shape",
-    what="An error in a shape of its own becomes `{\"error\": {\"message\", \"type\", …}}`.",
+    what='An error in a shape of its own becomes `{"error": {"message", "type", …}}`.',
 )
 ERROR_EMPTY = Deviation(
     code="X702",
     name="error-empty",
-    what="`\"error\": null` and its like, on chunks that are no errors, are left out.",
+    what='`"error": null` and its like, on chunks that are no errors, are left out.',
 )
 ERROR_WITHOUT_DONE = Deviation(
     code="X703", name="error-without-done", what="An error is followed by `[DONE]`."
@@ -121,7 +121,7 @@ def _shape_without_error_key(value: dict[str, Any], *, named: bool) -> dict[str,
     if value.get("choices") or value.get("usage"):
         return None
     fails = type(value.get("code")) in (int, str) and value["code"] not in (0, "0", "", 200, "200")
-    if named or ("detail" in value and value["detail"]) or (fails and _message(value) is not None):
+    if named or (value.get("detail")) or (fails and _message(value) is not None):
         return {"error": _canonical(value, {})}
     return None
 

@@ -8,7 +8,7 @@ from normalizer.chunk import TEXT_KEYS, Choice, Chunk
 from normalizer.deviation import Deviation, Findings
 
 FINISH_EMPTY = Deviation(
-    code="S501", name="finish-empty", what="A finish_reason of `\"\"` or `\"null\"` is null."
+    code="S501", name="finish-empty", what='A finish_reason of `""` or `"null"` is null.'
 )
 FINISH_KEY_MISSING = Deviation(
     code="S502", name="finish-key-missing", what="Choices have a finish_reason, if it is null."
@@ -26,7 +26,7 @@ FINISH_WITH_CONTENT = Deviation(
 STOP_AFTER_CALLS = Deviation(
     code="S505",
     name="stop-after-calls",
-    what="`stop` after a call is `tool_calls` (`function_call`), unless the call was forced by name.",
+    what="`stop` after a call is `tool_calls` or `function_call`, unless it was forced by name.",
 )
 CALLS_WITHOUT_CALL = Deviation(
     code="S506",
@@ -54,7 +54,7 @@ FINISH_MISSING = Deviation(
 TEXT_AFTER_RELEASE = Deviation(
     code="S511",
     name="text-after-release",
-    what="Text came after a finish that had to be let go for the upstream's silence; it is delivered.",
+    what="Text that comes after a finish was let go, the upstream being silent, is delivered.",
     reported=True,
 )
 
@@ -73,8 +73,10 @@ SYNONYMS = {
     **dict.fromkeys(("tool_use", "tool_call"), "tool_calls"),
     **dict.fromkeys(
         # the last four: Gemini
-        ("safety", "sensitive", "recitation", "content_filtered")
-        + ("blocklist", "prohibited_content", "spii", "image_safety"),
+        (
+            *("safety", "sensitive", "recitation", "content_filtered"),
+            *("blocklist", "prohibited_content", "spii", "image_safety"),
+        ),
         "content_filter",
     ),
 }
@@ -135,7 +137,11 @@ class Finish:
             if self._found(FINISH_EMPTY):
                 choice["finish_reason"] = None
             return None
-        word = next((r for r in reason if isinstance(r, str)), "") if isinstance(reason, list) else reason
+        word = (
+            next((r for r in reason if isinstance(r, str)), "")
+            if isinstance(reason, list)
+            else reason
+        )
         word = word if isinstance(word, str) else str(word)
         if word.lower() in FAILURES or word.lower().startswith("error:"):
             self.failure = self.failure or word
@@ -215,7 +221,10 @@ def split(choice: Choice) -> tuple[Choice, Choice]:
                 finish[key] = None
         elif key != "index":
             finish[key] = value
-    finish.update({"delta": {}} if chat else {"text": ""})
+    if chat:
+        finish["delta"] = {}
+    else:
+        finish["text"] = ""
     text["finish_reason"] = None
     return text, finish
 
@@ -244,5 +253,7 @@ def _merge(winner: Held, loser: Held) -> Chunk | None:
     if not differs and not own:
         return None
     index = winner.choice["index"]
-    nothing: Choice = {"text": ""} if "text" in winner.choice else {"delta": {}}
+    nothing: Choice = {"delta": {}}
+    if "delta" not in winner.choice:
+        nothing = {"text": ""}
     return {**differs, "choices": [{"index": index, **nothing, **own, "finish_reason": None}]}

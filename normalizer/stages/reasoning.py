@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from normalizer.chunk import Delta, as_list
+from normalizer.chunk import REASONING_KEYS, Delta, as_list
 from normalizer.deviation import Deviation, Findings
 
 REASONING_NAME = Deviation(
@@ -22,8 +22,6 @@ OBJECT_WITHOUT_INDEX = Deviation(
     name="object-without-index",
     what="Objects in a list inside a delta get the running index that openai-python needs.",
 )
-
-NAMES = ("reasoning_content", "reasoning", "thinking", "reasoning_text")
 
 
 class Reasoning:
@@ -45,7 +43,7 @@ class Reasoning:
                 self._number(index, key, value)
         if self._keep:
             return
-        texts = {name: delta[name] for name in NAMES if isinstance(delta.get(name), str)}
+        texts = {name: delta[name] for name in REASONING_KEYS if isinstance(delta.get(name), str)}
         details = delta.get("reasoning_details")
         said = max(texts.values(), key=len, default="")
         if details:

@@ -66,7 +66,7 @@ MEMBER_AGAIN = Deviation(
     what="Later fragments have no type, no empty name and no empty id.",
 )
 ARGUMENTS_NULL = Deviation(
-    code="T413", name="arguments-null", what="Arguments that are null or missing are `\"\"`."
+    code="T413", name="arguments-null", what='Arguments that are null or missing are `""`.'
 )
 ARGUMENTS_OBJECT = Deviation(
     code="T414", name="arguments-object", what="Arguments that are an object are its JSON text."
@@ -387,7 +387,13 @@ class ToolCalls:
         return self._send(call, fragment, function, text, new=new)
 
     def _send(
-        self, call: Call, fragment: dict[str, Any], function: dict[str, Any], text: str, *, new: bool
+        self,
+        call: Call,
+        fragment: dict[str, Any],
+        function: dict[str, Any],
+        text: str,
+        *,
+        new: bool,
     ) -> list[Fragment]:
         out = []
         if call.stash:
@@ -424,7 +430,10 @@ class ToolCalls:
         number = fragment.call.number
         if index != number or type(index) is not int:
             if self._found(INDEX_WRONG if type(index) is int else INDEX_MISSING):
-                return {"index": number, **{k: v for k, v in fragment.value.items() if k != "index"}}
+                return {
+                    "index": number,
+                    **{k: v for k, v in fragment.value.items() if k != "index"},
+                }
         return fragment.value
 
     def _members(
@@ -465,7 +474,7 @@ class ToolCalls:
             candidate = calls.last
         if not ident:
             if candidate is not None and name and candidate.with_arguments:
-                if name != candidate.name and candidate.name or _whole(text):
+                if (name != candidate.name and candidate.name) or _whole(text):
                     return None
             return candidate
         known = calls.by_id.get(ident)
@@ -497,7 +506,9 @@ class ToolCalls:
             if ident and not call.id and call.number is None:
                 call.id = ident
                 calls.by_id[ident] = call
-            deviation = MEMBER_AGAIN if not ident else ID_REPEATED if ident == call.id else ID_CHANGES
+            deviation = (
+                MEMBER_AGAIN if not ident else ID_REPEATED if ident == call.id else ID_CHANGES
+            )
             if self._found(deviation):
                 del fragment["id"]
         if "type" in fragment and self._found(MEMBER_AGAIN):

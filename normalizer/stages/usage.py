@@ -26,10 +26,14 @@ USAGE_IN_CHOICE = Deviation(
     code="U604", name="usage-in-choice", what="Usage inside a choice is lifted out of it."
 )
 USAGE_IN_X_GROQ = Deviation(
-    code="U605", name="usage-in-x-groq", what="Usage in `x_groq` is copied to where it is looked for."
+    code="U605",
+    name="usage-in-x-groq",
+    what="Usage in `x_groq` is copied to where it is looked for.",
 )
 USAGE_ZERO = Deviation(
-    code="U606", name="usage-zero", what="A placeholder of zeros is no usage where there is a real one."
+    code="U606",
+    name="usage-zero",
+    what="A placeholder of zeros is no usage where there is a real one.",
 )
 USAGE_HALF = Deviation(
     code="U607",
@@ -44,7 +48,7 @@ USAGE_FORM = Deviation(
 USAGE_LATE = Deviation(
     code="U609",
     name="usage-late",
-    what="Usage nobody asked for that comes after the finish has left has no place and is not sent.",
+    what="Usage nobody asked for that comes when the finish has left has no place any more.",
     reported=True,
 )
 USAGE_REPEATED = Deviation(

@@ -1,0 +1,445 @@
+"""What leaves a stream, and what waits to leave.
+
+Held back are, each bounded: the head of a tool call until its name is complete, and, for each
+choice, its finish. `done`, `cut` and `release` let go of what is held, in the one right order:
+heads, late riders, finishes, usage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from normalizer.chunk import CHOICE_KEYS, Choice, Chunk, Delta, Endpoint, count, without_extras
+from normalizer.deviation import Findings
+from normalizer.options import Options
+from normalizer.report import Report
+from normalizer.stages import choices as choices_stage
+from normalizer.stages import finish as finish_stage
+from normalizer.stages import tool_calls as tools_stage
+from normalizer.stages import usage as usage_stage
+from normalizer.stages.content import Content
+from normalizer.stages.envelope import Envelope, Riders
+from normalizer.stages.finish import Finish
+from normalizer.stages.reasoning import Reasoning
+from normalizer.stages.tool_calls import Call, ToolCalls
+from normalizer.stages.usage import Usage
+
+Emit = Callable[[Chunk, bytes | None], None]
+_USAGE_HERE = ""  # in the tail: where the usage chunk came
+
+
+class Plan(NamedTuple):
+    """What becomes of one choice of a chunk: its pieces, in order, and whether the last waits."""
+
+    pieces: list[Choice]
+    head: list[Call] | None = None  # the last piece waits for these calls' names
+    finish: str | None = None  # the last piece is a finish, with this word
+    release: bool = False  # a head that waits is to leave first
+
+
+class WaitingHead:
+    """A chunk that holds heads of calls whose last name may go on."""
+
+    __slots__ = ("calls", "chunk", "raw")
+
+    def __init__(self, chunk: Chunk, raw: bytes | None, calls: list[Call]) -> None:
+        self.chunk = chunk
+        self.raw = raw
+        self.calls = calls
+
+
+class Stages:
+    """The stages of one stream."""
+
+    __slots__ = ("content", "envelope", "finish", "reasoning", "riders", "tools", "usage")
+
+    def __init__(
+        self,
+        envelope: Envelope,
+        riders: Riders,
+        content: Content,
+        reasoning: Reasoning,
+        tools: ToolCalls,
+        finish: Finish,
+        usage: Usage,
+    ) -> None:
+        self.envelope = envelope
+        self.riders = riders
+        self.content = content
+        self.reasoning = reasoning
+        self.tools = tools
+        self.finish = finish
+        self.usage = usage
+
+
+class Outlet:
+    """Sends what may leave, to ``emit(chunk, raw)``; holds what may not yet.
+
+    ``raw`` is the JSON as it came where nothing was repaired, None where it is to be written anew.
+    A chunk without members is a comment, whose text is ``raw``.
+    """
+
+    __slots__ = (
+        "_content",
+        "_emit",
+        "_endpoint",
+        "_envelope",
+        "_finish",
+        "_found",
+        "_options",
+        "_reasoning",
+        "_report",
+        "_riders",
+        "_tail",
+        "_tools",
+        "_usage",
+        "heads",
+        "last",
+        "order",
+        "put_off",
+        "released",
+        "rode",
+    )
+
+    def __init__(
+        self,
+        stages: Stages,
+        endpoint: Endpoint,
+        options: Options,
+        found: Findings,
+        report: Report,
+        emit: Emit,
+    ) -> None:
+        self._endpoint = endpoint
+        self._options = options
+        self._found = found
+        self._report = report
+        self._emit = emit
+        self._envelope = stages.envelope
+        self._riders = stages.riders
+        self._content = stages.content
+        self._reasoning = stages.reasoning
+        self._tools = stages.tools
+        self._finish = stages.finish
+        self._usage = stages.usage
+        self.heads: dict[int, WaitingHead] = {}
+        self.put_off: dict[int, tuple[Chunk, bytes | None]] = {}  # choices nobody asked for
+        self.order: list[int] = []  # choices, as they appeared
+        self._tail: list[str] = []  # comments, and the usage chunk's place, behind a held finish
+        self.rode = False  # what waited to ride left with the last chunk
+        self.last: Chunk = {}  # the chunk that left last
+        self.released = False  # what was held had to be let go before the end
+
+    def carry_out(self, chunk: Chunk, plan: Plan, raw: bytes | None) -> None:
+        """Send or hold what a plan makes of one choice of a chunk."""
+        pieces = plan.pieces
+        if not pieces:
+            if self._riders.take(chunk, self.last):
+                self._found(choices_stage.CHOICES_EMPTY)
+            return
+        index = pieces[0]["index"]
+        if plan.release and index in self.heads:
+            self.release_head(index)
+        usage = chunk.pop("usage", None) if plan.finish and len(pieces) > 1 else None
+        last = len(pieces) - 1
+        heads_at = last - 1 if plan.finish and plan.head else last
+        for number, piece in enumerate(pieces):
+            part = chunk if number == 0 else self._envelope.chunk([])
+            part["choices"] = [piece]
+            whole = raw if last == 0 else None
+            if plan.head and number == heads_at:
+                self.heads[index] = WaitingHead(part, whole, plan.head)
+                if plan.finish:
+                    self.release_head(index)
+            elif plan.finish and number == last:
+                if usage is not None:
+                    part["usage"] = usage
+                self._hold(index, part, whole, plan.finish)
+            else:
+                self.send(part, whole)
+
+    def _hold(self, index: int, chunk: Chunk, raw: bytes | None, word: str) -> None:
+        if index in self._finish.left:
+            self._found.note(finish_stage.FINISH_TWICE)
+            self._riders.take(chunk, self.last)
+            return
+        self.send_held_text(index)
+        differs = self._finish.hold(index, chunk, raw, word)
+        if differs is not None:
+            extra = self._envelope.chunk(differs.pop("choices"))
+            self.send({**extra, **differs}, None)
+
+    def send_held_text(self, index: int) -> None:
+        """What a finish holds back with it leaves: it was not the last of its choice."""
+        held = self._finish.held.get(index)
+        if held is None:
+            return
+        choice = held.choice
+        if not choice.get("delta") and ("delta" in choice or not choice.get("text")):
+            return
+        text, finish = finish_stage.split(choice)
+        held.raw = None
+        envelope = {key: value for key, value in held.chunk.items() if key != "usage"}
+        self.send({**envelope, "choices": [text]}, None)
+        bare = self._envelope.chunk([finish])
+        if "usage" in held.chunk:
+            bare["usage"] = held.chunk["usage"]
+        held.chunk = bare
+
+    def complete_within(self, piece: Choice, index: int, call: Call) -> None:
+        """Put the complete head of a call where it waits in a piece."""
+        fragments = piece["delta"]["tool_calls"]
+        place = next(n for n, fragment in enumerate(fragments) if fragment is call.head)
+        fragments[place] = self._tools.complete(index, call)
+
+    def release_head(self, index: int) -> None:
+        """Let the heads of calls go whose names are complete."""
+        waiting = self.heads.pop(index)
+        found, touched = self._found, self._found.touched
+        found.touched = False
+        for call in waiting.calls:
+            self.complete_within(waiting.chunk["choices"][0], index, call)
+        raw = None if found.touched else waiting.raw
+        self.send(waiting.chunk, raw)
+        found.touched = touched
+
+    def send(self, chunk: Chunk, raw: bytes | None) -> None:
+        """Let a chunk leave, with what waits to ride on one."""
+        riders = self._riders
+        self.rode = bool(riders.waiting)
+        if self.rode and riders.mount(chunk):
+            raw = None
+        for choice in chunk["choices"]:
+            delta = choice.get("delta")
+            if delta is None:
+                if choice.get("text"):
+                    counted = self._report.characters_out
+                    counted["content"] = counted.get("content", 0) + len(choice["text"])
+                continue
+            if "tool_calls" in delta:
+                dressed = self._tools.dress(choice["index"], delta)
+                if dressed is not delta:
+                    choice["delta"] = dressed
+                    raw = None
+            count(self._report.characters_out, delta)
+        if self._options.extras == "drop" and without_extras(chunk):
+            raw = None
+        self.last = chunk
+        self._emit(chunk, raw)
+
+    def comment(self, text: bytes) -> bool:
+        """Whether a comment may leave now; else it leaves behind the finish that is held."""
+        if self._finish.held and not self.released and self.all_finished():
+            self._tail.append(text.decode("utf-8", "replace"))
+            return False
+        return True
+
+    @property
+    def opened(self) -> bool:
+        """Whether any choice has come."""
+        return bool(self.order)
+
+    @property
+    def holding(self) -> bool:
+        """Whether a finish is held."""
+        return bool(self._finish.held)
+
+    def all_finished(self) -> bool:
+        """Whether no choice that has come is unfinished."""
+        finish = self._finish
+        return all(index in finish.held or index in finish.left for index in self.order)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every choice that has come has finished."""
+        return bool(self.order) and self.all_finished()
+
+    @property
+    def failure(self) -> str | None:
+        """The word of failure that a choice finished with."""
+        return self._finish.failure
+
+    @property
+    def only_usage(self) -> bool:
+        """Whether a usage that was asked for is all that came."""
+        return (
+            self._usage.asked is True and self._usage.chunk is not None and not self._riders.waiting
+        )
+
+    def done(self) -> None:
+        """`[DONE]`, or an end that is as good: every choice gets its finish."""
+        for chunk, _ in self.put_off.values():
+            self._found(choices_stage.CHOICE_SILENT)
+            self._riders.take(chunk, self.last)
+        for index in self.order:
+            if index not in self._finish.held and index not in self._finish.left:
+                self._found(finish_stage.FINISH_MISSING)
+                word = self._tools.called(index) or "stop"
+                self._hold_made_up(index, word)
+        self.release()
+
+    def _hold_made_up(self, index: int, word: str) -> None:
+        choice: Choice = {"index": index, "delta": {}, "finish_reason": word}
+        if self._endpoint == "completions":
+            choice = {"index": index, "text": "", "logprobs": None, "finish_reason": word}
+        self._finish.hold(index, self._envelope.chunk([choice]), None, word)
+
+    def release(self) -> None:
+        """Let go of every finish that is held, of what goes before it and behind it."""
+        self.release_finishes(final=True)
+        for text in self._tail:
+            if text == _USAGE_HERE:
+                self.send_usage()
+            else:
+                self._emit({}, text.encode())
+        self._tail.clear()
+        if self.all_finished():
+            self.send_usage()
+
+    def release_finishes(self, *, final: bool) -> None:
+        """Let go of the finishes held; if ``final``, a usage nobody asked for rides on the last."""
+        finish, found = self._finish, self._found
+        held = list(finish.held)
+        for index in held:
+            self._before_finish(index)
+        for position, index in enumerate(held):
+            found.touched = False
+            word = finish.settle(index, called=self._tools.called(index))
+            one = finish.held[index]
+            nameless = self._tools.nameless(index)
+            if nameless:
+                one.choice["nameless_tool_calls"] = nameless
+                one.raw = None
+            if self._riders.waiting:
+                if self._riders.collides(one.chunk):
+                    self._leftovers(index)
+                elif self._riders.mount(one.chunk):
+                    one.raw = None
+            self._usage_on_finish(one, last=final and position == len(held) - 1)
+            finish.left[index] = self._report.finish[index] = word
+            self.send(one.chunk, one.raw)
+        finish.held.clear()
+
+    def _before_finish(self, index: int) -> None:
+        if index in self.heads:
+            self.release_head(index)
+        self._say_halves(index)
+        held = self._finish.held[index]
+        if self._tools.cut(index):
+            if held.word not in ("length", "content_filter"):
+                self._found.note(tools_stage.ARGUMENTS_INCOMPLETE)
+        if held.word not in ("length", "content_filter"):
+            for fragment in self._tools.empty(index):
+                self._say(index, {"tool_calls": [fragment]})
+
+    def _say_halves(self, index: int) -> None:
+        for key in self._content.halves(index):
+            if key == "text":
+                choice = {"index": index, "text": "\ufffd", "logprobs": None, "finish_reason": None}
+                self.send(self._envelope.chunk([choice]), None)
+            else:
+                delta = {key: "\ufffd"}
+                self._reasoning.settle(index, delta)
+                self._say(index, delta)
+        for fragment in self._tools.halves(index):
+            self._say(index, {"tool_calls": [fragment]})
+
+    def _say(self, index: int, delta: Delta) -> None:
+        choice = {"index": index, "delta": delta, "finish_reason": None}
+        self.send(self._envelope.chunk([choice]), None)
+
+    def _leftovers(self, index: int) -> None:
+        """Riders that found no chunk without another value of their name get their own."""
+        while self._riders.waiting:
+            waiting = len(self._riders.waiting)
+            if self._endpoint == "chat":
+                self._say(index, {})
+            else:
+                choice = {"index": index, "text": "", "logprobs": None, "finish_reason": None}
+                self.send(self._envelope.chunk([choice]), None)
+            if len(self._riders.waiting) == waiting:
+                return
+
+    def _usage_on_finish(self, held: finish_stage.Held, *, last: bool) -> None:
+        usage = self._usage
+        there = held.chunk.get("usage")
+        wanted = self._options.usage != "drop"
+        if usage.half is not None and usage.value is None and last:
+            held.chunk["native_usage"] = usage.half
+            usage.half = None
+            held.raw = None
+        value = usage.settled() if last and wanted and not self._goes_apart() else None
+        if value is not None:
+            self._report.usage = value
+        if value is None and there is None:
+            return
+        if value is there and held.raw is not None:
+            return
+        if value is None:
+            if self._goes_apart():
+                held.chunk["usage"] = None
+            else:
+                held.chunk.pop("usage", None)
+            held.raw = None
+        elif there != value:
+            held.chunk["usage"] = value
+            held.raw = None
+
+    def _goes_apart(self) -> bool:
+        usage = self._usage
+        return usage.asked is True or (usage.asked is None and usage.apart)
+
+    def send_usage(self) -> None:
+        """Send the usage in its own chunk, if it is to have one."""
+        usage = self._usage
+        if usage.value is None or not self._goes_apart():
+            return
+        found = self._found
+        found.touched = False
+        value = usage.settled()
+        chunk, raw = usage.chunk, usage.raw
+        if chunk is None:
+            found(usage_stage.USAGE_OWN_CHUNK)
+            chunk, raw = self._envelope.chunk([]), None
+        else:
+            self._envelope.settle(chunk)
+        chunk["choices"] = []
+        if chunk.get("usage") != value:
+            raw = None
+        chunk["usage"] = value
+        self._report.usage = value
+        usage.value = None
+        self.send(chunk, None if found.touched else raw)
+
+    def usage_came(self) -> None:
+        """A usage chunk came: it leaves behind the finishes that are held."""
+        if self.released and not self._finish.held:
+            self.send_usage()
+        else:
+            self._tail.append(_USAGE_HERE)
+
+    def cut(self) -> None:
+        """The stream ends in an error: what had arrived leaves, what was held does not."""
+        for index in list(self.heads):
+            self.release_head(index)
+        for index in self.order:
+            self._say_halves(index)
+            nameless = self._tools.nameless(index)
+            if nameless:
+                self._riders.waiting.append(("nameless_tool_calls", nameless))
+            held = self._finish.held.get(index)
+            if held is not None:
+                self.send_held_text(index)
+                others = {k: v for k, v in held.choice.items() if k not in CHOICE_KEYS}
+                others.pop("native_finish_reason", None)
+                self._riders.take({**held.chunk, **others}, self.last)
+        for text in self._tail:
+            if text != _USAGE_HERE:
+                self._emit({}, text.encode())
+
+    def ride_on_error(self, event: dict[str, Any]) -> None:
+        """Put on an error event what waited to ride."""
+        self._riders.mount(event)
+        for key, value in self._riders.waiting:
+            event.setdefault("extras", []).append({key: value})
