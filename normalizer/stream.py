@@ -148,7 +148,10 @@ class Normalizer:
         if self.ended:
             self._after_end(data)
         elif self._body is not None:
+            passed = self.passes
             self._first(data)
+            if self.passes and not passed:
+                data = b"".join(self._out)  # with what was held until it was too much
         else:
             self._events(data)
         return self._leave(data)
