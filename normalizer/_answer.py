@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from typing import Any
 
-from normalizer.options import OptionError, Options
+from normalizer.options import OptionError, OptionFields, Options
 from normalizer.report import Report
 from normalizer.request import RequestInfo
 from normalizer.stream import Normalizer
@@ -31,7 +30,7 @@ _OF_THE_BODY = frozenset(
 
 
 def chosen(
-    options: Options | None, fields: dict[str, Any], environ: dict[str, str] | None
+    options: Options | None, fields: OptionFields, environ: dict[str, str] | None
 ) -> Options:
     """The options of a door: whole, or by field; ``environ`` None is the process's own."""
     if options is None:

@@ -56,18 +56,13 @@ class _Zlib:
         self._window = window
         self._zlib = zlib.decompressobj(window)
         self._begun = False
-        self._members = 0
 
     def decode(self, data: bytes) -> Iterator[bytes]:
         while data:
             try:
                 piece = self._zlib.decompress(data)
             except zlib.error as error:
-                if self._begun:
-                    raise CodingError(str(error)) from error
-                if self._members:
-                    return  # padding behind the last member
-                if self._window != zlib.MAX_WBITS:
+                if self._begun or self._window != zlib.MAX_WBITS:
                     raise CodingError(str(error)) from error
                 # Half of the world sends deflate without the zlib header that the RFC asks for.
                 self._window = -zlib.MAX_WBITS
@@ -78,8 +73,6 @@ class _Zlib:
             if self._zlib.eof:
                 # The next member: some compress every event for itself.
                 self._zlib = zlib.decompressobj(self._window)
-                self._begun = False
-                self._members += 1
             if piece:
                 yield piece
 

@@ -22,12 +22,15 @@ class Task(Protocol[T_co]):
 
     async def wait(self, seconds: float | None = None) -> bool:
         """Wait for the end of the work, at most ``seconds``; whether it has ended."""
+        ...
 
     async def cancel(self) -> bool:
         """Cancel the work if it still runs, and wait until it has ended; False if it had ended."""
+        ...
 
     def result(self) -> T_co:
         """What the work returned, once `wait` said that it has ended; raises what it raised."""
+        ...
 
 
 def start(work: Callable[[], Coroutine[Any, Any, T]]) -> Task[T]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 from normalizer import _task
 from normalizer._answer import (
@@ -23,7 +23,7 @@ from normalizer._answer import (
     logger,
 )
 from normalizer._codings import CodingError, Decoder, decoder
-from normalizer.options import Options
+from normalizer.options import OptionFields, Options
 from normalizer.request import RequestInfo
 
 Scope = MutableMapping[str, Any]
@@ -71,7 +71,7 @@ class NormalizingMiddleware:
         *,
         options: Options | None = None,
         on_report: OnReport | None = None,
-        **fields: Any,
+        **fields: Unpack[OptionFields],
     ) -> None:
         self.app = app
         self.options = chosen(options, fields, environ=None)

@@ -5,7 +5,26 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypedDict, get_args, get_origin, get_type_hints
+
+
+class OptionFields(TypedDict, total=False):
+    """The fields of `Options` as keywords, for those who take them so."""
+
+    mode: Literal["repair", "report"]
+    select: tuple[str, ...]
+    ignore: tuple[str, ...]
+    reasoning: Literal["reasoning_content", "reasoning", "both", "keep"]
+    comments: Literal["keep", "drop"]
+    finish: Literal["split", "keep"]
+    usage: Literal["request", "chunk", "finish", "drop"]
+    extras: Literal["keep", "drop"]
+    think_tags: bool
+    special_tokens: bool
+    cumulative: bool
+    text_tool_calls: tuple[str, ...]
+    max_event_bytes: int
+    finish_timeout: float
 
 
 class OptionError(ValueError):

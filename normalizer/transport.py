@@ -14,12 +14,12 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from time import monotonic
 from types import AsyncGeneratorType, TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from normalizer import _task
 from normalizer._answer import Answer, OnReport, chosen, codings, has_message, holds_json, logger
 from normalizer._proxied import Proxied
-from normalizer.options import Options
+from normalizer.options import OptionFields, Options
 from normalizer.request import RequestInfo
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class NormalizingTransport(_Transport):
         *,
         options: Options | None = None,
         on_report: OnReport | None = None,
-        **fields: Any,
+        **fields: Unpack[OptionFields],
     ) -> None:
         self._transport = transport
         self._options = chosen(options, fields, environ={})
