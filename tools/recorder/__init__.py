@@ -1,0 +1,1 @@
+"""What tools/record and tools/cassette_table are made of."""
