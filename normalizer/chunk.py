@@ -67,12 +67,15 @@ def count(counted: dict[str, int], delta: Delta) -> None:
     functions = (
         [c.get("function") for c in calls if isinstance(c, dict)] if isinstance(calls, list) else []
     )
-    said = 0
-    for function in [*functions, legacy]:
-        arguments = function.get("arguments") if isinstance(function, dict) else None
-        said += len(arguments) if isinstance(arguments, str) else 0
+    # llama-cpp-python says a call under both names: what is said is said once
+    said = max(_arguments(functions), _arguments([legacy]))
     if said:
         counted["arguments"] = counted.get("arguments", 0) + said
+
+
+def _arguments(functions: list[Any]) -> int:
+    texts = (one.get("arguments") for one in functions if isinstance(one, dict))
+    return sum(len(text) for text in texts if isinstance(text, str))
 
 
 def strict(chunk: Chunk) -> Chunk:

@@ -51,6 +51,7 @@ class Frame:
         "_hole_first",
         "_leaves_after",
         "_leaves_before",
+        "_limit",
         "_middle",
         "_plain",
         "_plain_hole",
@@ -62,8 +63,15 @@ class Frame:
     )
 
     def __init__(
-        self, came: list[bytes], left: list[bytes], hole: str, kind: str, codes: tuple[str, ...]
+        self,
+        came: list[bytes],
+        left: list[bytes],
+        hole: str,
+        kind: str,
+        codes: tuple[str, ...],
+        limit: int,
     ) -> None:
+        self._limit = limit
         self.kind = kind
         self.codes = codes
         self.same = came == left and hole != "usage"
@@ -96,7 +104,9 @@ class Frame:
             at = position + start
             end = data.find(after, at)
             inside = data[at:end]
-            if end < 0 or plain(inside) is None or not (inside.isascii() or _is_utf_8(inside)):
+            if end < 0 or end > position + self._limit or plain(inside) is None:
+                break
+            if not (inside.isascii() or _is_utf_8(inside)):
                 break
             heard.append(inside)
             if not same:
@@ -111,7 +121,7 @@ class Frame:
             end = data.find(middle, at)
             second = end + len(middle)
             last = data.find(after, second)
-            if end < 0 or last < 0:
+            if end < 0 or last < 0 or last > position + self._limit:
                 break
             inside, other = data[at:end], data[second:last]
             if self._hole_first:
@@ -141,7 +151,13 @@ class Frame:
 
 
 def learn(
-    raw: bytes, left: bytes, chunk: Chunk, given: dict[str, Any], text: OneText, codes: list[str]
+    raw: bytes,
+    left: bytes,
+    chunk: Chunk,
+    given: dict[str, Any],
+    text: OneText,
+    codes: list[str],
+    limit: int,
 ) -> Frame | None:
     """The frame of ``chunk``, which came as ``raw`` and left as ``left``, around its one text.
 
@@ -164,7 +180,7 @@ def learn(
         hole = _padding_hole(came, goes, chunk)
     came = [b"data: " + came[0], *came[1:-1], came[-1] + b"\n\n"]
     goes = [b"data: " + goes[0], *goes[1:-1], goes[-1] + b"\n\n"]
-    return Frame(came, goes, hole, text.kind, tuple(codes))
+    return Frame(came, goes, hole, text.kind, tuple(codes), limit)
 
 
 def _usage_hole(came: list[bytes]) -> str:

@@ -94,9 +94,8 @@ class Pipeline:
         return self._errors.read(value, name)
 
     def chunk(self, chunk: Chunk, raw: bytes, *, lenient: bool = False) -> None:
-        """Take one chunk; ``lenient``: its JSON cannot leave as it came."""
+        """Take one chunk, `Findings.begin` told; ``lenient``: its JSON cannot leave as it came."""
         found = self._found
-        found.begin(touched=lenient)
         if lenient:
             chunk = strict(chunk)
         choices = self._choices.of(chunk)
@@ -233,8 +232,10 @@ class Pipeline:
         usage = self._usage
         self._envelope.learn(chunk)
         if chunk.get("usage") is None and "x_groq" not in chunk:
-            self._riders.take(chunk, self.out.last)
-            self._found(choices_stage.CHOICES_EMPTY)
+            if self._found(choices_stage.CHOICES_EMPTY):
+                self._riders.take(chunk, self.out.last)
+            else:
+                self.out.send(chunk, None if self._found.touched else raw)
             return
         displaced = usage.chunk
         usage.take_apart(chunk, None if self._found.touched else raw)
@@ -327,6 +328,10 @@ class Pipeline:
         if waiting is not None:
             self.out.release_head(index)
         for fragment in fragments:
+            if fragment.head and group and not heads and found.touched:
+                # what has to be taken apart at all is taken apart call by call
+                self._group(pieces, choice, delta, group, said=said)
+                group = []
             if not fragment.head and fragment.call in heads:
                 self._group(pieces, choice, delta, group, said=said)
                 for call in heads:

@@ -79,7 +79,7 @@ BARE_JSON = Deviation(
 JUNK_LINE = Deviation(
     code="F112",
     name="junk-line",
-    what="A line that is no field, no comment and no JSON is left out.",
+    what="A line that is no field, comment or JSON, and data that is no object, is left out.",
 )
 UNTERMINATED = Deviation(
     code="F113",
@@ -179,6 +179,7 @@ class EventReader:
         "_empty",
         "_ended",
         "_found",
+        "_held",
         "_limit",
         "_lines",
         "_name",
@@ -207,6 +208,7 @@ class EventReader:
         self._after_cr = False  # the last line ended in CR at the end of what had come
         self._name = ""
         self._lines: list[bytes] = []  # of JSON that is not whole yet
+        self._held = 0  # bytes of these lines
         self._empty = False  # an empty `data:` line was the last
         self._unparted = False  # an event was handed on and its blank line has not come
         self._page: list[bytes] = []
@@ -424,12 +426,14 @@ class EventReader:
                 parsed, lenient = loads(value)
             except ValueError:
                 self._lines.append(value)
+                self._held = len(value)
                 return
             self._hand_on(Kind.DATA, value, parsed, lenient)
         self._unparted = True
 
     def _several_lines(self, last: bytes) -> None:
-        if sum(map(len, self._lines)) > self._limit:
+        self._held += len(last) + 1
+        if self._held > self._limit:
             self._lines.clear()
             self._too_large()
             return
@@ -459,10 +463,11 @@ class EventReader:
             self._lines.append(text)
             self._several_lines(text)
         elif text[:1] in (b"{", b"["):
-            self._found(DATA_ON_NEXT_LINE if self._empty else BARE_JSON)
+            if not _DONE.match(text):
+                self._found(DATA_ON_NEXT_LINE if self._empty else BARE_JSON)
+            elif text == b"[DONE]":
+                self._found(DONE_VARIANT)  # other variants are found as such in `_payload`
             self._empty = False
-            if _DONE.match(text):
-                self._found(DONE_VARIANT)
             self._unparted = False
             self._payload(text)
         elif text[:1] == b"<":

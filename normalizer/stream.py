@@ -38,13 +38,14 @@ from normalizer.pipeline import Pipeline
 from normalizer.report import Report
 from normalizer.request import RequestInfo
 from normalizer.sse import COMMENT as COMMENT_DROPPED
-from normalizer.sse import DONE_VARIANT, Event, EventReader, Kind
+from normalizer.sse import JUNK_LINE, KEEP_ALIVE_AS_DATA, Event, EventReader, Kind
 from normalizer.stages import errors
 
 EVENT_STREAM = "text/event-stream; charset=utf-8"
 JSON = "application/json"
 KEEP_ALIVE = b": keep-alive\n\n"
 DONE = b"data: [DONE]\n\n"
+_DONE_LINES = (b"data: [DONE]", b"data:[DONE]")
 
 _BLANK = b" \t\r\n"
 _MISSES = 8  # frames learnt in vain before a stream is taken to be one that has none
@@ -74,11 +75,13 @@ class Normalizer:
     """
 
     __slots__ = (
+        "_behind",
         "_body",
         "_body_size",
         "_found",
         "_frame",
         "_gathered",
+        "_lacks_done",
         "_left",
         "_misses",
         "_out",
@@ -117,6 +120,8 @@ class Normalizer:
         self._frame: Frame | None = None
         self._left: list[bytes] = []  # the JSON that the event at hand made leave
         self._misses = 0
+        self._behind: bytes | None = b""  # the end: what came there; None once that was reported
+        self._lacks_done = False  # an error was the end, and no `[DONE]` has come behind it
         self._since = 0.0
         self._body: list[bytes] | None = []  # until the kind of body is known, and of JSON ones
         self._body_size = 0
@@ -185,6 +190,9 @@ class Normalizer:
             self._read(closing=True)
             if not self.ended:
                 self._cut_or_done(broken)
+        if self._lacks_done and self._behind is not None:
+            self._found.note(errors.ERROR_WITHOUT_DONE)
+            self._lacks_done = False
         if self._report.end is None:
             self._report.end = "done"
         return self._leave(b"")
@@ -314,6 +322,7 @@ class Normalizer:
 
     def _event(self, event: Event, *, closing: bool) -> None:
         kind = event.kind
+        self._settle_frame()
         if kind is Kind.DATA:
             self._report.events_in += 1
             self._data(event)
@@ -344,30 +353,32 @@ class Normalizer:
             )
 
     def _data(self, event: Event) -> None:
-        value, pipeline = event.value, self._pipeline
+        value, pipeline, found = event.value, self._pipeline, self._found
+        found.begin(touched=event.lenient)
         error = pipeline.error(value, event.name)
         if error is not None:
             self._upstream_error(error, value, event)
             return
         if not isinstance(value, dict):
-            inner = (
-                [item for item in value if isinstance(item, dict)] if type(value) is list else []
-            )
-            self._found(errors.ERROR_SHAPE if inner else DONE_VARIANT)
-            for item in inner:
-                pipeline.chunk(item, dumps(item), lenient=True)
+            self._no_object(as_list(value))
             return
-        if event.name == "ping" or value.keys() == {"type"}:
-            # `event: ping`, `{"type": "ping"}`: nothing but a sign of life
+        if event.name == "ping" or value == {"type": "ping"}:
+            found(KEEP_ALIVE_AS_DATA)
             self._comment(KEEP_ALIVE.rstrip())
             return
-        self._settle_frame()
         self._left.clear()
         given = {"usage": value.get("usage")} if self._misses < _MISSES else {}
         pipeline.chunk(value, event.data, lenient=event.lenient)
         self._frame = None
         if self._misses < _MISSES and len(self._left) == 1 and not event.lenient:
             self._learn(event.data, given)
+
+    def _no_object(self, inner: list[Chunk]) -> None:
+        """Data that is JSON and no object: chunks in a list, or nothing that could be one."""
+        self._found(LINES_FOR_EVENTS if inner else JUNK_LINE)
+        for chunk in inner:
+            self._found.begin(touched=True)
+            self._pipeline.chunk(chunk, b"", lenient=True)
 
     def _learn(self, raw: bytes, given: dict[str, Any]) -> None:
         """Take the frame of the chunk that was just settled, if all that it has is one text."""
@@ -376,7 +387,8 @@ class Normalizer:
             return
         self._misses += 1
         last = self._outlet.last
-        self._frame = learn(raw, self._left[0], last, given, text, self._found.log)
+        limit = self.options.max_event_bytes
+        self._frame = learn(raw, self._left[0], last, given, text, self._found.log, limit)
 
     def _comment(self, text: bytes) -> None:
         if self._gathered is not None:
@@ -444,10 +456,11 @@ class Normalizer:
         if isinstance(value, dict) and isinstance(error.get("choices"), list):
             said = {key: value[key] for key in ("id", "object", "created", "model") if key in value}
             if any(_speaks(choice) for choice in error["choices"]):
-                self._pipeline.chunk({**said, "choices": error["choices"]}, b"", lenient=True)
+                self._take_whole({**said, "choices": error["choices"]}, lenient=True)
             error = {key: item for key, item in error.items() if key != "choices"}
         elif event.lenient:
             error = clean(error)
+        self._lacks_done = True
         if error is value and not event.lenient:
             self._fail(error, "error", event.data)
         else:
@@ -478,11 +491,20 @@ class Normalizer:
             self._out.append(dumps(self._gathered.completion()))
 
     def _after_end(self, data: bytes) -> None:
-        if data.strip():
-            after_error = self._report.error is not None
-            done = data.strip() in (b"data: [DONE]", b"data:[DONE]")
-            if not (after_error and done):
-                self._found.note(errors.AFTER_ERROR if after_error else errors.AFTER_DONE)
+        if self._behind is None or not data:
+            return
+        behind = self._behind = (self._behind + data).lstrip()[:64]
+        if self._report.error is None:
+            deviation = errors.AFTER_DONE
+        else:
+            deviation = errors.AFTER_ERROR
+            whole = behind.rstrip()
+            self._lacks_done = self._lacks_done and whole not in _DONE_LINES
+            if any(line.startswith(whole) for line in _DONE_LINES):
+                return  # the `[DONE]` that belongs there, or a piece of it
+        if behind:
+            self._behind = None
+            self._found.note(deviation)
 
     # ------------------------------------------------------------------ bodies that are JSON
 
@@ -510,7 +532,7 @@ class Normalizer:
         if error is not None:
             self._whole_error(clean(error) if lenient else error)
         elif self._streams:
-            self._whole_stream(value, raw)
+            self._whole_stream(value)
         else:
             self._whole_completion(value, raw, lenient=lenient)
 
@@ -550,24 +572,29 @@ class Normalizer:
         self.content_type = JSON
         self._out.append(dumps(event))
 
-    def _whole_stream(self, value: Any, raw: bytes) -> None:
+    def _take_whole(self, chunk: Chunk, *, lenient: bool = False) -> None:
+        """Take a chunk of an answer that did not come as a stream."""
+        self._found.begin(touched=lenient)
+        self._pipeline.chunk(chunk, dumps(chunk) if not lenient else b"", lenient=lenient)
+
+    def _whole_stream(self, value: Any) -> None:
         if type(value) is list and value and all(isinstance(item, dict) for item in value):
             self._found(LINES_FOR_EVENTS)
             self._body = None
             for chunk in value:
-                self._pipeline.chunk(chunk, dumps(chunk))
+                self._take_whole(chunk)
             self._cut_or_done(None)
             return
         if not isinstance(value, dict) or not value.get("choices"):
             self._body = None
-            self._pipeline.chunk(value if isinstance(value, dict) else {}, raw, lenient=True)
+            self._take_whole(value if isinstance(value, dict) else {}, lenient=True)
             self._empty("its JSON has no choices")
             return
         self._found(COMPLETION_FOR_STREAM)
         self._body = None
         apart = self.request.include_usage is True
         for chunk in chunks_of(value, self.request.endpoint or "chat", apart=apart):
-            self._pipeline.chunk(chunk, dumps(chunk))
+            self._take_whole(chunk)
         if self._outlet.failure is not None:
             self._failed_word()
         else:
@@ -582,7 +609,7 @@ class Normalizer:
         gathered = self._gathered = Gathered(self.request.endpoint or "chat", of=value)
         self._pipeline.gathers()
         for chunk in chunks_of(value, self.request.endpoint or "chat", apart=False):
-            self._pipeline.chunk(chunk, b"", lenient=lenient)
+            self._take_whole(chunk, lenient=lenient)
         if self._outlet.failure is not None:
             self._failed_word()
             return

@@ -1,0 +1,136 @@
+"""Usage: never summed, once, and where the request asked for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.streams import ENVELOPE, STREAM, USAGE, WITH_USAGE, chunk, normalize, raw, text
+
+EARLIER = {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4}
+ZERO = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+STOP = chunk({}, "stop")
+
+
+def apart(usage: Any = USAGE, **members: Any) -> dict[str, Any]:
+    return {**ENVELOPE, "choices": [], "usage": usage, **members}
+
+
+def usages(
+    *chunks: Any, request: dict[str, Any] = STREAM, **options: Any
+) -> list[tuple[bool, Any]]:
+    """Of each chunk that has a usage: whether it has choices, and the usage."""
+    out = normalize(raw(*chunks), request, **options).chunks
+    return [(bool(c["choices"]), c["usage"]) for c in out if c.get("usage") is not None]
+
+
+def test_what_was_asked_for_comes_in_a_chunk_of_its_own() -> None:
+    assert usages(*text("Hi"), {**STOP, "usage": USAGE}, request=WITH_USAGE) == [(False, USAGE)]
+
+
+def test_what_was_not_asked_for_rides_on_the_finish() -> None:
+    chunks = normalize(raw(*text("Hi"), STOP, apart())).chunks
+    assert chunks[-1]["choices"][0]["finish_reason"] == "stop"
+    assert chunks[-1]["usage"] == USAGE
+    assert all(c["choices"] for c in chunks)
+
+
+@pytest.mark.parametrize("request_body", [STREAM, WITH_USAGE])
+def test_the_last_one_leaves_once(request_body: dict[str, Any]) -> None:
+    parts = [{**one, "usage": EARLIER} for one in text("a", "b")]
+    got = usages(*parts, STOP, apart(), request=request_body)
+    assert [usage for _, usage in got] == [USAGE]
+
+
+def test_zeros_never_replace_a_real_one() -> None:
+    assert usages(*text("Hi"), {**STOP, "usage": USAGE}, apart(ZERO)) == [(True, USAGE)]
+
+
+def test_zeros_before_a_real_one_are_forgotten() -> None:
+    parts = [{**one, "usage": ZERO} for one in text("Hi")]
+    assert usages(*parts, {**STOP, "usage": USAGE}) == [(True, USAGE)]
+
+
+def test_zeros_on_every_chunk_are_no_usage() -> None:
+    """LocalAI sends them so."""
+    assert usages(*({**one, "usage": ZERO} for one in text("Hi")), STOP) == []
+
+
+def test_usage_in_a_choice_is_lifted_out_of_it() -> None:
+    """Moonshot."""
+    finish = chunk({}, "stop")
+    finish["choices"][0]["usage"] = USAGE
+    chunks = normalize(raw(*text("Hi"), finish)).chunks
+    assert chunks[-1]["usage"] == USAGE
+    assert "usage" not in chunks[-1]["choices"][0]
+
+
+def test_usage_in_x_groq_is_copied() -> None:
+    finish = chunk({}, "stop", x_groq={"id": "r", "usage": USAGE})
+    last = normalize(raw(*text("Hi"), finish)).chunks[-1]
+    assert last["usage"] == USAGE
+    assert last["x_groq"] == {"id": "r", "usage": USAGE}
+
+
+def test_half_a_usage_travels_under_another_name() -> None:
+    half = {"prompt_tokens": 11, "total_tokens": 11}
+    last = normalize(raw(*text("Hi"), {**STOP, "usage": half})).chunks[-1]
+    assert last["native_usage"] == half
+    assert "usage" not in last
+
+
+def test_a_missing_total_is_filled_in_and_nulls_are_left_out() -> None:
+    given = {"prompt_tokens": 3, "completion_tokens": 4, "prompt_tokens_details": None}
+    assert usages(*text("Hi"), {**STOP, "usage": given}) == [(True, USAGE)]
+
+
+def test_no_arithmetic_is_mended() -> None:
+    """xAI's total counts reasoning that its completion_tokens leave out."""
+    odd = {"prompt_tokens": 291, "completion_tokens": 26, "total_tokens": 513}
+    assert usages(*text("Hi"), {**STOP, "usage": odd}) == [(True, odd)]
+
+
+def test_none_is_made_up() -> None:
+    assert usages(*text("Hi"), STOP, request=WITH_USAGE) == []
+
+
+def test_a_preview_at_the_beginning_does_not_end_the_stream() -> None:
+    outcome = normalize(raw(apart(EARLIER), *text("Hi"), STOP, apart()), WITH_USAGE)
+    assert outcome.said() == "Hi"
+    assert [c["usage"] for c in outcome.chunks if c.get("usage")] == [USAGE]
+    assert outcome.chunks[-1]["choices"] == []
+
+
+def test_unknown_members_of_a_usage_chunk_ride_on_the_finish() -> None:
+    chunks = normalize(raw(*text("Hi"), STOP, apart(cost="0"))).chunks
+    assert chunks[-1]["cost"] == "0"
+
+
+def test_nulls_beside_choices_may_stay() -> None:
+    body = raw(*({**one, "usage": None} for one in [*text("Hi"), STOP]), apart())
+    assert normalize(body, WITH_USAGE).out == body
+
+
+def test_where_nothing_is_known_of_the_request_it_stays_where_it_is() -> None:
+    for body in (raw(*text("Hi"), STOP, apart()), raw(*text("Hi"), {**STOP, "usage": USAGE})):
+        assert normalize(body, None).out == body
+
+
+@pytest.mark.parametrize(
+    ("policy", "where"), [("chunk", [False]), ("finish", [True]), ("drop", []), ("request", [True])]
+)
+def test_policies(policy: str, where: list[bool]) -> None:
+    got = usages(*text("Hi"), {**STOP, "usage": USAGE}, usage=policy)
+    assert [choices for choices, _ in got] == where
+
+
+def test_the_report_has_what_left() -> None:
+    assert normalize(raw(*text("Hi"), STOP, apart())).report.usage == USAGE
+
+
+def test_usage_of_several_choices_is_on_the_last_finish() -> None:
+    parts = [*text("a"), chunk({"role": "assistant", "content": "b"}, index=1)]
+    finishes = [chunk({}, "stop", index, usage=USAGE) for index in (0, 1)]
+    got = normalize(raw(*parts, *finishes), {**STREAM, "n": 2}).chunks
+    assert [c["choices"][0]["index"] for c in got if c.get("usage")] == [1]

@@ -1,0 +1,160 @@
+"""The wire: lines, fields and events, however the bytes are split."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from normalizer.deviation import Deviation
+from normalizer.sse import EventReader, Kind
+
+ONE = b'data: {"a":1}\n\n'
+LIMIT = 1000
+
+
+def read(*pieces: bytes, limit: int = LIMIT) -> tuple[list[tuple[str, bytes]], list[str]]:
+    """Kinds and data of the events, and the codes found."""
+    found: list[str] = []
+
+    def note(deviation: Deviation) -> bool:
+        found.append(deviation.code)
+        return True
+
+    reader = EventReader(note, limit)
+    events = []
+    for piece in pieces:
+        reader.receive(piece)
+        while (event := reader.next()) is not None:
+            events.append((event.kind.name, event.data))
+    reader.close()
+    while (event := reader.next()) is not None:
+        events.append((event.kind.name, event.data))
+    return events, found
+
+
+def data(*values: bytes) -> list[tuple[str, bytes]]:
+    return [("DATA", value) for value in values]
+
+
+@pytest.mark.parametrize(
+    ("body", "events", "codes"),
+    [
+        (ONE, data(b'{"a":1}'), set()),
+        (ONE + ONE, data(b'{"a":1}', b'{"a":1}'), set()),
+        (b"data: [DONE]\n\n", [("DONE", b"")], set()),
+        (b": hello\n\n", [("COMMENT", b": hello")], set()),
+        (b":\n\n", [("COMMENT", b":")], set()),
+        (b"\xef\xbb\xbf" + ONE, data(b'{"a":1}'), {"F101"}),
+        (b'data: {"a":1}\r\n\r\n', data(b'{"a":1}'), {"F102"}),
+        (b'data: {"a":1}\r\r', data(b'{"a":1}'), {"F102"}),
+        (b'data:{"a":1}\n\n', data(b'{"a":1}'), {"F103"}),
+        (b'data: {"a":1}\ndata: {"b":2}\n\n', data(b'{"a":1}', b'{"b":2}'), {"F104"}),
+        (b'event: message\ndata: {"a":1}\n\n', data(b'{"a":1}'), {"F105"}),
+        (b'data: {"a":1}\nevent: message\n\n', data(b'{"a":1}'), {"F105"}),
+        (b"event: ping\n\n", [("NOTHING", b"")], {"F105", "F107"}),
+        (b"id: 1\nretry: 3000\n\n", [], {"F106"}),
+        (b"data:\n\n", [("NOTHING", b"")], {"F107"}),
+        (b"data: null\n\n", [("NOTHING", b"null")], {"F107"}),
+        (b"data: {}\n\n", [("NOTHING", b"{}")], {"F107"}),
+        (b"data: : keepalive\n\n", [("NOTHING", b": keepalive")], {"F108"}),
+        (b"data: ping\n\n", [("NOTHING", b"ping")], {"F108"}),
+        (b'error: {"code":400}\n\n', data(b'{"code":400}'), {"F109"}),
+        (b'data:\n {"a":1}\n\n', data(b'{"a":1}'), {"F110"}),
+        (b'{"a":1}\n{"b":2}\n', data(b'{"a":1}', b'{"b":2}'), {"F111"}),
+        (b'{\n  "a": 1\n}\n', data(b'{ "a": 1 }'), {"F111", "F114"}),
+        (b"hello there\n" + ONE, data(b'{"a":1}'), {"F112"}),
+        (b'data: {"a":1}', data(b'{"a":1}'), {"F113"}),
+        (b'data: {"a":\ndata: 1}\n\n', data(b'{"a": 1}'), {"F114"}),
+        (b'data: data: {"a":1}\n\n', data(b'{"a":1}'), {"F115"}),
+        (b"data: [DONE]  \n\n", [("DONE", b"")], set()),
+        (b"data: [DONE] bye\n\n", [("DONE", b"")], {"F116"}),
+        (b"[DONE]\n", [("DONE", b"")], {"F116"}),
+        (b'data: {"a":\n\n', [("INVALID", b'{"a":')], set()),
+        (b"data: oops\n\n", [("INVALID", b"oops")], set()),
+        (b"<html>\n<b>502</b>\n</html>\n", [("PAGE", b"<html>\n<b>502</b>\n</html>")], set()),
+        (b"   \n" + ONE, data(b'{"a":1}'), set()),
+        (b"", [], set()),
+    ],
+)
+def test_events(body: bytes, events: list[tuple[str, bytes]], codes: set[str]) -> None:
+    whole = read(body)
+    assert (whole[0], set(whole[1])) == (events, codes)
+    bytewise = read(*(body[i : i + 1] for i in range(len(body))))
+    assert bytewise == whole
+
+
+def test_an_event_is_handed_on_at_the_end_of_its_line() -> None:
+    reader = EventReader(lambda _: True, LIMIT)
+    reader.receive(b'data: {"a":1}')
+    assert reader.next() is None
+    reader.receive(b"\n")
+    event = reader.next()
+    assert event is not None
+    assert event.value == {"a": 1}
+
+
+def test_a_carriage_return_at_the_end_of_a_piece_ends_the_line_at_once() -> None:
+    reader = EventReader(lambda _: True, LIMIT)
+    reader.receive(b'data: {"a":1}\r')
+    assert reader.next() is not None
+    reader.receive(b"\n\r\n")
+    assert reader.next() is None
+
+
+def test_the_name_of_an_event_is_its_own() -> None:
+    reader = EventReader(lambda _: True, LIMIT)
+    reader.receive(b'event: error\ndata: {"a":1}\n\ndata: {"a":2}\n\n')
+    first, second = reader.next(), reader.next()
+    assert first is not None
+    assert second is not None
+    assert (first.name, second.name) == ("error", "")
+
+
+def test_what_is_not_strict_json_is_said() -> None:
+    assert read(b'data: {"a":NaN}\n\n')[1] == ["F119"]
+    assert read(b'data: {"a":"\xff"}\n\n')[1] == ["F118"]
+    assert read(b'data: {"a":"\\ud83d"}\n\n')[1] == ["F120"]
+    assert read(b'data: {"a":"\t"}\n\n')[1] == ["F121"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'data: {"a":"' + b"x" * LIMIT + b'"}\n\n',
+        b"data: " + b"x" * 2 * LIMIT,
+        b"\n".join([b"data: {"] * LIMIT),
+    ],
+)
+def test_an_event_over_the_limit_is_said_and_not_kept(body: bytes) -> None:
+    for pieces in ([body], [body[i : i + 7] for i in range(0, len(body), 7)]):
+        events, _ = read(*pieces)
+        assert "TOO_LARGE" in [kind for kind, _ in events]
+
+
+def test_one_long_line_in_many_pieces_takes_linear_time() -> None:
+    # a reader that copied what it has with every piece would copy 8 MiB 16,000 times here
+    line = b'data: {"a":"' + b"x" * (8 * 1024 * 1024) + b'"}\n\n'
+    pieces = [line[i : i + 512] for i in range(0, len(line), 512)]
+    events, _ = read(*pieces, limit=16 * 1024 * 1024)
+    assert [kind for kind, _ in events] == ["DATA"]
+
+
+LINES = st.sampled_from(
+    [
+        *(b"data: ", b"data:", b'{"a":1}', b'{"b":"\xc3\xa9"}', b"[DONE]", b"\n", b"\r", b"\r\n"),
+        *(b"\n\n", b": hi", b"event: error", b"id: 7", b"error: ", b"<html>", b"junk", b'{"c":'),
+        *(b"2}", b" ", b"\xef\xbb\xbf", b"null", b"\xf0\x9f\x98\x80", b"data: data: "),
+    ]
+)
+
+
+@given(st.lists(LINES, max_size=25).map(b"".join), st.data())
+def test_any_split_gives_the_same_events(body: bytes, draws: st.DataObject) -> None:
+    cuts = sorted(draws.draw(st.lists(st.integers(0, len(body)), max_size=8)))
+    pieces = [body[a:b] for a, b in zip([0, *cuts], [*cuts, len(body)], strict=True)]
+    assert read(*pieces) == read(body)
+
+
+def test_every_kind_is_read_somewhere_above() -> None:
+    assert {kind.name for kind in Kind} >= {"DATA", "COMMENT", "NOTHING", "DONE", "INVALID", "PAGE"}
