@@ -1,0 +1,87 @@
+"""The import rule of the design: doors import the core; the core imports no door, does no I/O."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "normalizer"
+
+# Whatever is not named here is core, so that a new module has to keep the stricter rule.
+DOORS = {"asgi", "cassette", "cli", "__main__", "proxy", "pytest_plugin", "transport"}
+PARTS_OF_DOORS = {"_answer", "_codings", "_task"}
+INPUT_AND_OUTPUT = {"anyio", "asyncio", "http", "httpx", "httpx2", "socket", "ssl", "starlette"}
+INPUT_AND_OUTPUT |= {"threading", "trio", "uvicorn", "vcr", "yaml"}
+
+
+def modules() -> list[str]:
+    names = [
+        ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+        for path in PACKAGE.rglob("*.py")
+    ]
+    return sorted(name.removesuffix(".__init__") for name in names)
+
+
+def imports(module: str) -> Iterator[str]:
+    """The modules that one imports, anywhere in its text, also for type checkers only."""
+    path = PACKAGE.parent.joinpath(*module.split("."))
+    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} has a relative import, which this test cannot read"
+            assert node.module is not None
+            yield node.module
+            # `from normalizer import asgi` imports a module too
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def part(module: str) -> str:
+    """The part of the package that a module belongs to: ``sse`` for normalizer.sse."""
+    return module.split(".")[1] if "." in module else module
+
+
+CORE = [name for name in modules() if part(name) not in {*DOORS, *PARTS_OF_DOORS, "normalizer"}]
+STAGES = [name for name in CORE if name.startswith("normalizer.stages.")]
+
+
+@pytest.mark.parametrize("module", CORE)
+def test_the_core_imports_no_door(module: str) -> None:
+    doors = {f"normalizer.{name}" for name in DOORS | PARTS_OF_DOORS}
+    wrong = [name for name in imports(module) if ".".join(name.split(".")[:2]) in doors]
+    assert not wrong
+
+
+@pytest.mark.parametrize("module", CORE)
+def test_the_core_does_no_input_and_output(module: str) -> None:
+    wrong = [name for name in imports(module) if name.split(".")[0] in INPUT_AND_OUTPUT]
+    assert not wrong
+
+
+@pytest.mark.parametrize("module", STAGES)
+def test_no_stage_imports_another(module: str) -> None:
+    wrong = [name for name in imports(module) if name.startswith("normalizer.stages")]
+    assert not wrong
+
+
+def test_there_are_doors_and_a_core() -> None:
+    found = {part(name) for name in modules()}
+    assert {"asgi", "transport"} <= found
+    assert {"normalizer.sse", "normalizer.stream", "normalizer.request"} <= set(CORE)
+    assert STAGES
+
+
+def test_importing_the_package_imports_no_library_of_a_door() -> None:
+    script = "import normalizer, sys; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    loaded = {name.split(".")[0] for name in done.stdout.split()}
+    assert "normalizer" in loaded
+    assert not loaded & {"httpx", "httpx2", "starlette", "vcr", "yaml"}

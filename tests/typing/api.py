@@ -1,0 +1,99 @@
+"""How the public names are used, for mypy and pyright; never run."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import httpx
+import httpx2
+import openai
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp
+
+from normalizer import (
+    Normalizer,
+    NormalizingMiddleware,
+    NormalizingTransport,
+    OptionError,
+    Options,
+    Repair,
+    Report,
+    RequestInfo,
+)
+
+
+def log(report: Report) -> None:
+    repair: Repair
+    for code, repair in report.repairs.items():
+        print(code.lower(), repair.count + repair.first)
+    counts: dict[str, int] = report.codes
+    finish: dict[int, str] = report.finish
+    characters: int = report.characters_in["content"] - report.characters_out["content"]
+    print(counts, finish, characters, report.events_in - report.events_out)
+    if report.end == "truncated" and report.error is not None:
+        print(report.error["message"])
+
+
+# ---------------------------------------------------------------- the transport
+
+client = httpx.Client(transport=NormalizingTransport())
+client2 = httpx2.Client(transport=NormalizingTransport(on_report=log))
+async_client = httpx.AsyncClient(transport=NormalizingTransport(httpx.AsyncHTTPTransport()))
+async_client2 = httpx2.AsyncClient(transport=NormalizingTransport(options=Options(mode="report")))
+mounted = httpx2.Client(mounts={"https://": NormalizingTransport(httpx2.HTTPTransport(retries=2))})
+
+openai.OpenAI(http_client=client2)
+openai.AsyncOpenAI(http_client=async_client2)
+openai.AzureOpenAI(http_client=client2, api_version="2024-10-21")
+
+with NormalizingTransport(ignore=("U6",), reasoning="both", finish_timeout=1.5) as transport:
+    transport.close()
+
+
+async def closing() -> None:
+    async with NormalizingTransport() as transport:
+        await transport.aclose()
+
+
+# ---------------------------------------------------------------- the middleware
+
+app = Starlette(middleware=[Middleware(NormalizingMiddleware, comments="drop")])
+app.add_middleware(NormalizingMiddleware)
+app.add_middleware(NormalizingMiddleware, on_report=log, select=("E2", "S5"))
+wrapped: ASGIApp = NormalizingMiddleware(app, options=Options.from_environ())
+
+# ---------------------------------------------------------------- without input and output
+
+try:
+    options = Options(usage="chunk", max_event_bytes=1024, text_tool_calls=("hermes",))
+    environ = Options.from_environ({"NORMALIZER_FINISH": "keep"}, think_tags=True)
+except OptionError as error:
+    print(str(error))
+
+
+def normalized(pieces: Iterator[bytes], asked: bytes) -> Iterator[bytes]:
+    normalizer = Normalizer(RequestInfo.parse("/v1/chat/completions", asked), Options())
+    for piece in pieces:
+        yield normalizer.feed(piece)
+        if normalizer.ended:
+            break
+    yield normalizer.close()
+    content_type: str | None = normalizer.content_type
+    status: int = normalizer.status
+    log(normalizer.report)
+    print(content_type, status)
+
+
+async def patiently(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    normalizer = Normalizer(RequestInfo.parse("/v1/chat/completions"))
+    async for piece in pieces:
+        yield normalizer.feed(piece)
+        waiting: float | None = normalizer.waiting
+        if waiting is not None:
+            yield normalizer.flush()
+    yield normalizer.close("connection reset")
+
+
+known = RequestInfo.parse("https://localhost/v1/completions", {"model": "m", "stream": True})
+print(known.endpoint == "completions", known.stream, known.include_usage, known.n, known.model)
