@@ -229,7 +229,13 @@ class Outlet:
         self._emit(chunk, raw)
 
     def comment(self, text: bytes) -> bool:
-        """Whether a comment may leave now; else it leaves behind the finish that is held."""
+        """Whether a comment may leave now; else it leaves behind the finish that is held.
+
+        A head that waits leaves before it: keep-alives come when nothing else does, names do not
+        take that long, and neither may be kept back for the other.
+        """
+        for index in list(self.heads):
+            self.release_head(index)
         if self._finish.held and not self.released and self.all_finished():
             self._tail.append(text.decode("utf-8", "replace"))
             return False
@@ -269,9 +275,11 @@ class Outlet:
 
     def done(self) -> None:
         """`[DONE]`, or an end that is as good: every choice gets its finish."""
-        for chunk, _ in self.put_off.values():
-            self._found(choices_stage.CHOICE_SILENT)
-            self._riders.take(chunk, self.last)
+        for chunk, raw in self.put_off.values():
+            if self._found(choices_stage.CHOICE_SILENT):
+                self._riders.take(chunk, self.last)
+            else:
+                self.send(chunk, raw)
         for index in self.order:
             if index not in self._finish.held and index not in self._finish.left:
                 self._found(finish_stage.FINISH_MISSING)

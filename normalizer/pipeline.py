@@ -147,10 +147,12 @@ class Pipeline:
         chunk, self._hears = self.out.last, None
         if self._finish.held or self.out.heads or self._riders.waiting or self.out.rode:
             return None
+        if len(chunk["choices"]) != 1:
+            return None
         choice: Choice = chunk["choices"][0]
         index = choice["index"]
         delta = choice.get("delta")
-        if delta is None or len(delta) != 1 or len(chunk["choices"]) != 1:
+        if delta is None or len(delta) != 1:
             return None
         ((key, value),) = delta.items()
         if key in ("content", "reasoning_content") and isinstance(value, str):
@@ -190,7 +192,7 @@ class Pipeline:
     def _steady(self, chunk: Chunk, choice: Choice, raw: bytes) -> bool:
         """The chunk that most are: a piece of text in a choice that has begun and goes on.
 
-        Does what the stages would do for it, and no more; `tests/test_steady.py` holds the two
+        Does what the stages would do for it, and no more; `tests/test_properties.py` holds the two
         together.
         """
         index = choice["index"]
