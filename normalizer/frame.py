@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from normalizer.chunk import PADDING_KEYS, Chunk
@@ -35,6 +36,8 @@ class OneText(NamedTuple):
 
     text: str
     kind: str
+    choice: int
+    hear: Callable[[str], None] | None  # who wants to know of the texts that follow
 
 
 class Frame:
@@ -56,6 +59,7 @@ class Frame:
         "_plain",
         "_plain_hole",
         "codes",
+        "hear",
         "heard",
         "kind",
         "same",
@@ -67,12 +71,13 @@ class Frame:
         came: list[bytes],
         left: list[bytes],
         hole: str,
-        kind: str,
+        text: OneText,
         codes: tuple[str, ...],
         limit: int,
     ) -> None:
         self._limit = limit
-        self.kind = kind
+        self.kind = text.kind
+        self.hear = text.hear
         self.codes = codes
         self.same = came == left and hole != "usage"
         self._plain = _PLAIN if self.same else _WRITTEN
@@ -84,6 +89,11 @@ class Frame:
         self._before, self._after = came[0], came[-1]
         self._middle = came[1] if hole else b""
         self._leaves_before, self._leaves_after = left[0], left[-1]
+
+    @property
+    def takes_usage(self) -> bool:
+        """Whether a usage is taken off each event."""
+        return self._hole.startswith("usage")
 
     @property
     def full(self) -> bool:
@@ -180,7 +190,7 @@ def learn(
         hole = _padding_hole(came, goes, chunk)
     came = [b"data: " + came[0], *came[1:-1], came[-1] + b"\n\n"]
     goes = [b"data: " + goes[0], *goes[1:-1], goes[-1] + b"\n\n"]
-    return Frame(came, goes, hole, text.kind, tuple(codes), limit)
+    return Frame(came, goes, hole, text, tuple(codes), limit)
 
 
 def _usage_hole(came: list[bytes]) -> str:

@@ -7,7 +7,6 @@ choice content, reasoning, finish, tool calls.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from normalizer.chunk import REASONING_KEYS, Choice, Chunk, Delta, count, strict
@@ -26,6 +25,8 @@ from normalizer.stages.content import Content
 from normalizer.stages.envelope import Envelope, Riders
 from normalizer.stages.errors import Errors
 from normalizer.stages.finish import Finish
+from normalizer.stages.markup import Markup
+from normalizer.stages.markup import wanted as markup_wanted
 from normalizer.stages.reasoning import Reasoning
 from normalizer.stages.tool_calls import Call, ToolCalls
 from normalizer.stages.usage import Usage
@@ -42,7 +43,7 @@ class Pipeline:
         "_errors",
         "_finish",
         "_found",
-        "_hears",
+        "_markup",
         "_options",
         "_reasoning",
         "_report",
@@ -85,7 +86,11 @@ class Pipeline:
             self._usage,
         )
         self.out = Outlet(stages, endpoint, options, found, report, emit)
-        self._hears: Callable[[str], None] | None = None  # the text of the frame
+        self._markup = (
+            Markup(found, options, request.tool_names)
+            if markup_wanted(options) and endpoint == "chat"
+            else None
+        )
 
     # ------------------------------------------------------------------ chunks
 
@@ -108,8 +113,54 @@ class Pipeline:
                 self.out.put_off[silent["index"]] = (put_off, None if found.touched else raw)
             return
         self._envelope.settle(chunk)
-        if len(choices) == 1 and not lenient and self._steady(chunk, choices[0], raw):
-            return
+        if self._markup is not None:
+            self._marked_up(self._markup, chunk, choices, raw, lenient=lenient)
+        elif len(choices) > 1 or lenient or not self._steady(chunk, choices[0], raw):
+            self._settle(chunk, choices, raw, lenient=lenient)
+
+    def _marked_up(
+        self, markup: Markup, chunk: Chunk, choices: list[Choice], raw: bytes, *, lenient: bool
+    ) -> None:
+        """Take what a model wrote into its text out of it, before the stages see the chunk."""
+        for choice in choices:
+            delta = choice.get("delta")
+            ends = bool(choice.get("finish_reason"))
+            if not isinstance(delta, dict):
+                continue
+            deltas = markup.read(choice["index"], dict(delta), ends=ends)
+            if deltas == [delta]:
+                continue
+            self._found.touched = True
+            *earlier, choice["delta"] = deltas
+            for one in earlier:
+                self._say(choice["index"], one)
+            if ends and choice["delta"] == {"content": ""}:
+                choice["delta"] = {}
+        self._settle(chunk, choices, raw, lenient=lenient)
+
+    def _say(self, index: int, delta: Delta) -> None:
+        """Settle a delta of our own making."""
+        touched = self._found.touched
+        choices: list[Choice] = [{"index": index, "delta": delta, "finish_reason": None}]
+        self._found.touched = True
+        self._settle(self._envelope.chunk(choices), choices, b"", lenient=False)
+        self._found.touched = touched
+
+    def done(self) -> None:
+        """`[DONE]`, or an end that is as good: every choice gets its finish."""
+        self.close()
+        self.out.done()
+
+    def close(self) -> None:
+        """No more chunks come: what was held back as a possible marker is text."""
+        if self._markup is not None:
+            for index in list(self.out.order):
+                for delta in self._markup.rest(index):
+                    self._found.begin()
+                    self._say(index, delta)
+
+    def _settle(self, chunk: Chunk, choices: list[Choice], raw: bytes, *, lenient: bool) -> None:
+        found = self._found
         ending = all(choice.get("finish_reason") for choice in choices)
         if "usage" in chunk or "x_groq" in chunk or "usage" in choices[0]:
             self._usage.take(chunk, choices, ending=ending)
@@ -144,7 +195,7 @@ class Pipeline:
 
         None while something waits: then the next chunk's fate is not this one's.
         """
-        chunk, self._hears = self.out.last, None
+        chunk = self.out.last
         if self._finish.held or self.out.heads or self._riders.waiting or self.out.rode:
             return None
         if len(chunk["choices"]) != 1:
@@ -152,26 +203,24 @@ class Pipeline:
         choice: Choice = chunk["choices"][0]
         index = choice["index"]
         delta = choice.get("delta")
+        if self._endpoint == "completions" and choice.get("text"):
+            return OneText(choice["text"], "content", index, None)
         if delta is None or len(delta) != 1:
             return None
         ((key, value),) = delta.items()
         if key in ("content", "reasoning_content") and isinstance(value, str):
-            self._hears = self._content.spoken(index, key).add
-            return OneText(value, "content" if key == "content" else "reasoning")
+            kind = "content" if key == "content" else "reasoning"
+            return OneText(value, kind, index, self._content.spoken(index, key).add)
         if key == "tool_calls" and len(value) == 1 and set(value[0]) == {"index", "function"}:
             function = value[0]["function"]
             call = self._tools.by_number(index, value[0]["index"])
             if set(function) == {"arguments"} and call is not None:
-                self._hears = call.hear
-                return OneText(function["arguments"], "arguments")
+                return OneText(function["arguments"], "arguments", index, call.hear)
         return None
 
-    def hear(self, text: str, usage: bytes | None) -> None:
-        """Texts that were found in the frame of the last chunk, and the last usage in it."""
-        if self._hears is not None:
-            self._hears(text)
-        if usage is not None:
-            self._usage.keep(loads(usage)[0])
+    def take_usage(self, usage: bytes) -> None:
+        """The last usage of chunks that did not come this way."""
+        self._usage.keep(loads(usage)[0])
 
     def _begin(self, index: int) -> None:
         """A choice appears that has not been seen."""
@@ -273,8 +322,10 @@ class Pipeline:
         word = self._finish.read(choice)
         spoken = any(value for key, value in delta.items() if key != "role")
         if spoken and (index in self._finish.held or index in self._finish.left):
-            self._finish.spoke(index, text=bool(delta.get("content")))
-            self.out.send_held_text(index)
+            if self._finish.spoke(index, text=bool(delta.get("content"))):
+                self.out.send_held_text(index)
+            else:
+                self.out.release_finishes(final=False)
         content.hear(index, delta)
         if delta.get("tool_calls") or delta.get("function_call"):
             plan = self._plan_calls(index, choice, delta)
@@ -318,6 +369,8 @@ class Pipeline:
         base = any(value for key, value in delta.items() if key != "role")
         if not fragments:
             # a piece of a name that waits, or nameless fragments, or a legacy call
+            if given:
+                found.touched = True
             if base or (delta and index not in self._content.spoke):
                 return Plan([choice], release=True)
             return Plan([])
@@ -395,6 +448,8 @@ class Pipeline:
             counted["content"] = counted.get("content", 0) + len(choice["text"])
         word = self._finish.read(choice)
         if choice.get("text"):
-            self._finish.spoke(index, text=True)
-            self.out.send_held_text(index)
+            if self._finish.spoke(index, text=True):
+                self.out.send_held_text(index)
+            else:
+                self.out.release_finishes(final=False)
         return Plan([choice], finish=word)
