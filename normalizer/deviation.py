@@ -1,4 +1,4 @@
-"""A deviation is data: what it is, who sends it, who breaks, and one example."""
+"""A deviation, as the stage declares it that repairs it, and the record of those that are found."""
 
 from __future__ import annotations
 
@@ -17,22 +17,15 @@ class Deviation:
     * ``code``: ``F1xx`` framing, ``E2xx`` envelope, ``C3xx`` content and reasoning, ``T4xx`` tool
       calls, ``S5xx`` finish, ``U6xx`` usage, ``X7xx`` errors and ends, ``B8xx`` kind of body.
     * ``name``: kebab-case; ``what``: one line on the deviation and its repair.
-    * ``seen``: who sends it; ``breaks``: which client fails and how; ``sources``: URLs.
-    * ``example``: a raw body that has it; ``request``: the request body it answers;
-      ``endpoint``: the path it was asked on.
     * ``option``: the option that switches the repair on, for those that need a guess.
     * ``reported``: it cannot be repaired downstream, only be reported.
+
+    Who sends it, who breaks and an example of it are a `normalizer.deviations.Rule`.
     """
 
     code: str
     name: str
     what: str
-    seen: str = ""
-    breaks: str = ""
-    sources: tuple[str, ...] = ()
-    example: str | bytes = ""
-    request: Mapping[str, Any] = dataclasses.field(default_factory=lambda: {"stream": True})
-    endpoint: str = "/v1/chat/completions"
     option: Mapping[str, Any] | None = None
     reported: bool = False
 
@@ -65,6 +58,10 @@ class Findings:
         else:
             repair.count += 1
         return True
+
+    def on(self, deviation: Deviation) -> bool:
+        """Whether it would be repaired, where that has to be known before it is found."""
+        return deviation.code not in self._off
 
     def begin(self, *, touched: bool = False) -> None:
         """A new chunk: nothing of it is touched yet."""

@@ -162,7 +162,13 @@ class Outlet:
     def _hold(self, index: int, chunk: Chunk, raw: bytes | None, word: str) -> None:
         if index in self._finish.left:
             self._found.note(finish_stage.FINISH_TWICE)
-            self._riders.take(chunk, self.last)
+            choice = chunk["choices"][0]
+            if choice.get("delta") or choice.get("text"):
+                text, _ = finish_stage.split(choice)
+                said = {key: value for key, value in chunk.items() if key != "usage"}
+                self.send({**said, "choices": [text]}, None)
+            else:
+                self._riders.take(chunk, self.last)
             return
         self.send_held_text(index)
         differs = self._finish.hold(index, chunk, raw, word)
@@ -282,10 +288,14 @@ class Outlet:
                 self.send(chunk, raw)
         for index in self.order:
             if index not in self._finish.held and index not in self._finish.left:
-                self._found(finish_stage.FINISH_MISSING)
-                word = self._tools.called(index) or "stop"
-                self._hold_made_up(index, word)
+                if self._found(finish_stage.FINISH_MISSING):
+                    word = self._tools.called(index) or "stop"
+                    self._hold_made_up(index, word)
         self.release()
+        self.send_usage()
+        late = self._usage.value is not None or self._usage.half is not None
+        if late and self._options.usage != "drop" and self.released:
+            self._found.note(usage_stage.USAGE_LATE)
 
     def _hold_made_up(self, index: int, word: str) -> None:
         choice: Choice = {"index": index, "delta": {}, "finish_reason": word}
@@ -316,7 +326,9 @@ class Outlet:
             word = finish.settle(index, called=self._tools.called(index))
             one = finish.held[index]
             nameless = self._tools.nameless(index)
-            if nameless:
+            if nameless and not found(tools_stage.GHOST_CALL):
+                self._say(index, {"tool_calls": nameless})
+            elif nameless:
                 one.choice["nameless_tool_calls"] = nameless
                 one.raw = None
             if self._riders.waiting:
@@ -380,6 +392,7 @@ class Outlet:
         value = usage.settled() if last and wanted and not self._goes_apart() else None
         if value is not None:
             self._report.usage = value
+            usage.value = None
         if value is None and there is None:
             return
         if value is there and held.raw is not None:
@@ -396,7 +409,8 @@ class Outlet:
 
     def _goes_apart(self) -> bool:
         usage = self._usage
-        return usage.asked is True or (usage.asked is None and usage.apart)
+        asked = usage.asked is True and self._found.on(usage_stage.USAGE_OWN_CHUNK)
+        return asked or usage.apart
 
     def send_usage(self) -> None:
         """Send the usage in its own chunk, if it is to have one."""
@@ -434,7 +448,9 @@ class Outlet:
         for index in self.order:
             self._say_halves(index)
             nameless = self._tools.nameless(index)
-            if nameless:
+            if nameless and not self._found(tools_stage.GHOST_CALL):
+                self._say(index, {"tool_calls": nameless})
+            elif nameless:
                 self._riders.waiting.append(("nameless_tool_calls", nameless))
             held = self._finish.held.get(index)
             if held is not None:

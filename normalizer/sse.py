@@ -134,6 +134,7 @@ _HEARTBEAT = re.compile(rb"(?i)[\[(]?(?:ping|pong|heart-?beat|keep-?alive)[\])]?
 _DONE = re.compile(rb"\[(?:ALL )?DONE\]?")
 _BOM = b"\xef\xbb\xbf"
 _PAGE_BYTES = 64 * 1024
+_FIELD = len(b"data: ")  # what a line may have beside its data
 
 
 class Kind(enum.Enum):
@@ -156,7 +157,7 @@ class Event(NamedTuple):
     value: Any = None
     lenient: bool = False
     name: str = ""
-    at: int = 0  # bytes of the stream before the event's end, for messages
+    at: int = 0  # bytes of the stream before the event's end, or its line if that is TOO_LARGE
 
 
 class EventReader:
@@ -181,6 +182,7 @@ class EventReader:
         "_found",
         "_held",
         "_limit",
+        "_line_at",
         "_lines",
         "_name",
         "_page",
@@ -201,6 +203,7 @@ class EventReader:
         self.junk: list[bytes] = []  # the first lines that meant nothing, for messages
         self._found = found
         self._limit = limit
+        self._line_at = 0  # bytes of the stream before the line at hand
         self._received = 0  # bytes, of the whole stream
         self._parts: list[bytes] = []  # of a line whose end has not come
         self._size = 0
@@ -235,7 +238,8 @@ class EventReader:
             if data:
                 self._parts.append(data)
                 self._size += len(data)
-            if self._size > self._limit:
+            if self._size > self._limit + _FIELD:
+                self._line_at = self._received - self._size
                 self._too_large()
             return
         if self._parts:
@@ -269,17 +273,21 @@ class EventReader:
                                 lenient = self._not_strict(payload)
                             return Event(Kind.DATA, payload, value, lenient)
             match = _END_OF_LINE.search(data, self.position)
+            self._line_at = self._received - len(data) + self.position
             if match is None:
                 rest = data[self.position :]
                 self.position = len(data)
                 self._parts.append(rest)
                 self._size = len(rest)
-                if self._size > self._limit:
+                if self._size > self._limit + _FIELD:
                     self._too_large()
                     return self.next()
                 return None
             line = data[self.position : match.start()]
             self.position = match.end()
+            if len(line) > self._limit + _FIELD:
+                self._too_large()
+                return self.next()
             if match[0] != b"\n":
                 self._found(LINE_ENDING)
                 self._after_cr = match[0] == b"\r" and self.position == len(data)
@@ -321,7 +329,7 @@ class EventReader:
     def _too_large(self) -> None:
         self._parts.clear()
         self._size = 0
-        self._ready.append(Event(Kind.TOO_LARGE, b"", at=self._at()))
+        self._ready.append(Event(Kind.TOO_LARGE, b"", at=self._line_at))
 
     def _at(self) -> int:
         return self._received - len(self.data) + self.position

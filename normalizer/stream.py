@@ -39,7 +39,7 @@ from normalizer.report import Report
 from normalizer.request import RequestInfo
 from normalizer.sse import COMMENT as COMMENT_DROPPED
 from normalizer.sse import JUNK_LINE, KEEP_ALIVE_AS_DATA, Event, EventReader, Kind
-from normalizer.stages import errors
+from normalizer.stages import errors, markup
 
 EVENT_STREAM = "text/event-stream; charset=utf-8"
 JSON = "application/json"
@@ -48,6 +48,7 @@ DONE = b"data: [DONE]\n\n"
 _DONE_LINES = (b"data: [DONE]", b"data:[DONE]")
 
 _BLANK = b" \t\r\n"
+_CHOICES = 4  # frames at a time: one for each choice
 _MISSES = 8  # frames learnt in vain before a stream is taken to be one that has none
 
 
@@ -75,11 +76,13 @@ class Normalizer:
     """
 
     __slots__ = (
+        "_aligned",
         "_behind",
         "_body",
         "_body_size",
         "_found",
         "_frame",
+        "_frames",
         "_gathered",
         "_lacks_done",
         "_left",
@@ -117,9 +120,11 @@ class Normalizer:
         self._found = Findings(self._report, off)
         self._out: list[bytes] = []
         self._gathered: Gathered | None = None
-        self._frame: Frame | None = None
+        self._frames: dict[int, Frame] = {}  # by choice
+        self._frame: Frame | None = None  # the last one, while the next byte begins an event
+        self._aligned = False  # it does, and there are frames
         self._left: list[bytes] = []  # the JSON that the event at hand made leave
-        self._misses = 0
+        self._misses = _MISSES if markup.wanted(self.options) else 0
         self._behind: bytes | None = b""  # the end: what came there; None once that was reported
         self._lacks_done = False  # an error was the end, and no `[DONE]` has come behind it
         self._since = 0.0
@@ -140,15 +145,18 @@ class Normalizer:
     def feed(self, data: bytes) -> bytes:
         """Take bytes of the body as they came; the bytes that may leave, if any."""
         frame = self._frame
-        if frame is not None:
-            if self._reader.aligned and (end := frame.take(data, 0, self._out)):
-                if end == len(data):
-                    if frame.full:
-                        self._settle_frame()
-                    return data if frame.same else self._leave(data)
-                if frame.same:
-                    self._out.append(data[:end])
-                self._events(data[end:])
+        if frame is not None and (end := frame.take(data, 0, self._out)) == len(data):
+            if frame.full:
+                self._settle(frame)
+            return data if frame.same else self._leave(data)
+        if self._aligned:
+            # what the one frame took of the bytes it took for good
+            if frame is not None and end:
+                self._out += [data[:end]] if frame.same else []
+            position = self._framed(data, end if frame is not None else 0)
+            if position:
+                if position < len(data):
+                    self._events(data[position:])
                 return self._leave(data)
         if self.ended:
             self._after_end(data)
@@ -164,7 +172,7 @@ class Normalizer:
     @property
     def report(self) -> Report:
         """What was repaired so far, what went in and out, how it ended."""
-        self._settle_frame()
+        self._settle_frames()
         return self._report
 
     def flush(self) -> bytes:
@@ -172,7 +180,7 @@ class Normalizer:
 
         The end itself is not let go: should the upstream say more, it is delivered.
         """
-        self._settle_frame()
+        self._settle_frames()
         waiting = self.waiting
         if waiting is None or waiting > 0:
             return b""
@@ -182,7 +190,7 @@ class Normalizer:
 
     def close(self, broken: str | None = None) -> bytes:
         """The body has ended; ``broken`` says how, if it was the connection that did."""
-        self._settle_frame()
+        self._settle_frames()
         if self._body is not None and not self.ended:
             self._whole(broken)
         elif not self.ended:
@@ -278,11 +286,11 @@ class Normalizer:
 
     def _begin_stream(self, body: list[bytes]) -> None:
         self._body = None
-        if self._streams is False:
-            self._found(STREAM_FOR_COMPLETION)
+        if self._streams is False and self._found(STREAM_FOR_COMPLETION):
             self._gathered = Gathered(self.request.endpoint or "chat")
             self._pipeline.gathers()
         elif not self.passes:
+            self._streams = True
             self.content_type = EVENT_STREAM
         self._events(b"".join(body))
 
@@ -291,28 +299,48 @@ class Normalizer:
     def _events(self, data: bytes) -> None:
         self._reader.receive(data)
         self._read()
+        self._aligned = bool(self._frames) and self._reader.aligned
+        self._frame = next(reversed(self._frames.values())) if self._aligned else None
 
-    def _settle_frame(self) -> None:
-        """Count what was read in the frame, as if it had gone through the stages."""
-        frame = self._frame
-        if frame is None or not frame.heard:
+    def _framed(self, data: bytes, position: int) -> int:
+        """Take events that are in a frame, from ``position`` on; where those end."""
+        end, moved = position, True
+        while moved:
+            moved = False
+            for one in self._frames.values():
+                start, end = end, one.take(data, end, self._out)
+                if end > start:
+                    moved = True
+                    if one.same:
+                        self._out.append(data[start:end] if end - start < len(data) else data)
+                    if one.full:
+                        self._settle(one)
+            moved = moved and len(self._frames) > 1
+        return end
+
+    def _settle(self, frame: Frame) -> None:
+        """Count what was read in a frame, as if it had gone through the stages."""
+        if not frame.heard:
             return
         events, text = frame.settle()
         self._misses = 0
         self._report.count(frame.kind, events, len(text))
         self._found.again(frame.codes, events)
-        self._pipeline.hear(text, frame.usage)
-        frame.usage = None
+        if frame.hear is not None:
+            frame.hear(text)
+        if frame.usage is not None:
+            self._pipeline.take_usage(frame.usage)
+            frame.usage = None
+
+    def _settle_frames(self) -> None:
+        for one in self._frames.values():
+            self._settle(one)
 
     def _read(self, *, closing: bool = False) -> None:
         reader = self._reader
         while not self.ended:
-            frame = self._frame
-            if frame is not None and reader.position < len(reader.data) and reader.aligned:
-                start = reader.position
-                reader.position = frame.take(reader.data, start, self._out)
-                if frame.same and reader.position > start:
-                    self._out.append(reader.data[start : reader.position])
+            if self._frames and reader.position < len(reader.data) and reader.aligned:
+                reader.position = self._framed(reader.data, reader.position)
             event = reader.next()
             if event is None:
                 break
@@ -322,7 +350,7 @@ class Normalizer:
 
     def _event(self, event: Event, *, closing: bool) -> None:
         kind = event.kind
-        self._settle_frame()
+        self._settle_frames()
         if kind is Kind.DATA:
             self._report.events_in += 1
             self._data(event)
@@ -338,13 +366,12 @@ class Normalizer:
             self._found(errors.TOO_LARGE)
             limit = self.options.max_event_bytes
             self._fail(
-                _own("upstream_too_large", f"An event is over {limit} bytes, at byte {event.at}."),
+                _own("upstream_too_large", f"The event at byte {event.at} is over {limit} bytes."),
                 "error",
             )
         elif closing and kind is Kind.INVALID and event.data[:1] in (b"{", b"["):
             self._truncated(f"in the middle of an event, at byte {event.at}")
-        else:
-            self._found(errors.INVALID)
+        elif self._found(errors.INVALID):
             what = "a page of HTML" if kind is Kind.PAGE else "data that is no JSON"
             said = _words(event.data)
             self._fail(
@@ -369,9 +396,10 @@ class Normalizer:
         self._left.clear()
         given = {"usage": value.get("usage")} if self._misses < _MISSES else {}
         pipeline.chunk(value, event.data, lenient=event.lenient)
-        self._frame = None
         if self._misses < _MISSES and len(self._left) == 1 and not event.lenient:
             self._learn(event.data, given)
+        else:
+            self._frames.clear()
 
     def _no_object(self, inner: list[Chunk]) -> None:
         """Data that is JSON and no object: chunks in a list, or nothing that could be one."""
@@ -384,11 +412,18 @@ class Normalizer:
         """Take the frame of the chunk that was just settled, if all that it has is one text."""
         text = self._pipeline.one_text()
         if text is None or self._gathered is not None:
+            self._frames.clear()
             return
         self._misses += 1
         last = self._outlet.last
         limit = self.options.max_event_bytes
-        self._frame = learn(raw, self._left[0], last, given, text, self._found.log, limit)
+        learnt = learn(raw, self._left[0], last, given, text, self._found.log, limit)
+        self._frames.pop(text.choice, None)
+        if len(self._frames) >= _CHOICES or any(one.takes_usage for one in self._frames.values()):
+            # of the usages that several frames would hold nobody knew which was the last
+            self._frames.clear()
+        if learnt is not None and not (learnt.takes_usage and self._frames):
+            self._frames[text.choice] = learnt
 
     def _comment(self, text: bytes) -> None:
         if self._gathered is not None:
@@ -416,18 +451,18 @@ class Normalizer:
         if self._outlet.failure is not None:
             self._failed_word()
         elif self._outlet.opened or self._outlet.only_usage:
-            self._outlet.done()
+            self._pipeline.done()
             self._finish("done")
         else:
-            self._empty("it sent only [DONE]")
+            self._empty("it sent only [DONE]", mark=True)
 
     def _cut_or_done(self, broken: str | None) -> None:
         if self._outlet.failure is not None:
             self._failed_word()
         elif self._outlet.finished:
-            self._found.note(errors.DONE_MISSING)
-            self._outlet.done()
-            self._finish("done")
+            mark = self._found.note(errors.DONE_MISSING)
+            self._pipeline.done()
+            self._finish("done", mark=mark)
         elif self._outlet.opened:
             self._truncated(broken or "before its answer was finished")
         else:
@@ -435,7 +470,10 @@ class Normalizer:
 
     def _failed_word(self) -> None:
         word = self._outlet.failure
-        self._found(errors.FAILURE_WORD)
+        if not self._found(errors.FAILURE_WORD):
+            self._pipeline.done()
+            self._finish("done")
+            return
         message = f"The upstream finished with {word!r}."
         self._fail(
             {"error": {"message": message, "type": "upstream_error", "param": None, "code": word}},
@@ -443,11 +481,18 @@ class Normalizer:
         )
 
     def _truncated(self, how: str) -> None:
-        self._found(errors.TRUNCATED)
+        if not self._found(errors.TRUNCATED):
+            self._pipeline.close()
+            self._outlet.release()
+            self._outlet.cut()
+            self._finish("truncated", mark=False)
+            return
         self._fail(_own("upstream_truncated", f"The upstream's stream ended {how}."), "truncated")
 
-    def _empty(self, how: str) -> None:
-        self._found(errors.EMPTY)
+    def _empty(self, how: str, *, mark: bool = False) -> None:
+        if not self._found(errors.EMPTY):
+            self._finish("empty", mark=mark)
+            return
         junk = b" ".join(self._reader.junk)
         said = f"; what it sent is: {_words(junk)}" if junk else ""
         self._fail(_own("upstream_empty", f"The upstream answered nothing: {how}{said}."), "empty")
@@ -461,12 +506,16 @@ class Normalizer:
         elif event.lenient:
             error = clean(error)
         self._lacks_done = True
-        if error is value and not event.lenient:
+        as_it_came = error is value or not self._found.on(errors.ERROR_SHAPE)
+        if as_it_came and not event.lenient:
             self._fail(error, "error", event.data)
         else:
             self._fail(clean(error) if event.lenient else error, "error")
 
     def _fail(self, event: dict[str, Any], end: Any, raw: bytes | None = None) -> None:
+        if not self._lacks_done:
+            self._behind = None  # what goes on behind an error of ours is no news
+        self._pipeline.close()
         self._outlet.cut()
         before = len(event)
         self._outlet.ride_on_error(event)
@@ -479,15 +528,17 @@ class Normalizer:
             self._out.append(b"data: " + data + b"\n\n")
         self._finish(end)
 
-    def _finish(self, end: Any) -> None:
+    def _finish(self, end: Any, *, mark: bool = True) -> None:
+        """Nothing more leaves; ``mark``: `[DONE]` does."""
         self.ended = True
-        self._frame = None
+        self._frames.clear()
+        self._frame, self._aligned = None, False
         self._report.end = end
         if self._gathered is None:
-            if self._streams is not False:
+            if self._streams is not False and mark:
                 self._out.append(DONE)
-        elif end == "done":
-            self.content_type = JSON
+        elif end == "done" or (end == "truncated" and not mark):
+            self.content_type = None if self.passes else JSON
             self._out.append(dumps(self._gathered.completion()))
 
     def _after_end(self, data: bytes) -> None:
@@ -530,7 +581,7 @@ class Normalizer:
         error = self._pipeline.error(value, "")
         self._report.events_in += 1
         if error is not None:
-            self._whole_error(clean(error) if lenient else error)
+            self._whole_error(clean(error) if lenient else error, raw)
         elif self._streams:
             self._whole_stream(value)
         else:
@@ -555,21 +606,25 @@ class Normalizer:
         message = f"The upstream's JSON ends or breaks off within {len(raw)} bytes{how}."
         self._fail(_own(kind, message), "truncated" if broken else "error")
 
-    def _whole_error(self, error: dict[str, Any]) -> None:
+    def _whole_error(self, error: dict[str, Any], raw: bytes) -> None:
         if self._streams:
             self._found(ERROR_BODY_FOR_STREAM)
             error.pop("choices", None)
         else:
-            self._found(ERROR_WITH_SUCCESS)
             self._streams = False
+            if not self._found(ERROR_WITH_SUCCESS):
+                self._pass(raw)
+                self._report.end, self._report.error = "error", error["error"]
+                return
         self._fail(error, "error")
 
     def _error_body(self, event: dict[str, Any]) -> None:
         """An error in answer to `stream: false`: it has a status of its own."""
         code = event["error"].get("code")
         fits = type(code) is int and 400 <= code < 600
-        self.status = code if fits else 502
-        self.content_type = JSON
+        if not self.passes:
+            self.status = code if fits else 502
+            self.content_type = JSON
         self._out.append(dumps(event))
 
     def _take_whole(self, chunk: Chunk, *, lenient: bool = False) -> None:
@@ -598,7 +653,7 @@ class Normalizer:
         if self._outlet.failure is not None:
             self._failed_word()
         else:
-            self._outlet.done()
+            self._pipeline.done()
             self._finish("done")
 
     def _whole_completion(self, value: Any, raw: bytes, *, lenient: bool) -> None:
@@ -613,7 +668,7 @@ class Normalizer:
         if self._outlet.failure is not None:
             self._failed_word()
             return
-        self._outlet.done()
+        self._pipeline.done()
         repaired = bool(self._report.repairs) or lenient
         if not repaired and gathered.has_form(value):
             self._gathered = None
@@ -637,7 +692,7 @@ class Normalizer:
             self._report.end = "error"
             return
         if self._found(ERROR_BODY_SHAPE):
-            self.content_type = JSON
+            self.content_type = None if self.passes else JSON
             self._out.append(dumps(clean(error)))
             self._report.error = error["error"]
             self.ended = True

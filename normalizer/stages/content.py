@@ -43,6 +43,7 @@ MESSAGE_DIFFERS = Deviation(
     code="C309",
     name="message-differs",
     what="A `message` that begins otherwise than what was streamed is not used.",
+    reported=True,
 )
 PAIR_SPLIT = Deviation(
     code="C310",
@@ -187,8 +188,8 @@ class Content:
             if not isinstance(text, str) or not text:
                 continue
             half = self._halves.pop((index, key), "")
-            if half:
-                self._found(PAIR_SPLIT)
+            if half and not self._found(PAIR_SPLIT):
+                half = "\ufffd"
             if "\ud800" <= text[-1] <= "\udbff":
                 self._halves[index, key] = text[-1]
                 text = text[:-1]

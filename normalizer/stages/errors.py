@@ -59,7 +59,10 @@ FAILURE_WORD = Deviation(
     what="A finish_reason that means failure (`error`, `abort`, …) is an error, never a `stop`.",
 )
 
-_MESSAGES = ("message", "status_msg", "error_msg", "msg", "detail", "details", "text", "reason")
+_MESSAGES = (
+    *("message", "status_msg", "error_msg", "error_message", "msg"),
+    *("detail", "details", "text", "reason"),
+)
 _CODES = ("code", "status_code", "error_code", "status", "http_code")
 _MEMBERS = ("message", "type", "param", "code")
 
@@ -121,7 +124,8 @@ def _shape_without_error_key(value: dict[str, Any], *, named: bool) -> dict[str,
     if value.get("choices") or value.get("usage"):
         return None
     fails = type(value.get("code")) in (int, str) and value["code"] not in (0, "0", "", 200, "200")
-    if named or (value.get("detail")) or (fails and _message(value) is not None):
+    said = value.get("detail") or value.get("error_message")
+    if named or said or (fails and _message(value) is not None):
         return {"error": _canonical(value, {})}
     return None
 
@@ -151,9 +155,6 @@ def _canonical(error: Any, beside: dict[str, Any]) -> dict[str, Any]:
         for key, value in error.items()
         if key not in _MEMBERS and not (key == "object" and value == "error") and value != message
     }
-    given = {key: error[key] for key in _MEMBERS if key in error}
-    if canonical.items() >= given.items() and set(given) == set(_MEMBERS):
-        return dict(error) if not others else {**canonical, **others}
     return {**canonical, **others}
 
 

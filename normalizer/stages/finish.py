@@ -155,14 +155,20 @@ class Finish:
         choice["finish_reason"] = known
         return known
 
-    def spoke(self, index: int, *, text: bool) -> None:
-        """The choice says something, ``text`` or something else; it may be finished already."""
+    def spoke(self, index: int, *, text: bool) -> bool:
+        """The choice says something, ``text`` or something else; it may be finished already.
+
+        Whether the finish that is held, if one is, stays so.
+        """
         held = self.held.get(index)
-        if held is not None:
-            if self._found.note(TEXT_AFTER_FINISH) and text:
-                held.spoke_after_calls = held.spoke_after_calls or held.word in _CALLS
-        elif index in self.left:
-            self._found.note(TEXT_AFTER_RELEASE)
+        if held is None:
+            if index in self.left:
+                self._found.note(TEXT_AFTER_RELEASE)
+        elif not self._found.note(TEXT_AFTER_FINISH):
+            return False
+        elif text:
+            held.spoke_after_calls = held.spoke_after_calls or held.word in _CALLS
+        return True
 
     def hold(self, index: int, chunk: Chunk, raw: bytes | None, word: str) -> Chunk | None:
         """Hold a finish. What two finishes of a choice disagree about is a chunk to be sent."""
@@ -171,7 +177,9 @@ class Finish:
         if old is None:
             self.held[index] = new
             return None
-        self._found.note(FINISH_TWICE)
+        if not self._found.note(FINISH_TWICE):
+            self.held[index] = new
+            return dict(old.chunk)
         if old.spoke_after_calls and word == "stop":
             self.executed.add(index)
             winner, loser = new, old

@@ -134,6 +134,7 @@ class Call:
         "_escaped",
         "_quoted",
         "custom",
+        "given",
         "half",
         "head",
         "id",
@@ -146,6 +147,7 @@ class Call:
 
     def __init__(self, ident: str, name: str, upstream: int | None) -> None:
         self.id = ident
+        self.given = ident  # the upstream's: two calls may have been given the same
         self.name = name
         self.upstream = upstream
         self.number: int | None = None  # once its head has left
@@ -229,7 +231,8 @@ class ToolCalls:
                     legacy = None
             elif self._tools and not fragments and self._found(LEGACY_CALL):
                 del delta["function_call"]
-                fragments = [{"index": 0, "type": "function", "function": legacy}]
+                first = {} if calls.all else {"type": "function"}
+                fragments = [{"index": 0, **first, "function": legacy}]
                 legacy = None
         if isinstance(legacy, dict):
             self._legacy(calls, legacy)
@@ -252,7 +255,7 @@ class ToolCalls:
         elif index != call.number and self._found(INDEX_WRONG):
             head["index"] = call.number
         if not call.id and self._found(ID_MISSING):
-            call.id = f"call_{uuid.uuid4().hex[:24]}"
+            call.id = _made_up_id()
         if head.get("id") != call.id and call.id:
             head["id"] = call.id
             self._found.touched = True
@@ -305,7 +308,6 @@ class ToolCalls:
         calls = self._choices.get(choice)
         left = [fragment for call in calls.all for fragment in call.stash] if calls else []
         if left:
-            self._found(GHOST_CALL)
             for call in calls.all if calls else ():
                 call.stash = []
         return left
@@ -323,7 +325,9 @@ class ToolCalls:
         dressed = {key: value for key, value in delta.items() if key != "tool_calls"}
         for fragment in mine:
             members = {k: v for k, v in fragment["function"].items() if k in ("name", "arguments")}
-            dressed["function_call"] = {**dressed.get("function_call", {}), **members}
+            so_far = dressed.get("function_call")
+            so_far = so_far if isinstance(so_far, dict) else {}
+            dressed["function_call"] = {**so_far, **members}
         calls.legacy = first
         others = [f for f in fragments if f.get("index") != 0]
         if others:
@@ -362,10 +366,10 @@ class ToolCalls:
         call = self._call(calls, index, ident, name, text)
         if call is None:
             opens_with = ident
-            if ident in calls.by_id:
-                self._found(ID_SHARED)
-                opens_with = ""
+            if ident in calls.by_id and self._found(ID_SHARED):
+                opens_with = _made_up_id()
             call = Call(opens_with, name, index)
+            call.given = ident
             calls.all.append(call)
             if opens_with:
                 calls.by_id[opens_with] = call
@@ -382,7 +386,7 @@ class ToolCalls:
             self._found.touched = True
         if not call.name:
             call.stash.append(fragment)
-            call.hear(text)
+            call.with_arguments = call.with_arguments or bool(text)  # heard once it has a name
             return []
         return self._send(call, fragment, function, text, new=new)
 
@@ -398,6 +402,7 @@ class ToolCalls:
         out = []
         if call.stash:
             earlier, call.stash = call.stash, []
+            self._found.touched = True  # they did not leave with the chunks that they came in
             said = "".join(f["function"].get("arguments") or "" for f in earlier)
             fragment = {**earlier[0], **fragment}
             fragment["function"] = function = {**earlier[0]["function"], **function}
@@ -418,7 +423,7 @@ class ToolCalls:
         elif not text and set(fragment) <= {"index", "function"} and self._found.touched:
             # what it had was taken off it, and nothing is left to say
             return out
-        elif call.number is None and not text:
+        elif call.number is None and not text and "name" not in function:
             return out
         call.hear(text)
         out.append(Fragment(call, fragment, head=False))
@@ -479,6 +484,8 @@ class ToolCalls:
             return candidate
         known = calls.by_id.get(ident)
         if known is not None:
+            if candidate is not None and candidate.given == ident:
+                known = candidate
             if index is not None and known.upstream not in (None, index) and name:
                 if name != known.name or (known.with_arguments and _whole(text)):
                     return None
@@ -486,8 +493,7 @@ class ToolCalls:
         if not name:
             return candidate
         if candidate is not None and candidate.name == name and not candidate.with_arguments:
-            self._found(HEAD_TWICE)
-            return candidate
+            return candidate if self._found(HEAD_TWICE) else None
         if candidate is not None and not candidate.name and not candidate.id:
             return candidate
         return None
@@ -504,7 +510,7 @@ class ToolCalls:
         """Take off a later fragment what only the first one of a call has."""
         if "id" in fragment:
             if ident and not call.id and call.number is None:
-                call.id = ident
+                call.id = call.given = ident
                 calls.by_id[ident] = call
             deviation = (
                 MEMBER_AGAIN if not ident else ID_REPEATED if ident == call.id else ID_CHANGES
@@ -524,9 +530,10 @@ class ToolCalls:
             call.name = name
         else:
             deviation = NAME_IN_PIECES
-            call.name = name if name.startswith(call.name) else call.name + name
         if self._found(deviation):
             del function["name"]
+            if deviation is NAME_IN_PIECES:
+                call.name = name if name.startswith(call.name) else call.name + name
 
     def _custom(self, calls: _Calls, fragment: dict[str, Any]) -> list[Fragment]:
         index = fragment.get("index")
@@ -547,6 +554,10 @@ class ToolCalls:
             calls.by_index[index] = call
         calls.last = call
         return [Fragment(call, fragment, head=True)]
+
+
+def _made_up_id() -> str:
+    return f"call_{uuid.uuid4().hex[:24]}"
 
 
 def _usable(ident: Any) -> bool:

@@ -33,7 +33,7 @@ USAGE_IN_X_GROQ = Deviation(
 USAGE_ZERO = Deviation(
     code="U606",
     name="usage-zero",
-    what="A placeholder of zeros is no usage where there is a real one.",
+    what="A usage that is all zeros is a placeholder: it is no usage, and never hides a real one.",
 )
 USAGE_HALF = Deviation(
     code="U607",
@@ -123,8 +123,7 @@ class Usage:
                 if real:
                     self.half = usage
                 return False
-        if not real and (self.known or moved):
-            self._found(USAGE_ZERO)
+        if not real and (self.known or moved) and self._found(USAGE_ZERO):
             return False
         if self.known and usage != self.value:
             self._found.note(USAGE_REPEATED)
