@@ -831,7 +831,7 @@ async def test_constructed_with_the_application_alone(monkeypatch: pytest.Monkey
 def test_options_are_fields_or_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     app = answering(STREAM)
     with pytest.raises(OptionError, match="no such option: resoning"):
-        NormalizingMiddleware(app, resoning="both")  # type: ignore[call-arg]  # type: ignore[call-arg]
+        NormalizingMiddleware(app, resoning="both")  # type: ignore[call-arg]
     with pytest.raises(OptionError, match="reasoning beside it"):
         NormalizingMiddleware(app, options=Options(), reasoning="both")
     monkeypatch.setenv("NORMALIZER_REASONING", "loud")

@@ -859,7 +859,7 @@ def test_repairs_are_logged_without_content(library: Any, caplog: pytest.LogCapt
 
 def test_options_are_fields_or_whole() -> None:
     with pytest.raises(OptionError, match="no such option: resoning"):
-        NormalizingTransport(resoning="both")  # type: ignore[call-arg]  # type: ignore[call-arg]
+        NormalizingTransport(resoning="both")  # type: ignore[call-arg]
     with pytest.raises(OptionError, match="reasoning beside it"):
         NormalizingTransport(options=Options(), reasoning="both")
 
