@@ -158,3 +158,17 @@ def test_any_split_gives_the_same_events(body: bytes, draws: st.DataObject) -> N
 
 def test_every_kind_is_read_somewhere_above() -> None:
     assert {kind.name for kind in Kind} >= {"DATA", "COMMENT", "NOTHING", "DONE", "INVALID", "PAGE"}
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 1000])
+@pytest.mark.parametrize("over", [0, 1])
+def test_the_limit_does_not_depend_on_how_the_bytes_are_split(over: int, size: int) -> None:
+    payload = b'{"a":"' + b"x" * (LIMIT - 8 + over) + b'"}'
+    body = b"data: {}\n\ndata: " + payload + b"\n\n"
+    reader = EventReader(lambda _: True, limit=LIMIT)
+    events = []
+    for start in range(0, len(body), size):
+        reader.receive(body[start : start + size])
+        while event := reader.next():
+            events.append((event.kind.name, event.at if event.kind is Kind.TOO_LARGE else 0))
+    assert events[1] == (("TOO_LARGE", 10) if over else ("DATA", 0))

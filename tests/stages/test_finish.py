@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from normalizer import Normalizer, Options, RequestInfo
 from tests.streams import (
     COMPLETIONS,
+    ENVELOPE,
     STREAM,
     USAGE,
     call,
@@ -294,3 +295,17 @@ def test_comments_do_not_prolong_the_silence(monkeypatch: pytest.MonkeyPatch) ->
     now[0] += 1.5
     normalizer.feed(b": ping\n\n")
     assert normalizer.waiting == 0.5
+
+
+@pytest.mark.parametrize("finish", ["split", "keep"])
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions"])
+def test_text_that_comes_with_a_finish_when_one_has_left_is_not_lost(
+    path: str, finish: Literal["split", "keep"]
+) -> None:
+    options = Options(finish=finish, finish_timeout=1e-9)
+    normalizer = Normalizer(RequestInfo.parse(path, STREAM), options)
+    said = {"delta": {"content": "Hi"}} if "chat" in path else {"text": "Hi"}
+    last = event({**ENVELOPE, "choices": [{"index": 0, **said, "finish_reason": "stop"}]})
+    out = normalizer.feed(last) + normalizer.flush() + normalizer.feed(last) + normalizer.close()
+    assert out.count(b'"Hi"') == 2
+    assert normalizer.report.characters_out == normalizer.report.characters_in == {"content": 4}

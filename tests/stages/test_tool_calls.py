@@ -335,3 +335,35 @@ def test_calls_of_two_choices_do_not_mix() -> None:
         ]
         assert [(head["index"], head["id"]) for head in heads] == [(0, f"id{index}")]
         assert outcome.finish(index) == "tool_calls"
+
+
+def test_a_fragment_that_waits_for_its_name_does_not_leave_with_the_role() -> None:
+    fragment = {"index": 0, "id": "a", "type": "function", "function": {"arguments": ""}}
+    head = chunk({"role": "assistant", "content": None, "tool_calls": [fragment]})
+    outcome = normalize(raw(head, call("", name="f"), call(A), FINISH))
+    assert outcome.deltas[0] == {"role": "assistant", "content": None}
+    assert outcome.calls == [("a", "f", A)]
+
+
+def test_arguments_before_the_name_are_followed_once() -> None:
+    parts = [call('{"a":', id="a", type="function"), call("1}", name="f")]
+    outcome = normalize(raw(*parts, FINISH))
+    assert outcome.calls == [("a", "f", '{"a":1}')]
+    assert "T423" not in outcome.codes
+
+
+def test_fragments_with_an_id_that_two_calls_share_go_to_the_one_with_their_index() -> None:
+    heads = [call("", id="a", name="f"), call("", id="a", name="g", index=1)]
+    parts = [call('{"a":1}', id="a"), call('{"a":2}', id="a", index=1)]
+    first, second = normalize(raw(heads[0], parts[0], heads[1], parts[1], FINISH)).calls
+    assert first == ("a", "f", '{"a":1}')
+    assert second[0] != "a"
+    assert second[1:] == ("g", '{"a":2}')
+
+
+def test_a_legacy_call_in_pieces_is_one_call_and_no_more() -> None:
+    pieces = [{"name": "f", "arguments": ""}, {"arguments": "{}"}]
+    parts = [chunk({"function_call": piece}) for piece in pieces]
+    outcome = normalize(raw(*parts, chunk({}, "function_call")), TOOLS)
+    assert [call[1:] for call in outcome.calls] == [("f", "{}")]
+    assert outcome.codes == {"C301", "S507", "T403", "T419"}

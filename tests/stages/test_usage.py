@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.streams import ENVELOPE, STREAM, USAGE, WITH_USAGE, chunk, normalize, raw, text
+from normalizer import Normalizer, Options, RequestInfo
+from tests.streams import CHAT, ENVELOPE, STREAM, USAGE, WITH_USAGE, chunk, normalize, raw, text
 
 EARLIER = {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4}
 ZERO = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
@@ -134,3 +135,11 @@ def test_usage_of_several_choices_is_on_the_last_finish() -> None:
     finishes = [chunk({}, "stop", index, usage=USAGE) for index in (0, 1)]
     got = normalize(raw(*parts, *finishes), {**STREAM, "n": 2}).chunks
     assert [c["choices"][0]["index"] for c in got if c.get("usage")] == [1]
+
+
+def test_usage_that_comes_when_the_finish_has_left_is_reported() -> None:
+    normalizer = Normalizer(RequestInfo.parse(CHAT, STREAM), Options(finish_timeout=1e-9))
+    out = normalizer.feed(raw(*text("Hi"), STOP, done=False)) + normalizer.flush()
+    out += normalizer.feed(raw(apart())) + normalizer.close()
+    assert b"usage" not in out
+    assert {"U602", "U609"} <= set(normalizer.report.repairs)
