@@ -16,7 +16,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from normalizer.chunk import PADDING_KEYS, Chunk
+from normalizer.deviation import Findings
 from normalizer.lenient import dumps, loads
+from normalizer.report import Report
 
 # a JSON string's inside that ends where the frame goes on: no quote that ends it, no escape that
 # could be half a surrogate pair, nothing that JSON does not allow
@@ -28,6 +30,8 @@ _WRITTEN = re.compile(rb'(?:[^"\\\x00-\x1f]|\\["\\bfnrt])+').fullmatch
 _PADDING = re.compile(rb"[\w+/=-]*").fullmatch
 # an object of numbers, one of them nested at the most
 _USAGE = re.compile(rb"\{[^{}\[\]]*(?:\{[^{}\[\]]*\}[^{}\[\]]*)*\}")
+_CHOICES = 4  # frames at a time: one for each choice
+_MISSES = 8  # frames learnt in vain before a stream is taken to be one that has none
 _KEPT = 64  # texts that are taken together when they are counted
 
 
@@ -160,19 +164,109 @@ class Frame:
         return events, text
 
 
-def learn(
+class Frames:
+    """The frames of one stream: one for each choice, as long as nothing but texts differs.
+
+    ``last`` is the frame that was learnt last while the next byte begins an event, else None.
+    """
+
+    __slots__ = ("_found", "_frames", "_limit", "_misses", "_report", "_take_usage", "last")
+
+    def __init__(
+        self,
+        found: Findings,
+        report: Report,
+        take_usage: Callable[[bytes], None],
+        limit: int,
+    ) -> None:
+        self.last: Frame | None = None
+        self._frames: dict[int, Frame] = {}
+        self._found = found
+        self._report = report
+        self._take_usage = take_usage
+        self._limit = limit
+        self._misses = 0  # frames learnt since one was of use
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the stream is one in which frames are of use, as far as is known."""
+        return self._misses < _MISSES
+
+    @property
+    def any(self) -> bool:
+        """Whether there is a frame."""
+        return bool(self._frames)
+
+    def give_up(self) -> None:
+        """Learn no more frames."""
+        self.settle()
+        self.clear()
+        self._misses = _MISSES
+
+    def clear(self) -> None:
+        """Forget the frames: the next chunk's fate is not the last one's."""
+        self._frames.clear()
+        self.last = None
+
+    def align(self, aligned: bool) -> None:
+        """Say whether the next byte begins an event."""
+        self.last = next(reversed(self._frames.values())) if aligned and self._frames else None
+
+    def take(self, data: bytes, position: int, out: list[bytes]) -> int:
+        """Take events that are in a frame, from ``position`` on; where those end."""
+        end, moved = position, True
+        while moved:
+            moved = False
+            for frame in self._frames.values():
+                start, end = end, frame.take(data, end, out)
+                if end > start:
+                    moved = len(self._frames) > 1
+                    if frame.same:
+                        out.append(data[start:end])
+                    if frame.full:
+                        self._settle(frame)
+        return end
+
+    def settle(self) -> None:
+        """Count what was read in the frames, as if it had gone through the stages."""
+        for frame in self._frames.values():
+            if frame.heard:
+                self._settle(frame)
+
+    def _settle(self, frame: Frame) -> None:
+        events, text = frame.settle()
+        self._misses = 0
+        self._report.count(frame.kind, events, len(text))
+        self._found.again(frame.codes, events)
+        if frame.hear is not None:
+            frame.hear(text)
+        if frame.usage is not None:
+            self._take_usage(frame.usage)
+            frame.usage = None
+
+    def learn(self, raw: bytes, left: bytes, chunk: Chunk, usage: Any, text: OneText) -> None:
+        """Take the frame of a chunk that came as ``raw``, with ``usage``, and left as ``left``."""
+        self._misses += 1
+        codes = tuple(self._found.log)
+        learnt = _learn(raw, left, chunk, usage, text, codes, self._limit)
+        self._frames.pop(text.choice, None)
+        if len(self._frames) >= _CHOICES or any(one.takes_usage for one in self._frames.values()):
+            # of the usages that several frames would hold nobody knew which was the last
+            self._frames.clear()
+        if learnt is not None and not (learnt.takes_usage and self._frames):
+            self._frames[text.choice] = learnt
+
+
+def _learn(
     raw: bytes,
     left: bytes,
     chunk: Chunk,
-    given: dict[str, Any],
+    usage: Any,
     text: OneText,
-    codes: list[str],
+    codes: tuple[str, ...],
     limit: int,
 ) -> Frame | None:
-    """The frame of ``chunk``, which came as ``raw`` and left as ``left``, around its one text.
-
-    ``given`` holds what the chunk came with and did not leave with: its usage, if any.
-    """
+    """The frame of ``chunk``, which came as ``raw`` and left as ``left``, around its one text."""
     inside = dumps(text.text)
     if raw == left and inside not in raw:
         inside = json.dumps(text.text).encode()
@@ -182,7 +276,7 @@ def learn(
     goes = [part + quote for part, quote in zip(left.split(inside), (b'"', b""), strict=True)]
     came[1], goes[1] = b'"' + came[1], b'"' + goes[1]
     hole = ""
-    if given.get("usage"):
+    if usage:
         hole = _usage_hole(came)
         if not hole:
             return None
@@ -190,7 +284,7 @@ def learn(
         hole = _padding_hole(came, goes, chunk)
     came = [b"data: " + came[0], *came[1:-1], came[-1] + b"\n\n"]
     goes = [b"data: " + goes[0], *goes[1:-1], goes[-1] + b"\n\n"]
-    return Frame(came, goes, hole, text, tuple(codes), limit)
+    return Frame(came, goes, hole, text, codes, limit)
 
 
 def _usage_hole(came: list[bytes]) -> str:

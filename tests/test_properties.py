@@ -215,7 +215,7 @@ def the_fast_ways_agree(request_body: Any, pieces: list[bytes]) -> None:
     """Frames and steady chunks are short cuts: with and without them the same must come out."""
     fast = normalize(b"", request_body, pieces=pieces)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("normalizer.stream.learn", lambda *_: None)
+        patch.setattr("normalizer.frame._learn", lambda *_: None)
         patch.setattr(Pipeline, "_steady", lambda *_: False)
         slow = normalize(b"", request_body, pieces=pieces)
     assert without_made_up(fast.out) == without_made_up(slow.out)

@@ -269,7 +269,7 @@ def test_a_completion_s_finish_on_every_chunk_is_on_the_last() -> None:
 
 def test_a_finish_is_let_go_when_the_upstream_falls_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr("normalizer.stream.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("normalizer.events.time.monotonic", lambda: now[0])
     normalizer = Normalizer(RequestInfo.parse("/v1/chat/completions", STREAM), Options())
     assert normalizer.waiting is None
     normalizer.feed(raw(*text("Hi"), done=False))
@@ -289,7 +289,7 @@ def test_a_finish_is_let_go_when_the_upstream_falls_silent(monkeypatch: pytest.M
 
 def test_comments_do_not_prolong_the_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr("normalizer.stream.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("normalizer.events.time.monotonic", lambda: now[0])
     normalizer = Normalizer(RequestInfo.parse("/v1/chat/completions", STREAM), Options())
     normalizer.feed(raw(*text("Hi"), chunk({}, "stop"), done=False))
     now[0] += 1.5
