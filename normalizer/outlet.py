@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from normalizer.call import Call
 from normalizer.chunk import CHOICE_KEYS, Choice, Chunk, Delta, Endpoint, count, without_extras
 from normalizer.deviation import Findings
 from normalizer.options import Options
@@ -22,7 +23,7 @@ from normalizer.stages.content import Content
 from normalizer.stages.envelope import Envelope, Riders
 from normalizer.stages.finish import Finish
 from normalizer.stages.reasoning import Reasoning
-from normalizer.stages.tool_calls import Call, ToolCalls
+from normalizer.stages.tool_calls import ToolCalls
 from normalizer.stages.usage import Usage
 
 Emit = Callable[[Chunk, bytes | None], None]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from normalizer.call import Call
 from normalizer.chunk import REASONING_KEYS, Choice, Chunk, Delta, count, strict
 from normalizer.deviation import Findings
 from normalizer.frame import OneText
@@ -28,7 +29,7 @@ from normalizer.stages.finish import Finish
 from normalizer.stages.markup import Markup
 from normalizer.stages.markup import wanted as markup_wanted
 from normalizer.stages.reasoning import Reasoning
-from normalizer.stages.tool_calls import Call, ToolCalls
+from normalizer.stages.tool_calls import ToolCalls
 from normalizer.stages.usage import Usage
 
 
