@@ -73,6 +73,12 @@ def count(counted: dict[str, int], delta: Delta) -> None:
         counted["arguments"] = counted.get("arguments", 0) + said
 
 
+def count_text(counted: dict[str, int], text: Any) -> None:
+    """Add the characters of a legacy completion's text to a report's."""
+    if text and type(text) is str:
+        counted["content"] = counted.get("content", 0) + len(text)
+
+
 def _arguments(functions: list[Any]) -> int:
     texts = (one.get("arguments") for one in functions if isinstance(one, dict))
     return sum(len(text) for text in texts if isinstance(text, str))

@@ -193,6 +193,35 @@ def _parts(text: str, size: int) -> Iterator[str]:
         yield text[start : start + size]
 
 
+class _Choice:
+    """What was gathered of one choice."""
+
+    __slots__ = ("calls", "members", "message", "text", "texts")
+
+    def __init__(self) -> None:
+        self.members: dict[str, Any] = {}  # the choice's own
+        self.message: dict[str, Any] = {}  # members of its deltas that are no text
+        self.texts: dict[str, list[str]] = {}
+        self.calls: dict[int, dict[str, Any]] = {}
+        self.text: list[str] = []  # a legacy completion's
+
+    def add(self, choice: Choice) -> None:
+        for key, item in choice.items():
+            if item is not None and key not in ("index", "delta", "text"):
+                old = self.members.get(key) if key == "logprobs" else None
+                self.members[key] = _join(old, item)
+        if isinstance(choice.get("text"), str):
+            self.text.append(choice["text"])
+        delta = choice.get("delta")
+        for key, item in delta.items() if isinstance(delta, dict) else ():
+            if key == "tool_calls":
+                _add_calls(self.calls, item)
+            elif isinstance(item, str):
+                self.texts.setdefault(key, []).append(item)
+            else:
+                self.message[key] = _join(self.message.get(key), item)
+
+
 class Gathered:
     """Gathers the chunks of one stream into one completion.
 
@@ -208,7 +237,7 @@ class Gathered:
         self._first: Chunk = {}
         self._extras: dict[str, Any] = {}
         self._usage: dict[str, Any] | None = None
-        self._choices: dict[int, dict[str, Any]] = {}
+        self._choices: dict[int, _Choice] = {}
 
     def add(self, chunk: Chunk) -> None:
         """Add one canonical chunk."""
@@ -218,25 +247,7 @@ class Gathered:
                 self._extras.setdefault(key, item)
         self._usage = chunk.get("usage") or self._usage
         for choice in chunk["choices"]:
-            into = self._choices.setdefault(
-                choice["index"], {"message": {}, "texts": {}, "calls": {}}
-            )
-            for key, item in choice.items():
-                if item is None or key in ("index", "delta", "text"):
-                    continue
-                if key == "logprobs":
-                    into[key] = _join(into.get(key), item)
-                else:
-                    into[key] = item
-            if isinstance(choice.get("text"), str):
-                into.setdefault("text", []).append(choice["text"])
-            for key, item in (choice.get("delta") or {}).items():
-                if key == "tool_calls":
-                    _add_calls(into["calls"], item)
-                elif isinstance(item, str):
-                    into["texts"].setdefault(key, []).append(item)
-                else:
-                    into["message"][key] = _join(into["message"].get(key), item)
+            self._choices.setdefault(choice["index"], _Choice()).add(choice)
 
     def completion(self) -> dict[str, Any]:
         """The completion that the chunks say."""
@@ -252,22 +263,13 @@ class Gathered:
 
     def _choice(self, index: int) -> dict[str, Any]:
         gathered = self._choices[index]
-        others = {
-            key: item
-            for key, item in gathered.items()
-            if key not in ("message", "texts", "calls", "text", "logprobs", "finish_reason")
-        }
-        tail = {
-            "logprobs": gathered.get("logprobs"),
-            "finish_reason": gathered.get("finish_reason"),
-            **others,
-        }
+        tail = {"logprobs": None, "finish_reason": None, **gathered.members}
         if self._endpoint == "completions":
-            return {"index": index, "text": "".join(gathered.get("text", [])), **tail}
-        joined = {**gathered["message"]}
-        joined.update({key: "".join(texts) for key, texts in gathered["texts"].items()})
+            return {"index": index, "text": "".join(gathered.text), **tail}
+        joined = {**gathered.message}
+        joined.update({key: "".join(texts) for key, texts in gathered.texts.items()})
         content = joined.pop("content", None)
-        calls = [gathered["calls"][number] for number in sorted(gathered["calls"])]
+        calls = [gathered.calls[number] for number in sorted(gathered.calls)]
         if not content and self._of is None and calls:
             content = None
         message: dict[str, Any] = {"role": "assistant", "content": content}
@@ -280,9 +282,10 @@ class Gathered:
 
 
 def _add_calls(calls: dict[int, dict[str, Any]], fragments: list[dict[str, Any]]) -> None:
-    for fragment in fragments:
+    for fragment in as_list(fragments):
         members = {key: item for key, item in fragment.items() if key != "index"}
-        number = fragment["index"]
+        number = fragment.get("index")
+        number = number if type(number) is int else len(calls)
         if number not in calls:
             calls[number] = members
             for part in ("function", "custom"):

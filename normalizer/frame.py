@@ -276,7 +276,7 @@ def _learn(
     goes = [part + quote for part, quote in zip(left.split(inside), (b'"', b""), strict=True)]
     came[1], goes[1] = b'"' + came[1], b'"' + goes[1]
     hole = ""
-    if usage:
+    if usage and not chunk.get("usage"):
         hole = _usage_hole(came)
         if not hole:
             return None

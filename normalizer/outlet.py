@@ -11,7 +11,16 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from normalizer.call import Call
-from normalizer.chunk import CHOICE_KEYS, Choice, Chunk, Delta, Endpoint, count, without_extras
+from normalizer.chunk import (
+    CHOICE_KEYS,
+    Choice,
+    Chunk,
+    Delta,
+    Endpoint,
+    count,
+    count_text,
+    without_extras,
+)
 from normalizer.deviation import Findings
 from normalizer.options import Options
 from normalizer.report import Report
@@ -219,10 +228,8 @@ class Outlet:
             raw = None
         for choice in chunk["choices"]:
             delta = choice.get("delta")
-            if delta is None:
-                if choice.get("text"):
-                    counted = self._report.characters_out
-                    counted["content"] = counted.get("content", 0) + len(choice["text"])
+            if not isinstance(delta, dict):
+                count_text(self._report.characters_out, choice.get("text"))
                 continue
             if "tool_calls" in delta:
                 dressed = self._tools.dress(choice["index"], delta)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from normalizer.call import Call
-from normalizer.chunk import REASONING_KEYS, Choice, Chunk, Delta, count, strict
+from normalizer.chunk import REASONING_KEYS, Choice, Chunk, Delta, count, count_text, strict
 from normalizer.deviation import Findings
 from normalizer.frame import OneText
 from normalizer.lenient import loads
@@ -204,19 +204,23 @@ class Pipeline:
         choice: Choice = chunk["choices"][0]
         index = choice["index"]
         delta = choice.get("delta")
-        if self._endpoint == "completions" and choice.get("text"):
-            return OneText(choice["text"], "content", index, None)
-        if delta is None or len(delta) != 1:
+        text = choice.get("text")
+        if self._endpoint == "completions" and text and isinstance(text, str):
+            return OneText(text, "content", index, None)
+        if not isinstance(delta, dict) or len(delta) != 1:
             return None
         ((key, value),) = delta.items()
         if key in ("content", "reasoning_content") and isinstance(value, str):
             kind = "content" if key == "content" else "reasoning"
             return OneText(value, kind, index, self._content.spoken(index, key).add)
-        if key == "tool_calls" and len(value) == 1 and set(value[0]) == {"index", "function"}:
+        if key != "tool_calls" or not isinstance(value, list) or len(value) != 1:
+            return None
+        if isinstance(value[0], dict) and set(value[0]) == {"index", "function"}:
             function = value[0]["function"]
             call = self._tools.by_number(index, value[0]["index"])
-            if set(function) == {"arguments"} and call is not None:
-                return OneText(function["arguments"], "arguments", index, call.hear)
+            said = function.get("arguments") if isinstance(function, dict) else None
+            if isinstance(said, str) and len(function) == 1 and call is not None:
+                return OneText(said, "arguments", index, call.hear)
         return None
 
     def take_usage(self, usage: bytes) -> None:
@@ -348,8 +352,8 @@ class Pipeline:
         self, choice: Choice, word: str, plan: Plan, *, spoken: bool, first: bool
     ) -> Plan:
         pieces = plan.pieces
-        if not (spoken or first) or not (pieces or choice["delta"]):
-            if choice["delta"]:
+        if not (spoken or first) or not (pieces or choice.get("delta")):
+            if choice.get("delta"):
                 self._found(content_stage.MEMBER_EMPTY)
                 choice["delta"] = {}
             return Plan([choice], finish=word, release=True)
@@ -444,9 +448,7 @@ class Pipeline:
         if not isinstance(choice.get("text"), str) and found(content_stage.CONTENT_NOT_TEXT):
             choice["text"] = "" if choice.get("text") is None else str(choice["text"])
         self._content.join_halves(index, choice, ("text",))
-        if choice.get("text"):
-            counted = self._report.characters_in
-            counted["content"] = counted.get("content", 0) + len(choice["text"])
+        count_text(self._report.characters_in, choice.get("text"))
         word = self._finish.read(choice)
         if choice.get("text"):
             if self._finish.spoke(index, text=True):

@@ -259,3 +259,25 @@ def test_streams_through_one_process_share_nothing() -> None:
     for number, normalizer in enumerate(both):
         out[number] += normalizer.feed(DONE) + normalizer.close()
     assert out == alone
+
+
+OPTIONS: list[dict[str, Any]] = [
+    *({"ignore": (family,)} for family in "FECTSUXB"),
+    *({"reasoning": name} for name in ("reasoning", "both", "keep")),
+    *({"usage": policy} for policy in ("chunk", "finish", "drop")),
+    *({"finish": "keep"}, {"extras": "drop"}, {"comments": "drop"}, {"mode": "report"}),
+    {"think_tags": True, "special_tokens": True, "cumulative": True},
+    {"text_tool_calls": ("hermes", "react", "kimi", "deepseek")},
+]
+
+
+@given(mutated(), REQUESTS, st.sampled_from(OPTIONS), st.data())
+@settings(max_examples=300)
+def test_no_option_breaks_a_stream(
+    body: bytes, request_body: Any, options: dict[str, Any], draws: st.DataObject
+) -> None:
+    pieces = split(body, draws)
+    whole = normalize(body, request_body, **options)
+    parts = normalize(b"", request_body, pieces=pieces, **options)
+    assert without_made_up(parts.out) == without_made_up(whole.out)
+    assert parts.report.codes == whole.report.codes

@@ -218,7 +218,7 @@ class Finish:
 
 def split(choice: Choice) -> tuple[Choice, Choice]:
     """A choice with content and finish as two: what belongs to the text, and the finish."""
-    chat = "delta" in choice
+    chat = "delta" in choice or "text" not in choice
     text: Choice = {"index": choice["index"]}
     finish: Choice = {"index": choice["index"]}
     said = ("delta", "text") if chat else ("text",)
