@@ -1,0 +1,51 @@
+"""The README's code runs as it stands there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import openai
+import pytest
+from starlette.applications import Starlette
+
+from normalizer import NormalizingMiddleware, NormalizingTransport
+from tests.streams import STREAM, chunk, raw
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+AZURE = {"id": "", "object": "", "created": 0, "model": "", "choices": []}
+BODY = raw(AZURE, chunk({"role": "assistant", "content": "Hi"}, "stop"))
+
+
+def answer(_: httpx2.Request) -> httpx2.Response:
+    return httpx2.Response(200, headers={"content-type": "text/event-stream"}, content=BODY)
+
+
+def run(block: str, **names: Any) -> dict[str, Any]:
+    exec(compile(block, "README.md", "exec"), names)  # noqa: S102
+    return names
+
+
+@pytest.mark.skipif(int(openai.VERSION.split(".")[0]) < 3, reason="openai 2 takes httpx clients")
+def test_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    transport, middleware, report, core = BLOCKS
+    run(transport)["client"].close()
+    app = Starlette()
+    run(middleware, app=app)
+    assert [one.cls for one in app.user_middleware] == [NormalizingMiddleware]
+    upstream = NormalizingTransport(httpx2.MockTransport(answer))
+    with openai.OpenAI(http_client=httpx2.Client(transport=upstream)) as client:
+        names = run(report, client=client)
+        names["response"].parse().close()
+    assert run(core, request_body=STREAM, raw_bytes=BODY)["out"].endswith(b"data: [DONE]\n\n")
+
+
+def test_the_two_commands_are_there() -> None:
+    root = Path(__file__).parents[1]
+    for command in ("tools/demo", "tools/test"):
+        assert f"\n    {command}\n" in README
+        assert (root / command).stat().st_mode & 0o111
