@@ -6,7 +6,7 @@ import re
 import time
 from typing import Any
 
-from normalizer.chunk import Chunk, as_list
+from normalizer.chunk import CHOICE_KEYS, Chunk, as_list
 from normalizer.completion import LINES_FOR_EVENTS, Gathered
 from normalizer.deviation import Findings
 from normalizer.frame import Frames
@@ -78,13 +78,16 @@ class EventStream:
         position = 0
         if frame is not None:
             position = frame.take(data, 0, self.out)
+            self._reader.received += position
             if position == len(data):
                 if frame.full:
                     self._frames.settle()
                 return data if frame.same else self.leave()
             if position and frame.same:
                 self.out.append(data[:position])
-            position = self._frames.take(data, position, self.out)
+            framed = self._frames.take(data, position, self.out)
+            self._reader.received += framed - position
+            position = framed
         if self.ended:
             self._after_end(data)
         elif position < len(data):
@@ -294,7 +297,16 @@ class EventStream:
             said = {key: value[key] for key in ("id", "object", "created", "model") if key in value}
             if any(_speaks(choice) for choice in error["choices"]):
                 self.take({**said, "choices": error["choices"]}, lenient=True)
+            beside = (choice for choice in error["choices"] if isinstance(choice, dict))
+            own_members = [
+                (key, item)
+                for choice in beside
+                for key, item in choice.items()
+                if key not in CHOICE_KEYS and item is not None
+            ]
             error = {key: item for key, item in error.items() if key != "choices"}
+            for key, item in own_members:
+                error.setdefault(key, item)
         elif event.lenient:
             error = clean(error)
         self._lacks_done = True

@@ -188,13 +188,13 @@ class EventReader:
         "_page",
         "_parts",
         "_ready",
-        "_received",
         "_size",
         "_started",
         "_unparted",
         "data",
         "junk",
         "position",
+        "received",
     )
 
     def __init__(self, found: Callable[[Deviation], bool], limit: int) -> None:
@@ -204,7 +204,7 @@ class EventReader:
         self._found = found
         self._limit = limit
         self._line_at = 0  # bytes of the stream before the line at hand
-        self._received = 0  # bytes, of the whole stream
+        self.received = 0  # bytes, of the whole stream; who reads some instead adds them
         self._parts: list[bytes] = []  # of a line whose end has not come
         self._size = 0
         self._started = False
@@ -227,7 +227,7 @@ class EventReader:
 
     def receive(self, data: bytes) -> None:
         """Take bytes; call `next` until it gives None before the next call."""
-        self._received += len(data)
+        self.received += len(data)
         if self._after_cr and data:
             self._after_cr = False
             if data[:1] == b"\n":
@@ -239,7 +239,7 @@ class EventReader:
                 self._parts.append(data)
                 self._size += len(data)
             if self._size > self._limit + _FIELD:
-                self._line_at = self._received - self._size
+                self._line_at = self.received - self._size
                 self._too_large()
             return
         if self._parts:
@@ -273,7 +273,7 @@ class EventReader:
                                 lenient = self._not_strict(payload)
                             return Event(Kind.DATA, payload, value, lenient)
             match = _END_OF_LINE.search(data, self.position)
-            self._line_at = self._received - len(data) + self.position
+            self._line_at = self.received - len(data) + self.position
             if match is None:
                 rest = data[self.position :]
                 self.position = len(data)
@@ -332,7 +332,7 @@ class EventReader:
         self._ready.append(Event(Kind.TOO_LARGE, b"", at=self._line_at))
 
     def _at(self) -> int:
-        return self._received - len(self.data) + self.position
+        return self.received - len(self.data) + self.position
 
     def _not_strict(self, data: bytes) -> bool:
         """Say what is not strict in the JSON; True if it is to be written anew."""

@@ -95,9 +95,11 @@ def test_openrouter_s_error_has_choices_beside_it() -> None:
         "error": {"code": 400, "message": "Token limit reached"},
         "usage": USAGE,
     }
+    value["choices"][0]["native_finish_reason"] = "length"
     outcome = normalize(raw(*text("Hi"), value))
     assert outcome.said() == "Hi and more"
     assert outcome.chunks[-1]["provider"] == "P"
+    assert outcome.chunks[-1]["native_finish_reason"] == "length"
     assert outcome.error["code"] == 400
 
 
@@ -146,6 +148,15 @@ def test_data_that_is_no_json_is_an_error_with_its_place(line: bytes) -> None:
     assert line[6:].strip().decode() in error["message"]
     at = len(raw(*text("Hi"), line, done=False))
     assert f"byte {at}" in error["message"]
+
+
+def test_the_place_does_not_depend_on_the_split() -> None:
+    body = raw(*text(*"abcdefgh"), b"data: {oops}\n\n", done=False)
+    whole = normalize(body).error["message"]
+    assert f"byte {len(body)}" in whole
+    for size in (1, 7, 300):
+        pieces = [body[i : i + size] for i in range(0, len(body), size)]
+        assert normalize(b"", pieces=pieces).error["message"] == whole
 
 
 def test_an_event_over_the_limit_is_an_error() -> None:
