@@ -117,16 +117,13 @@ class _Responder:
         self._silence: _task.Task[None] | None = None
         self._flushing = False
         self._ahead = False  # we ended the answer, the application has not yet
+        self._left = False  # the client went away before the answer was over
 
     async def respond(self) -> None:
         scope = self._scope
         scope.setdefault("state", {})
-        extensions = scope.get("extensions") or {}
-        if any(name in extensions for name in _SENDS_A_FILE):
-            offered = {name: extensions[name] for name in extensions if name not in _SENDS_A_FILE}
-            scope = {**scope, "extensions": offered}
         try:
-            await self._middleware.app(scope, self.receive, self.send)
+            await self._middleware.app(without_files(scope), self.receive, self.send)
         except Exception as error:
             # Its words are the application's own business, as they are in a server's 500.
             await self._cut(type(error).__name__)
@@ -147,6 +144,8 @@ class _Responder:
             # What the application does behind its `[DONE]` must not be cancelled because we ended
             # the answer there. It has the time of a held finish to come to its own end.
             await _task.sleep(self._middleware.options.finish_timeout)
+        elif message["type"] == "http.disconnect":
+            self._left = True
         return message
 
     def _note(self, message: Message) -> None:
@@ -259,12 +258,22 @@ class _Responder:
     async def _cut(self, why: str) -> None:
         """Deliver what an answer that the application did not complete comes to."""
         answer = self._answer
-        if answer is None or answer.over:
+        # An application that stops because the client left has cut nothing.
+        if answer is None or answer.over or self._left:
             return
         await self._silence_is_broken()
         # With its head still held it can leave as a whole answer, of which it says what it is.
         whole = self._head is not None
         await self._deliver(answer, answer.close(why), cut=not whole)
+
+
+def without_files(scope: Scope) -> Scope:
+    """The scope without the offers to send a file, whose bytes would not pass through us."""
+    extensions = scope.get("extensions") or {}
+    if not any(name in extensions for name in _SENDS_A_FILE):
+        return scope
+    offered = {name: extensions[name] for name in extensions if name not in _SENDS_A_FILE}
+    return {**scope, "extensions": offered}
 
 
 def _header(headers: Any, name: bytes) -> str | None:
