@@ -10,42 +10,23 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
-import sys
 from collections.abc import AsyncIterator, Iterator
 from time import monotonic
-from types import AsyncGeneratorType, TracebackType
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from types import AsyncGeneratorType
+from typing import Any, Unpack
 
 from normalizer import _task
 from normalizer._answer import Answer, OnReport, chosen, codings, has_message, holds_json, logger
-from normalizer._proxied import Proxied
+from normalizer._wrapping import WrappingTransport, library_of
 from normalizer.options import OptionFields, Options
 from normalizer.request import RequestInfo
-
-if TYPE_CHECKING:
-    import httpx
-    import httpx2
-
-    class _Transport(
-        httpx.BaseTransport,
-        httpx.AsyncBaseTransport,
-        httpx2.BaseTransport,
-        httpx2.AsyncBaseTransport,
-    ):
-        """So that type checkers take it for what each of the four clients wants."""
-
-        def handle_request(self, request: Any) -> Any: ...
-
-        async def handle_async_request(self, request: Any) -> Any: ...
-else:
-    _Transport = object
 
 # Seconds that the upstream has after `[DONE]` to end its body too, so that its connection can be
 # used again; most have ended it in the same packet.
 _GRACE = 0.05
 
 
-class NormalizingTransport(_Transport):
+class NormalizingTransport(WrappingTransport):
     """A transport for httpx and httpx2 whose chat and completion answers are canonical.
 
     Works in ``httpx.Client``, ``httpx.AsyncClient``, ``httpx2.Client`` and ``httpx2.AsyncClient``.
@@ -79,14 +60,13 @@ class NormalizingTransport(_Transport):
         on_report: OnReport | None = None,
         **fields: Unpack[OptionFields],
     ) -> None:
-        self._transport = transport
+        super().__init__(transport)
         self._options = chosen(options, fields, environ={})
         self._on_report = on_report
-        self._own: dict[tuple[str, bool], Any] = {}  # by library, and whether asynchronous
 
     def handle_request(self, request: Any) -> Any:
         """Send a request of httpx or httpx2; a response of the same library."""
-        library = _library(request)
+        library = library_of(request)
         inner = self._inner(library, asynchronous=False).handle_request(request)
         answer = self._answer(library, request, inner)
         if answer is None:
@@ -101,7 +81,7 @@ class NormalizingTransport(_Transport):
 
     async def handle_async_request(self, request: Any) -> Any:
         """Send a request of httpx or httpx2 on asyncio or trio; a response of the same library."""
-        library = _library(request)
+        library = library_of(request)
         inner = await self._inner(library, asynchronous=True).handle_async_request(request)
         answer = self._answer(library, request, inner)
         if answer is None:
@@ -113,66 +93,6 @@ class NormalizingTransport(_Transport):
             await stream.aclose()
             raise
         return _response(library, answer, inner, stream)
-
-    def close(self) -> None:
-        """Close the inner transport."""
-        for transport in self._all(asynchronous=False):
-            transport.close()
-
-    async def aclose(self) -> None:
-        """Close the inner transport."""
-        for transport in self._all(asynchronous=True):
-            await transport.aclose()
-
-    def __enter__(self) -> Self:
-        if self._transport is not None:
-            self._transport.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None = None,
-        exc_value: BaseException | None = None,
-        traceback: TracebackType | None = None,
-    ) -> None:
-        if self._transport is not None:
-            self._transport.__exit__(exc_type, exc_value, traceback)
-        else:
-            self.close()
-
-    async def __aenter__(self) -> Self:
-        if self._transport is not None:
-            await self._transport.__aenter__()
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None = None,
-        exc_value: BaseException | None = None,
-        traceback: TracebackType | None = None,
-    ) -> None:
-        if self._transport is not None:
-            await self._transport.__aexit__(exc_type, exc_value, traceback)
-        else:
-            await self.aclose()
-
-    def _inner(self, library: Any, *, asynchronous: bool) -> Any:
-        if self._transport is None:
-            key = (library.__name__, asynchronous)
-            # setdefault: two threads may come here first, and must end with the same one.
-            return self._own.get(key) or self._own.setdefault(
-                key, Proxied(library, asynchronous=asynchronous)
-            )
-        method = "handle_async_request" if asynchronous else "handle_request"
-        if not hasattr(self._transport, method):
-            kind = "AsyncClient" if asynchronous else "Client"
-            raise TypeError(f"{self._transport!r} has no {method}, which {kind} needs")
-        return self._transport
-
-    def _all(self, *, asynchronous: bool) -> list[Any]:
-        if self._transport is not None:
-            return [self._transport]
-        return [own for (_, kind), own in self._own.items() if kind is asynchronous]
 
     def _answer(self, library: Any, request: Any, inner: Any) -> Answer | None:
         if request.method != "POST" or not has_message(inner.status_code):
@@ -361,14 +281,6 @@ class _AsyncStream(_Stream):
     async def _read_to_end(self) -> None:
         async for _ in self._source:
             pass
-
-
-def _library(request: Any) -> Any:
-    for base in type(request).__mro__:
-        library = sys.modules.get(base.__module__.partition(".")[0])
-        if hasattr(library, "SyncByteStream"):
-            return library
-    raise TypeError(f"{request!r} is a request of neither httpx nor httpx2")
 
 
 @functools.cache

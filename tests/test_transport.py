@@ -636,7 +636,7 @@ async def test_client_that_leaves_is_seen_by_the_upstream(library: Any, serve: S
 @pytest.mark.anyio
 async def test_cancelled_client_closes_the_upstream(library: Any) -> None:
     class Silent(Upstream):
-        async def handle_async_request(self, request: Any) -> Any:  # noqa: ARG002
+        async def handle_async_request(self, request: Any) -> Any:
             upstream = self
 
             class Body(library.AsyncByteStream):  # type: ignore[misc]
@@ -766,7 +766,7 @@ async def test_client_that_leaves_in_the_silence_leaves_no_read_behind(library: 
     log: list[str] = []
 
     class Silent(Upstream):
-        async def handle_async_request(self, request: Any) -> Any:  # noqa: ARG002
+        async def handle_async_request(self, request: Any) -> Any:
             class Body(library.AsyncByteStream):  # type: ignore[misc]
                 async def __aiter__(self) -> AsyncIterator[bytes]:
                     yield ROLE + STOP

@@ -16,12 +16,13 @@ from typing import Any
 
 import httpx2
 import openai
+from starlette.applications import Starlette
 
 from normalizer import Report
-from normalizer.cassette.format import Cassette, load
+from normalizer.cassette import Cassette, load
 from normalizer.deviations import DEVIATIONS
 from normalizer.transport import NormalizingTransport
-from tools.upstream import Server, Upstream
+from tools.upstream import Server, base_path, mounts
 
 CASSETTES = Path(__file__).parents[1] / "cassettes"
 
@@ -142,11 +143,9 @@ class Got:
         return fit(fit(said, width - len(end)).rstrip() + end, width)
 
 
-def read(address: str, shown: Shown, request: dict[str, Any], http: httpx2.Client) -> Got:
+def read(url: str, request: dict[str, Any], http: httpx2.Client) -> Got:
     got = Got()
-    with openai.OpenAI(
-        base_url=f"{address}/{_path(shown)}/v1", api_key="none", max_retries=0, http_client=http
-    ) as client:
+    with openai.OpenAI(base_url=url, api_key="none", max_retries=0, http_client=http) as client:
         try:
             got.read(client, request)
         except Exception as error:
@@ -238,8 +237,8 @@ def show(shown: Shown, cassette: Cassette, raw: str, ours: str, report: Report) 
 
 def main() -> int:
     cassettes = {shown: load(CASSETTES / f"{shown.cassette}.yaml") for shown in SHOWN}
-    upstream = Upstream(
-        {_path(shown): cassette.interactions[0].response for shown, cassette in cassettes.items()}
+    upstream = Starlette(
+        routes=mounts({_path(shown): cassette for shown, cassette in cassettes.items()})
     )
     print("Servers that speak OpenAI's API, read with OpenAI's client in a loop that many have:\n")
     for line in PROGRAM.splitlines():
@@ -252,8 +251,9 @@ def main() -> int:
             said = said_by(cassette)
             reports: list[Report] = []
             transport = NormalizingTransport(on_report=reports.append)
-            raw = read(server.address, shown, request, httpx2.Client())
-            ours = read(server.address, shown, request, httpx2.Client(transport=transport))
+            url = f"{server.address}/{_path(shown)}{base_path(cassette)}"
+            raw = read(url, request, httpx2.Client())
+            ours = read(url, request, httpx2.Client(transport=transport))
             good = raw.right(shown, said), ours.right(shown, said)
             show(shown, cassette, outcome(raw, good[0]), outcome(ours, good[1]), reports[0])
             right = [before + now for before, now in zip(right, good, strict=True)]

@@ -1,4 +1,4 @@
-"""A real server on a free local port that answers with recorded streams."""
+"""A real server on a free local port that answers with cassettes."""
 
 from __future__ import annotations
 
@@ -6,39 +6,31 @@ import logging
 import socket
 import threading
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import uvicorn
+from starlette.routing import Mount
 
-from normalizer.cassette.format import RecordedResponse
-
-# uvicorn writes these itself, or they spoke of the connection that was recorded
-_OF_THE_CONNECTION = {"connection", "content-length", "date", "keep-alive", "server"}
-_OF_THE_CONNECTION |= {"content-encoding", "transfer-encoding"}
+from normalizer.cassette import Cassette, replay_app
 
 
-class Upstream:
-    """An ASGI application: ``/<name>/…`` answers with the response of that name, in its pieces."""
+def mounts(cassettes: Mapping[str, Cassette | Path], **options: Any) -> list[Mount]:
+    """Routes on which ``/<name>/…`` answers with the cassette of that name, again and again.
 
-    def __init__(self, responses: Mapping[str, RecordedResponse]) -> None:
-        self._responses = responses
+    The ``options`` are those of `replay_app`.
+    """
+    return [
+        Mount(f"/{name}", replay_app(each, allow_playback_repeats=True, **options))
+        for name, each in cassettes.items()
+    ]
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        response = self._responses[scope["path"].split("/")[1]]
-        while (await receive()).get("more_body"):
-            pass
-        headers = [
-            (name.lower().encode(), value.encode())
-            for name, value in response.headers
-            if name.lower() not in _OF_THE_CONNECTION
-        ]
-        await send({"type": "http.response.start", "status": response.status, "headers": headers})
-        for chunk in response.chunks:
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        if response.end != "complete":
-            # uvicorn then closes the connection in mid-body
-            raise ConnectionAbortedError(f"the recorded stream was {response.end}")
-        await send({"type": "http.response.body", "body": b""})
+
+def base_path(cassette: Cassette) -> str:
+    """The path of a cassette's API, up to where a client puts its own: ``/v1`` or ``/api/v1``."""
+    path = urlsplit(cassette.interactions[0].request.uri).path
+    return path.removesuffix("/completions").removesuffix("/chat")
 
 
 class Server:

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import yaml
+from yaml.emitter import ScalarAnalysis
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -15,6 +16,10 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # parsers take for letters, or the other way round.
 _OTHER_BREAKS = re.compile("[\x85\u2028\u2029]")
 _ESCAPED = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
+
+# Lines that stand in a literal block as they are, which PyYAML finds out sign by sign, and slowly.
+_LETTERS = r"!-~\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010fffe"
+_PLAIN_LINES = re.compile(rf"(?:\n|(?:[{_LETTERS}]| (?!\n|\Z))+(?:\n|\Z))*")
 
 
 class Readable(str):
@@ -46,6 +51,33 @@ class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - PyYAML's signature
         # An alias of a repeated header list would be a riddle in a diff.
         return True
+
+    def analyze_scalar(self, scalar: str) -> ScalarAnalysis:
+        """As PyYAML's, without looking at every sign of a long text of plain lines."""
+        if "\n" not in scalar or not _PLAIN_LINES.fullmatch(scalar):
+            return super().analyze_scalar(scalar)
+        return ScalarAnalysis(
+            scalar=scalar,
+            empty=False,
+            multiline=True,
+            allow_flow_plain=False,
+            allow_block_plain=False,
+            allow_single_quoted=not re.search(r"\n ", scalar),
+            allow_double_quoted=True,
+            allow_block=True,
+        )
+
+    def write_literal(self, text: str) -> None:
+        """As PyYAML's, line by line and not sign by sign."""
+        hints = self.determine_block_hints(text)
+        self.write_indicator("|" + hints, True)
+        self.open_ended = hints.endswith("+") or self.open_ended
+        self.write_line_break()
+        for line in text.removesuffix("\n").split("\n"):
+            if line:
+                self.write_indent()
+                self._put(line)
+            self.write_line_break()
 
     def write_double_quoted(self, text: str, split: bool = True) -> None:
         """As PyYAML's, but broken after line feeds and not at blanks."""

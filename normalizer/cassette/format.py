@@ -38,14 +38,13 @@ import datetime
 import itertools
 import math
 import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self, cast, get_args
 
 import yaml
 
-from normalizer.cassette import _yaml
+from normalizer.cassette import _atomic, _yaml
 from normalizer.cassette._checks import CassetteError as CassetteError
 from normalizer.cassette._checks import get, is_a, one_of
 
@@ -187,6 +186,7 @@ def load(path: str | os.PathLike[str]) -> Cassette:
     """Read a cassette: ours, or one that vcrpy or pytest-recording wrote.
 
     Where the ``stream`` key is missing, a body is one chunk, without times, that ended complete.
+    What a recorder that was killed had left in the journal beside the file is read with it.
     Raises `CassetteError` for a file that is no cassette, `OSError` for one that cannot be read.
 
     Example::
@@ -194,11 +194,18 @@ def load(path: str | os.PathLike[str]) -> Cassette:
         for interaction in load("cassettes/ollama/parallel-tool-calls.yaml").interactions:
             for chunk in interaction.response.chunks: ...
     """
+    from normalizer.cassette import _journal  # it is made of the classes above
+
+    # First the journal: it is taken away when the file holds all of it.
+    left = _journal.read(path)
     try:
         text = Path(path).read_bytes().decode()
     except UnicodeDecodeError as error:
         raise CassetteError(f"{os.fspath(path)}: byte {error.start}: not UTF-8") from error
-    return loads(text, os.fspath(path))
+    cassette = loads(text, os.fspath(path))
+    if left is None:
+        return cassette
+    return Cassette(cassette.metadata, cassette.interactions[: left.before] + left.interactions)
 
 
 def loads(text: str, name: str = "<cassette>") -> Cassette:
@@ -223,42 +230,49 @@ def dump(cassette: Cassette, path: str | os.PathLike[str]) -> None:
 
         dump(Cassette(Metadata(origin="recorded", …), (interaction,)), "cassettes/vllm/text.yaml")
     """
-    data = dumps(cassette).encode()
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-        # mkstemp's file is the owner's alone, a cassette is everyone's to read
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(target)
-    except OSError:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    from normalizer.cassette import _journal
+
+    _atomic.write(path, dumps(cassette).encode())
+    # It would put back what this file no longer holds.
+    _journal.path_of(path).unlink(missing_ok=True)
 
 
 def dumps(cassette: Cassette) -> str:
     """The text of a cassette's file; raises `CassetteError` if it would not read back the same."""
-    metadata = {
-        key: list(value) if isinstance(value, tuple) else value
-        for key in _METADATA
-        if (value := getattr(cassette.metadata, key))
-    } | dict(cassette.metadata.other)
-    document: dict[str, Any] = {"version": 1}
-    if metadata:
-        document["metadata"] = metadata
-    document["interactions"] = [
-        {"request": _write_request(each.request), "response": _write_response(each.response)}
-        for each in cassette.interactions
-    ]
-    try:
-        text = _yaml.write(document)
-    except yaml.YAMLError as error:
-        raise CassetteError(str(error)) from error
+    items = [item(each) for each in cassette.interactions]
+    text = joined(cassette.metadata, items)
     if loads(text) != cassette:
         raise CassetteError("the cassette does not read back as it was; nothing was written")
     return text
+
+
+def item(interaction: Interaction) -> str:
+    """The text of one interaction; a recorder writes each once, however often the file."""
+    request = _write_request(interaction.request)
+    return _text([{"request": request, "response": _write_response(interaction.response)}])
+
+
+def joined(metadata: Metadata, items: Iterable[str]) -> str:
+    """The text of a file of the interactions whose text is given."""
+    values = {
+        key: list(value) if isinstance(value, tuple) else value
+        for key in _METADATA
+        if (value := getattr(metadata, key))
+    } | dict(metadata.other)
+    head = _text({"version": 1} | ({"metadata": values} if values else {}))
+    texts = list(items)
+    # A text that ends in a blank line ends the document too, as YAML has it.
+    inner = [text[:-4] if text.endswith("\n...\n") else text for text in texts[:-1]]
+    return head + "".join(
+        ["interactions:\n", *inner, texts[-1]] if texts else ["interactions: []\n"]
+    )
+
+
+def _text(document: Any) -> str:
+    try:
+        return _yaml.write(document)
+    except yaml.YAMLError as error:
+        raise CassetteError(str(error)) from error
 
 
 # ---------------------------------------------------------------- to plain objects

@@ -127,6 +127,16 @@ def test_everything_else_comes_back(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "upstream").iterdir()] == ["case.yaml"]
 
 
+@given(bodies=st.lists(st.one_of(BODIES, st.sampled_from([b"a\n\n", b"...\n", b"\n"])), max_size=4))
+def test_any_number_of_interactions_comes_back(bodies: list[bytes]) -> None:
+    interactions = tuple(cassette(body).interactions[0] for body in bodies)
+
+    text = dumps(Cassette(Metadata(), interactions))
+
+    assert loads(text).interactions == interactions
+    assert len(vcr.serialize.deserialize(text, yamlserializer)[0]) == len(bodies)
+
+
 @pytest.mark.parametrize("eol", ["\n", "\r\n"])
 def test_each_event_is_a_line_of_the_file(eol: str) -> None:
     body = SSE.replace("\n", eol)

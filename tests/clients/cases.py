@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from normalizer.cassette.format import RecordedResponse, load
+from normalizer.cassette import Cassette, Interaction, Metadata, RecordedRequest, RecordedResponse
 from tests.clients.readers import Answer, Outcome, Raises
 
 READERS = ("loop", "until_finish", "helper", "langchain")
@@ -31,6 +31,12 @@ class Case:
 
     def __post_init__(self) -> None:
         assert set(self.raw) <= set(self.readers), self.name
+
+    @property
+    def cassette(self) -> Cassette:
+        """The answer as a cassette, for whatever is asked."""
+        request = RecordedRequest(method="POST", uri="http://upstream/v1/chat/completions")
+        return Cassette(Metadata(), (Interaction(request, self.response),))
 
     def expected(self, reader: str, door: str) -> Outcome:
         return self.raw.get(reader, self.right) if door == "raw" else self.right
@@ -447,6 +453,6 @@ COMPLETIONS = [
 
 # What real servers sent, by names that can stand in a path.
 CASSETTES = {
-    f"recorded-{path.parent.name}-{path.stem}": load(path).interactions[0]
+    f"recorded-{path.parent.name}-{path.stem}": path
     for path in sorted((Path(__file__).parents[2] / "cassettes").rglob("*.yaml"))
 }

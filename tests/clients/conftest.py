@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 
 import openai
 import pytest
+from starlette.applications import Starlette
 
 from normalizer import Report
 from normalizer.asgi import NormalizingMiddleware
 from normalizer.transport import NormalizingTransport
 from tests.clients.cases import BROKEN, CASSETTES, CHAT, COMPLETIONS
-from tools.upstream import Server, Upstream
+from tools.upstream import Server, mounts
 
 DOORS = ("raw", "transport", "middleware")
 
@@ -61,9 +62,9 @@ class Servers(NamedTuple):
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Servers]:
-    responses = {case.name: case.response for case in [*CHAT, *COMPLETIONS, BROKEN]}
-    responses |= {name: cassette.response for name, cassette in CASSETTES.items()}
-    upstream = Upstream(responses)
+    cases = {case.name: case.cassette for case in [*CHAT, *COMPLETIONS, BROKEN]}
+    # the cases answer whatever is asked, and wherever
+    upstream = Starlette(routes=[*mounts(cases, match_on=("method",)), *mounts(CASSETTES)])
     reports: queue.SimpleQueue[Report] = queue.SimpleQueue()
     with (
         Server(upstream) as raw,

@@ -9,10 +9,12 @@ import openai
 import pytest
 
 from normalizer import Report
+from normalizer.cassette import load
 from tests.clients import readers
 from tests.clients.cases import CASSETTES
 from tests.clients.conftest import Door
 from tests.clients.readers import Answer, Raises
+from tools.upstream import base_path
 
 pytestmark = [
     pytest.mark.parametrize("door", ["transport", "middleware"], indirect=True),
@@ -21,7 +23,7 @@ pytestmark = [
 
 
 def asked(name: str) -> dict[str, Any]:
-    request: dict[str, Any] = json.loads(CASSETTES[name].request.body)
+    request: dict[str, Any] = json.loads(load(CASSETTES[name]).interactions[0].request.body)
     return request
 
 
@@ -56,7 +58,8 @@ def _tokens(report: Report) -> tuple[int, int] | None:
 
 
 def given(name: str, door: Door) -> dict[str, Any]:
-    return {"base_url": f"{door.address}/{name}/v1", "api_key": "none", "max_retries": 0}
+    url = f"{door.address}/{name}{base_path(load(CASSETTES[name]))}"
+    return {"base_url": url, "api_key": "none", "max_retries": 0}
 
 
 def test_loop(name: str, door: Door) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import httpx
 import httpx2
@@ -21,6 +22,18 @@ from normalizer import (
     Report,
     RequestInfo,
 )
+from normalizer.cassette import (
+    Cassette,
+    CassetteError,
+    Metadata,
+    RecordingMiddleware,
+    RecordingTransport,
+    ReplayTransport,
+    load,
+    replay_app,
+    verify,
+)
+from normalizer.cassette.faults import Cut, Double, Ping, Stall
 
 
 def log(report: Report) -> None:
@@ -62,6 +75,42 @@ app = Starlette(middleware=[Middleware(NormalizingMiddleware, comments="drop")])
 app.add_middleware(NormalizingMiddleware)
 app.add_middleware(NormalizingMiddleware, on_report=log, select=("E2", "S5"))
 wrapped: ASGIApp = NormalizingMiddleware(app, options=Options.from_environ())
+
+# ---------------------------------------------------------------- cassettes
+
+recording = RecordingTransport("chat.yaml", httpx.HTTPTransport(), fresh=True)
+client = httpx.Client(transport=recording)
+async_client = httpx.AsyncClient(
+    transport=RecordingTransport(Path("chat.yaml"), ignore_hosts=["h"])
+)
+client2 = httpx2.Client(
+    transport=RecordingTransport(
+        "chat.yaml",
+        metadata=Metadata(origin="recorded", server="vLLM"),
+        filter_headers=["x-mine", ("authorization", "DUMMY")],
+        filter_sensitive_data={"<USER>": "ann"},
+        before_record_request=lambda request: request,
+    )
+)
+async_client2 = httpx2.AsyncClient(transport=ReplayTransport("chat.yaml", pace="recorded"))
+replay = ReplayTransport(
+    ["one.yaml", load("two.yaml")],
+    2.0,
+    split="random:7",
+    faults=[Ping(after_events=1), Stall(seed=3), Double(event=2), Cut(after_bytes=100)],
+    match_on=["method", "path", lambda one, other: one.query == other.query],
+    allow_playback_repeats=True,
+)
+client = httpx.Client(transport=NormalizingTransport(replay))
+print([interaction.request.uri for interaction in replay.unplayed])
+app.add_middleware(RecordingMiddleware, path="chat.yaml")
+served: Starlette = replay_app("chat.yaml", pace=0.5, faults=[Cut(after_events=3)])
+for problem in verify(load("chat.yaml")):
+    print(problem.where, problem.what)
+try:
+    cassette: Cassette = load("chat.yaml")
+except CassetteError as error:
+    print(str(error))
 
 # ---------------------------------------------------------------- without input and output
 

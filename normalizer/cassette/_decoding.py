@@ -1,0 +1,55 @@
+"""Recorded answers with their content coding undone, piece by piece.
+
+A body that is gzip cannot be read in a diff, and not be searched for keys.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from normalizer._answer import codings
+from normalizer._codings import CodingError, Decoder, decoder
+from normalizer.cassette.format import Headers, RecordedResponse
+
+_OF_THE_CODED = frozenset({"content-encoding", "content-length"})
+
+
+def decoder_for(headers: Headers) -> Decoder | None:
+    """What undoes the content coding of an answer; None where its module is not installed."""
+    return decoder(codings(_raw(headers)))
+
+
+def without_coding(headers: Headers) -> Headers:
+    """The headers of the decoded answer: these, where nothing was coded."""
+    if not codings(_raw(headers)):
+        return headers
+    return tuple((name, value) for name, value in headers if name.lower() not in _OF_THE_CODED)
+
+
+def decoded(response: RecordedResponse) -> RecordedResponse:
+    """The answer with its body decoded; as it is where it is not coded, or cannot be decoded."""
+    undo = decoder_for(response.headers)
+    headers = without_coding(response.headers)
+    if undo is None or headers == response.headers:
+        return response
+    pieces: list[bytes] = []
+    times: list[float] = []
+    try:
+        for number, chunk in enumerate(response.chunks):
+            if piece := b"".join(undo.decode(chunk)):
+                pieces.append(piece)
+                times += response.times[number : number + 1]
+    except CodingError:
+        return response
+    body = b"".join(pieces)
+    return dataclasses.replace(
+        response,
+        headers=headers,
+        body=body,
+        lengths=tuple(len(piece) for piece in pieces),
+        times=tuple(times),
+    )
+
+
+def _raw(headers: Headers) -> list[tuple[bytes, bytes]]:
+    return [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers]

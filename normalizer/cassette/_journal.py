@@ -1,0 +1,181 @@
+"""What arrived of the streams that are being recorded, line by line, until the cassette holds it.
+
+It lies beside the cassette, as ``<its name>.journal``, while a stream is open, and is all that a
+recorder that is killed leaves of it. Each line is a JSON array: first ``["before", n]``, the number
+of interactions of the cassette that were there before; then for each stream, by its number,
+
+    ["begun", 0, {request, and the response's head}]
+    ["chunk", 0, milliseconds, length]
+    ["bytes", 0, "of the body, a sign for each"]
+    ["ended", 0, "complete"]
+
+Bytes come after the chunk that they are of, and may come late: the last ones are held back while
+they could be the beginning of a key. Nothing stands here before it was scrubbed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, NamedTuple, Self, cast
+
+from normalizer.cassette._checks import CassetteError
+from normalizer.cassette.format import (
+    End,
+    Headers,
+    Interaction,
+    RecordedRequest,
+    RecordedResponse,
+)
+
+
+def path_of(cassette: str | os.PathLike[str]) -> Path:
+    """The journal of a cassette."""
+    return Path(f"{os.fspath(cassette)}.journal")
+
+
+class Left(NamedTuple):
+    """What a journal holds: these interactions come behind the ``before`` first of the file."""
+
+    before: int
+    interactions: tuple[Interaction, ...]
+
+
+class Journal:
+    """The lines of one recording, each on disk when `add` returns."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self._path = path
+        self._descriptor = descriptor
+
+    @classmethod
+    def begin(cls, cassette: Path, before: int) -> Self:
+        """Begin a new one beside a cassette that is there; raises `OSError`."""
+        path = path_of(cassette)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | getattr(os, "O_BINARY", 0)
+        journal = cls(path, os.open(path, flags, 0o644))
+        journal.add("before", before)
+        return journal
+
+    def add(self, *line: Any) -> None:
+        """Write a line; raises `OSError`."""
+        rest = memoryview(json.dumps(line, separators=(",", ":")).encode() + b"\n")
+        while rest:
+            rest = rest[os.write(self._descriptor, rest) :]
+
+    def end(self) -> None:
+        """The cassette holds it all now."""
+        self._close()
+        self._path.unlink(missing_ok=True)
+
+    def __del__(self) -> None:
+        # a client that is dropped in mid-stream leaves the journal behind, but no open file
+        self._close()
+
+    def _close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def head(request: RecordedRequest, response: RecordedResponse) -> dict[str, Any]:
+    """What is known when an answer begins."""
+    return {
+        "method": request.method,
+        "uri": request.uri,
+        "headers": request.headers,
+        "body": text(request.body),
+        "status": response.status,
+        "reason": response.reason,
+        "response_headers": response.headers,
+    }
+
+
+def text(data: bytes) -> str:
+    """Any bytes as a text: they may end in the middle of a character."""
+    return data.decode("latin-1")
+
+
+def read(cassette: str | os.PathLike[str]) -> Left | None:
+    """What the journal of a cassette holds, None if it has none; raises `CassetteError`."""
+    path = path_of(cassette)
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return None
+    before: int | None = None
+    streams: dict[int, _Stream] = {}
+    # what follows the last line feed is a line that was not written to its end
+    for number, line in enumerate(lines[:-1], 1):
+        try:
+            kind, key, *values = json.loads(line)
+            if kind == "before":
+                before = key
+            elif kind == "begun":
+                streams[key] = _Stream(*values)
+            else:
+                streams[key].take(kind, *values)
+        except (ValueError, TypeError, KeyError) as error:
+            raise CassetteError(f"{path}: line {number}: not of a journal ({error})") from error
+    if before is None:
+        # killed before it had begun: the file was written just before, and holds all
+        return None
+    return Left(before, tuple(streams[key].interaction() for key in sorted(streams)))
+
+
+def fitting(lengths: list[int], available: int) -> tuple[int, ...]:
+    """The lengths of chunks of which only so many bytes may be seen yet."""
+    fit = []
+    for length in lengths:
+        if available > 0:
+            fit.append(min(length, available))
+        available -= length
+    return tuple(fit)
+
+
+class _Stream:
+    def __init__(self, head: dict[str, Any]) -> None:
+        self._head = head
+        self._body = bytearray()
+        self._lengths: list[int] = []
+        self._times: list[float] = []
+        # Who records is the client: when it is killed, the stream is closed from its side.
+        self._end: End = "closed"
+
+    def take(self, kind: str, *values: Any) -> None:
+        if kind == "chunk":
+            time, length = values
+            self._times.append(time)
+            self._lengths.append(length)
+        elif kind == "bytes":
+            self._body += values[0].encode("latin-1")
+        elif kind == "ended":
+            self._end = cast(End, values[0])
+        else:
+            raise ValueError(f"{kind!r} is no kind of line")
+
+    def interaction(self) -> Interaction:
+        head = self._head
+        lengths = fitting(self._lengths, len(self._body))
+        return Interaction(
+            RecordedRequest(
+                method=head["method"],
+                uri=head["uri"],
+                headers=_pairs(head["headers"]),
+                body=head["body"].encode("latin-1"),
+            ),
+            RecordedResponse(
+                status=head["status"],
+                reason=head["reason"],
+                headers=_pairs(head["response_headers"]),
+                body=bytes(self._body),
+                lengths=lengths,
+                times=tuple(self._times[: len(lengths)]),
+                end=self._end,
+            ),
+        )
+
+
+def _pairs(headers: list[list[str]]) -> Headers:
+    return tuple((name, value) for name, value in headers)
