@@ -12,6 +12,11 @@ from typing import Any
 
 import pytest
 import uvicorn
+from hypothesis import settings
+
+# how long an example takes is the machine's affair
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -95,9 +100,7 @@ class _Server(uvicorn.Server):
         self.ready.set()
 
 
-@pytest.fixture
-def serve() -> Iterator[Callable[[ASGIApp], str]]:
-    """Runs an application in a real uvicorn, in a thread; the base URL of it."""
+def _serve() -> Iterator[Callable[[ASGIApp], str]]:
     running: list[tuple[_Server, threading.Thread]] = []
 
     def serve(app: ASGIApp) -> str:
@@ -123,6 +126,18 @@ def serve() -> Iterator[Callable[[ASGIApp], str]]:
     for _, thread in running:
         thread.join(PATIENCE)
         assert not thread.is_alive()
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[ASGIApp], str]]:
+    """Runs an application in a real uvicorn, in a thread; the base URL of it."""
+    yield from _serve()
+
+
+@pytest.fixture(scope="module")
+def serve_module() -> Iterator[Callable[[ASGIApp], str]]:
+    """As `serve`, for all tests of a module."""
+    yield from _serve()
 
 
 @pytest.fixture(params=["asyncio", "trio"] if importlib.util.find_spec("trio") else ["asyncio"])

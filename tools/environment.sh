@@ -56,3 +56,22 @@ environment() {
     fi
     printf '%s\n' "$wanted" >"$stamp"
 }
+
+# node_packages FOLDER  installs what root/FOLDER/package.json names, unless it was installed before.
+node_packages() {
+    local path=$root/$1 log wanted
+    if ! command -v npm >/dev/null; then
+        say "there is no npm: the tests in $1 are left out"
+        return
+    fi
+    wanted=$(cksum <"$path/package.json")
+    [ "$(cat "$path/node_modules/.installed" 2>/dev/null)" != "$wanted" ] || return 0
+    log=$(mktemp)
+    say "installing the packages of $1 (once; some seconds to a minute)"
+    if ! (cd "$path" && npm install --loglevel=error) >"$log" 2>&1; then
+        tail -n 15 "$log" >&2
+        fail "could not install the packages of $1" "Is the registry of npm reachable?"
+    fi
+    rm -f "$log"
+    printf '%s\n' "$wanted" >"$path/node_modules/.installed"
+}
