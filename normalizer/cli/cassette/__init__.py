@@ -1,0 +1,8 @@
+"""`normalizer record`, `normalizer replay`, and `normalizer cassette show|verify|import|export`."""
+
+from __future__ import annotations
+
+from normalizer.cli.cassette.files import cassette
+from normalizer.cli.cassette.serving import record, replay
+
+__all__ = ["cassette", "record", "replay"]

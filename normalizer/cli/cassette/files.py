@@ -1,0 +1,217 @@
+"""`normalizer cassette show|verify|import|export`: cassettes as files."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from normalizer.cassette import imports
+from normalizer.cassette.format import (
+    Cassette,
+    CassetteError,
+    Origin,
+    RecordedResponse,
+    dump,
+    load,
+)
+from normalizer.cassette.imports import FORMS, UNKNOWN, Form
+from normalizer.cassette.scrub import scrub
+from normalizer.cassette.scrub import verify as problems_in
+from normalizer.cli.cassette.common import (
+    FILE,
+    PLACES,
+    count,
+    described,
+    files_in,
+    reported,
+)
+from normalizer.cli.check.output import console
+from normalizer.cli.group import Failure
+
+
+@click.group()
+def cassette() -> None:
+    """Look at cassettes, search them for secrets, make them of other recordings.
+
+    \b
+        normalizer cassette show cassettes/vllm
+        normalizer cassette import chat.example.com.har chat.yaml
+        normalizer cassette verify chat.yaml
+    """
+
+
+@cassette.command(short_help="Say what cassettes hold.")
+@click.argument("files", type=PLACES, nargs=-1, required=True)
+@click.option("--chunks", is_flag=True, help="Each piece too: its time, its bytes, how it begins.")
+def show(*, files: tuple[Path, ...], chunks: bool) -> None:
+    """Say what cassettes hold: where from, what was asked, what came and how it ended."""
+    out = console()
+    for number, file in enumerate(files_in(files)):
+        with reported():
+            loaded = load(file)
+        if number:
+            out.print()
+        for line in _about(file, loaded):
+            out.print(line, soft_wrap=True)
+        for at, each in enumerate(loaded.interactions):
+            asked = Text.assemble((f"{at}  ", "bold"), f"{each.request.method} {each.request.uri}")
+            out.print(asked, soft_wrap=True)
+            out.print(Text(f"   {_shape(each.response)}"), soft_wrap=True)
+            if chunks:
+                _print_chunks(out, each.response)
+
+
+def _about(file: Path, loaded: Cassette) -> Iterator[Text]:
+    about = loaded.metadata
+    yield Text(str(file), "bold")
+    made = " ".join(part for part in (about.origin, about.date) if part)
+    by = " ".join(part for part in (about.server, about.version) if part)
+    for line in (", ".join(part for part in (made, by) if part), about.note, *about.sources):
+        if line:
+            yield Text(f"  {line}", "dim")
+
+
+def _shape(response: RecordedResponse) -> str:
+    headers = {name.lower(): value for name, value in response.headers}
+    parts = [
+        f"{response.status} {response.reason}".strip(),
+        headers.get("content-type", "no content type"),
+        f"{count(len(response.body), 'byte')} in {count(len(response.lengths), 'chunk')}",
+    ]
+    if response.times:
+        parts.append(f"{response.times[-1]:,.0f} ms")
+    return ", ".join([*parts, response.end])
+
+
+def _print_chunks(out: Console, response: RecordedResponse) -> None:
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
+    for justify in ("right", "right", "right", "left"):
+        table.add_column(justify=justify, no_wrap=True)
+    times = response.times or [None] * len(response.lengths)
+    for number, (chunk, time) in enumerate(zip(response.chunks, times, strict=True)):
+        begins = repr(chunk[:60].decode(errors="replace"))[1:-1]
+        when = "" if time is None else f"{time:,.1f} ms"
+        table.add_row(f"   {number}", when, f"{len(chunk):,}", begins)
+    out.print(table)
+
+
+@cassette.command(short_help="Search cassettes for secrets.")
+@click.argument("files", type=PLACES, nargs=-1, required=True)
+def verify(*, files: tuple[Path, ...]) -> None:
+    """Search cassettes for what looks like a secret; exits with 1 if there is any.
+
+    Looked at are URLs, headers, both bodies, and the texts that the events of a stream add up to.
+    """
+    out = console()
+    problems = 0
+    paths = files_in(files)
+    for file in paths:
+        with reported():
+            found = problems_in(load(file))
+        for problem in found:
+            out.print(Text.assemble((str(file), "bold"), f": {problem}"), soft_wrap=True)
+        problems += len(found)
+    checked = count(len(paths), "cassette")
+    if problems:
+        out.print(Text(f"Found {count(problems, 'problem')} in {checked}.", "red"))
+        sys.exit(1)
+    out.print(Text(f"Nothing secret-shaped in {checked}.", "green"))
+
+
+@cassette.command("import", short_help="Make a cassette of another recording.")
+@click.argument("source", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
+@click.argument("target", type=FILE)
+@click.option(
+    "--form", type=click.Choice(FORMS), help="What SOURCE is.  [default: by its name and beginning]"
+)
+@click.option("--url", default=UNKNOWN.uri, show_default=True, help="What was asked, if not known.")
+@click.option("--request", type=FILE, help="The JSON body that was sent, if SOURCE does not say.")
+@click.option("--every", is_flag=True, help="All entries of a HAR, not only streams.")
+@click.option(
+    "--origin",
+    type=click.Choice(get_args(Origin)),
+    help="For its metadata: from a real server, or after a documented shape.",
+)
+@click.option("--date", default="", metavar="YYYY-MM-DD", help="When that was.")
+@click.option("--source", "sources", multiple=True, metavar="URL", help="Its page. Repeatable.")
+@click.option("--force", is_flag=True, help="Write over TARGET.")
+@described
+def import_(
+    *,
+    source: Path,
+    target: Path,
+    form: Form | None,
+    url: str,
+    request: Path | None,
+    every: bool,
+    origin: Origin | None,
+    date: str,
+    sources: tuple[str, ...],
+    force: bool,
+    **description: Any,
+) -> None:
+    """Make a cassette of what another tool kept; "-" reads standard input.
+
+    \b
+        sse      a saved body, or the output of `curl -N`, `curl -iN`
+        har      what a browser's network panel exports
+        vcr      a cassette of vcrpy or pytest-recording
+        capture  {request, response: {chunks: [{t_ms, b64}]}}
+        chunks   one JSON payload per line (AI SDK)
+
+    Secrets are taken out, as when recording. For sse and chunks say what was asked, so that the
+    cassette can answer it:
+
+    \b
+        curl -iN -d @ask.json -H 'content-type: application/json' $URL > answer
+        normalizer cassette import answer chat.yaml --url $URL --request ask.json
+    """
+    if target.exists() and not force:
+        raise Failure(f"{target} is there already: choose another name, or --force")
+    with reported():
+        asked = dataclasses.replace(UNKNOWN, uri=url)
+        if request is not None:
+            # without it vcrpy's matcher would compare the bodies byte by byte
+            json = (("content-type", "application/json"),)
+            asked = dataclasses.replace(asked, headers=json, body=request.read_bytes())
+        data = sys.stdin.buffer.read() if str(source) == "-" else source.read_bytes()
+        name = "<stdin>" if str(source) == "-" else str(source)
+        made = scrub(imports.reads(data, name, form, request=asked, every=every))
+        given = {"origin": origin, "date": date, "sources": sources, **description}
+        given = {field: value for field, value in given.items() if value}
+        made = dataclasses.replace(made, metadata=dataclasses.replace(made.metadata, **given))
+        dump(made, target)
+    click.echo(f"{target}: {count(len(made.interactions), 'interaction')}", err=True)
+    # what scrubbing cannot mask, because a model said it piece by piece, is at least told
+    for problem in problems_in(made):
+        click.echo(f"Warning: {target}: {problem}; see that it is no secret", err=True)
+
+
+@cassette.command(short_help="Write the body of an answer.")
+@click.argument("file", type=FILE)
+@click.option("--interaction", "number", type=click.IntRange(0), metavar="N", help="Which, from 0.")
+@click.option("-o", "--output", type=FILE, help="Where to.  [default: standard output]")
+def export(*, file: Path, number: int | None, output: Path | None) -> None:
+    """Write the body of an answer, as it came: what a .sse file holds."""
+    with reported():
+        loaded = load(file)
+        try:
+            body = imports.to_sse(loaded, number)
+        except CassetteError as error:
+            several = number is None and len(loaded.interactions) > 1
+            raise CassetteError(
+                f"{file}: {error}{' (--interaction)' if several else ''}"
+            ) from error
+        if output is not None:
+            output.write_bytes(body)
+    if output is None:
+        sys.stdout.buffer.write(body)
+        sys.stdout.buffer.flush()

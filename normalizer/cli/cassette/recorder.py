@@ -1,0 +1,115 @@
+"""The application behind `normalizer record`: it forwards, and records what the upstream was asked.
+
+AsUpstream              the request as the upstream gets it, so that its URL is recorded
+  RecordingMiddleware
+    Answered            answers of the forwarder's own pass by the recorder
+      Forward           aiohttp
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any, Unpack
+from urllib.parse import unquote, urlsplit
+
+from normalizer.asgi import ASGIApp, Message, Receive, Scope, Send
+from normalizer.cassette.format import Metadata
+from normalizer.cassette.record import RecordingMiddleware
+from normalizer.cassette.scrub import ScrubOptions
+from normalizer.proxy import Upstream, Upstreams
+from normalizer.proxy.forward import Forward
+
+# What the forwarder says where the upstream said nothing.
+_ITS_OWN = {"upstream_unreachable", "upstream_timeout"}
+
+
+class Recorder:
+    """A reverse proxy that records; `normalizer record` runs it in uvicorn.
+
+    * ``upstream``: where requests go. ``path``: the cassette. ``fresh``: begin it anew.
+    * ``metadata``: of a cassette that is begun; ``options``: what to filter, see `ScrubOptions`.
+
+    Its connections are made and closed by the server's lifespan events. Raises `UpstreamError` at
+    startup if the variable that should hold the upstream's key is not set.
+
+    Example::
+
+        recorder = Recorder(Upstream(url="http://localhost:8000/v1"), "chat.yaml")
+        uvicorn.run(recorder, port=8901, lifespan="on")
+    """
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        path: str | os.PathLike[str],
+        *,
+        fresh: bool = False,
+        metadata: Metadata | None = None,
+        **options: Unpack[ScrubOptions],
+    ) -> None:
+        self._upstream = upstream
+        self._forward = Forward(Upstreams(default=upstream))
+        self._app = RecordingMiddleware(
+            _Answered(self._forward), path, fresh=fresh, metadata=metadata, **options
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._app(self._as_upstream(scope, send), receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1000})
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        self._forward.open()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self._forward.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    def _as_upstream(self, scope: Scope, send: Send) -> Scope:
+        path = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")
+        url = urlsplit(self._upstream.target(path, scope["query_string"].decode("latin-1")))
+        # a cassette that names the recorder's own address would say nothing
+        headers = [(name, value) for name, value in scope["headers"] if name != b"host"]
+        return {
+            **scope,
+            "scheme": url.scheme,
+            "path": unquote(url.path),
+            "raw_path": url.path.encode("latin-1"),
+            "headers": [(b"host", url.netloc.encode()), *headers],
+            "normalizer.asked": (scope, send),
+        }
+
+
+class _Answered:
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        asked, unrecorded = scope["normalizer.asked"]
+        held: list[Message] = []
+
+        async def pick(message: Message) -> None:
+            # whose answer it is shows in its body only
+            if message["type"] == "http.response.start" and message["status"] in (502, 504):
+                held.append(message)
+                return
+            to = send
+            if held and _type_of_error(message.get("body", b"")) in _ITS_OWN:
+                to = unrecorded
+            while held:
+                await to(held.pop())
+            await to(message)
+
+        await self._app(asked, receive, pick)
+
+
+def _type_of_error(body: bytes) -> Any:
+    try:
+        return json.loads(body)["error"]["type"]
+    except (ValueError, TypeError, KeyError):
+        return None

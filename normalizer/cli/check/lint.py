@@ -1,0 +1,125 @@
+"""A recorded or live answer through the normaliser in report mode, and where each finding is."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Literal
+
+from normalizer import Normalizer, Options, Report, RequestInfo
+from normalizer.cli.check.places import Span, one_line, place
+
+End = Literal["complete", "cut", "reset", "timeout", "closed"]
+
+_LINE = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n|\Z)")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What is linted: one answer, without content coding, and what is known of its request.
+
+    * ``name``: what findings are shown with: a file's name, or a probe's.
+    * ``file``: the file whose lines are the body's lines, if there is such a file.
+    * ``end``: how the body ended; one that the client closed has no end to complain about.
+    """
+
+    name: str
+    body: bytes
+    request: RequestInfo
+    status: int = 200
+    end: End = "complete"
+    file: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """All occurrences of one deviation in one answer; the place is that of the first.
+
+    * ``events``: numbers from 1 of the events with data that have it, one for each occurrence.
+    * ``line``: number from 1 of the line in the body; ``text``: that line; ``span``: the place.
+    """
+
+    code: str
+    events: tuple[int, ...]
+    line: int
+    text: str
+    span: Span | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Linted:
+    """An answer with its findings, in the order of their first events, and its report."""
+
+    answer: Answer
+    findings: tuple[Finding, ...]
+    report: Report
+
+
+@dataclasses.dataclass(slots=True)
+class _Occurrences:
+    events: list[int]
+    line: int
+    text: str
+    span: Span | None
+
+
+def lint(answer: Answer, options: Options | None = None) -> Linted:
+    """Find the deviations of an answer. Nothing that a body holds makes it raise.
+
+    Example::
+
+        request = RequestInfo.parse("/v1/chat/completions", {"stream": True})
+        lint(Answer(name="x", body=b"data:{}", request=request)).findings[0].code
+    """
+    options = dataclasses.replace(options or Options(), mode="report")
+    normalizer = Normalizer(answer.request, options, status=answer.status)
+    found: dict[str, _Occurrences] = {}
+    counted: dict[str, int] = {}
+    recent: list[tuple[int, str]] = []  # the lines of the event at hand and of the one before
+
+    def note(lines: list[tuple[int, str]]) -> None:
+        report = normalizer.report
+        for code, repair in report.repairs.items():
+            new = repair.count - counted.get(code, 0)
+            if not new:
+                continue
+            counted[code] = repair.count
+            event = max(report.events_in, 1)
+            if code not in found:
+                found[code] = _located(code, lines)
+            found[code].events += [event] * new
+
+    data = memoryview(answer.body)
+    for number, match in enumerate(_LINE.finditer(answer.body), start=1):
+        if match.start() == match.end():
+            break
+        line = bytes(data[match.start() : match.end()])
+        normalizer.feed(line)
+        text = line.decode("utf-8", "replace")
+        if text.strip():
+            recent = [*recent[-3:], (number, text)]
+        note(recent)
+    if answer.end != "closed":
+        normalizer.close(None if answer.end == "complete" else f"({answer.end})")
+        if normalizer.report.events_in <= 1 and answer.body.lstrip()[:1] in (b"{", b"["):
+            # A body of JSON is looked at when it is whole: what is shown of it is, too.
+            recent = [(1, one_line(answer.body.decode("utf-8", "replace")))]
+        note(recent)
+    findings = [
+        Finding(code=code, events=tuple(one.events), line=one.line, text=one.text, span=one.span)
+        for code, one in found.items()
+    ]
+    findings.sort(key=lambda finding: (finding.events[0], finding.code))
+    return Linted(answer=answer, findings=tuple(findings), report=normalizer.report)
+
+
+def _located(code: str, lines: list[tuple[int, str]]) -> _Occurrences:
+    """The latest line that has the place, else the latest: some are known one event later."""
+    if not lines:
+        return _Occurrences([], 1, "", None)
+    for number, text in reversed(lines):
+        span = place(code, text)
+        if span is not None:
+            return _Occurrences([], number, text, span)
+    number, text = lines[-1]
+    return _Occurrences([], number, text, None)

@@ -1,0 +1,226 @@
+"""How findings are shown: to people, as JSON, as annotations on GitHub."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import textwrap
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from normalizer.cli.check.lint import Finding, Linted
+from normalizer.cli.check.notes import notes
+from normalizer.deviation import Deviation
+from normalizer.deviations import deviation, rule
+
+_PIPED = 100  # columns where nobody says how many there are
+
+
+def console(*, stderr: bool = False) -> Console:
+    """For people: coloured on a terminal, plain in a pipe."""
+    plain = Console(stderr=stderr, highlight=False, markup=False)
+    if not plain.is_terminal:
+        plain = Console(stderr=stderr, highlight=False, markup=False, width=_PIPED)
+    return plain
+
+
+# --- text -----------------------------------------------------------------------------------------
+
+
+def show(out: Console, linted: Linted, explained: set[str]) -> None:
+    """One answer: its findings, and what there is to say of it.
+
+    What is in ``explained`` is not explained again, and what is explained is put there.
+    """
+    name = linted.answer.name
+    for finding in linted.findings:
+        for line in _finding(name, finding, out.width):
+            out.print(line, soft_wrap=True)
+        if finding.code not in explained:
+            explained.add(finding.code)
+            for line in _explanation(finding.code, out.width):
+                out.print(line, soft_wrap=True)
+        out.print()
+    said = [Text.assemble((name, "bold"), ": ", ("note: ", "cyan"), note) for note in notes(linted)]
+    for line in said:
+        out.print(line, soft_wrap=True)
+    if said:
+        out.print()
+
+
+def summary(out: Console, answers: list[Linted]) -> None:
+    """What was found in all, as a table and a sentence."""
+    codes = sorted({finding.code for one in answers for finding in one.findings})
+    events = sum(one.report.events_in for one in answers)
+    checked = f"{_count(len(answers), 'answer')}, {_count(events, 'event')}"
+    if not codes:
+        out.print(Text(f"No deviations in {checked}.", "green"))
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for column, justify in (("code", "left"), ("name", "left"), ("answers", "right")):
+        table.add_column(column, justify=justify)  # type: ignore[arg-type]
+    table.add_column("times", justify="right")
+    table.add_column("what becomes of it")
+    for code in codes:
+        found = [each for one in answers for each in one.findings if each.code == code]
+        times = sum(len(each.events) for each in found)
+        one = deviation(code)
+        table.add_row(code, one.name, str(len(found)), str(times), fate(one))
+    out.print(table)
+    touched = sum(1 for one in answers if one.findings)
+    total = _count(len(codes), "deviation")
+    out.print()
+    out.print(Text(f"Found {total} in {touched} of {checked}.", "bold"))
+    out.print(f"What one means, with sources: normalizer rules {codes[0]}", style="dim")
+
+
+def _finding(name: str, finding: Finding, width: int) -> Iterator[Text]:
+    one = deviation(finding.code)
+    yield Text.assemble(
+        (f"{name}:{finding.events[0]}", "bold"),
+        ": ",
+        (finding.code, "bold red"),
+        f" {one.name}{_others(finding)}",
+    )
+    yield from _marked(finding, width - 4)
+
+
+def _explanation(code: str, width: int) -> Iterator[Text]:
+    one = deviation(code)
+    for label, words in (("breaks", rule(code).breaks), (fate(one), one.what)):
+        first = f"  {label}: "
+        lines = textwrap.wrap(words, max(width, 40), initial_indent=first, subsequent_indent="    ")
+        for number, line in enumerate(lines):
+            yield Text.assemble((first, "dim"), line[len(first) :]) if number == 0 else Text(line)
+
+
+def _others(finding: Finding) -> str:
+    times = len(finding.events)
+    if times == 1:
+        return ""
+    events = sorted(set(finding.events))
+    if len(events) == 1:
+        return f" ({times} times)"
+    whole = events == list(range(events[0], events[-1] + 1))
+    if whole or len(events) > 6:
+        where = f"{events[0]}-{events[-1]}" if whole else f"{events[0]}…{events[-1]}"
+    else:
+        where = ", ".join(map(str, events))
+    return f" ({times} times, in events {where})"
+
+
+# What has no picture is shown by one that has, so that the marks stay below their places.
+_PICTURES = {number: chr(0x2400 + number) for number in range(32)}
+_PICTURES |= {0x7F: "␡", 0xFEFF: "␀", 0x2028: "␊", 0x2029: "␊"}
+
+
+def _marked(finding: Finding, width: int) -> Iterator[Text]:
+    """The line, cut to the width around its place, and the marks below."""
+    span = finding.span
+    text = finding.text
+    if span is None or span.end <= len(text.rstrip()):
+        text = text.rstrip("\r\n")
+    text = text.translate(_PICTURES)
+    if span is None:
+        yield Text(f"  | {_cut(text, width)}")
+        return
+    start = max(0, min(span.start - width // 3, len(text) - width + 1))
+    before, marked = text[start : span.start], text[span.start : span.end]
+    if start:
+        before = f"…{before[1:]}" if before else ""
+    room = max(width - cell_len(before) - cell_len(marked), 1)
+    after = _cut(text[span.end :], room)
+    yield Text.assemble("  | ", before, (marked, "bold yellow"), after)
+    marks = "^" * max(cell_len(marked), 1)
+    yield Text.assemble("  | ", " " * cell_len(before), (marks, "bold yellow"))
+
+
+def _cut(text: str, width: int) -> str:
+    if cell_len(text) <= width:
+        return text
+    while cell_len(text) >= width:
+        text = text[: max(len(text) - 1 - (cell_len(text) - width) // 2, 0)]
+    return f"{text}…"
+
+
+def fate(one: Deviation) -> str:
+    """What becomes of a deviation, in a word or two."""
+    if one.reported:
+        return "only reported"
+    if one.option:
+        flags = " ".join(
+            f"--{key.replace('_', '-')}" + ("" if value is True else f"={_flag(value)}")
+            for key, value in one.option.items()
+        )
+        return f"repaired with {flags}"
+    return "repaired"
+
+
+def _flag(value: Any) -> str:
+    return ",".join(value) if isinstance(value, tuple | list) else str(value)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+# --- for programs ---------------------------------------------------------------------------------
+
+
+def as_json(answers: Iterable[Linted]) -> str:
+    """One object: findings, and the answers they are in, with notes and reports."""
+    findings, streams = [], []
+    for linted in answers:
+        name = linted.answer.name
+        streams.append(
+            {
+                "target": name,
+                "status": linted.answer.status,
+                "notes": list(notes(linted)),
+                "report": dataclasses.asdict(linted.report),
+            }
+        )
+        for each in linted.findings:
+            one = deviation(each.code)
+            findings.append(
+                {
+                    "target": name,
+                    "code": each.code,
+                    "name": one.name,
+                    "event": each.events[0],
+                    "events": each.events,
+                    "line": each.line,
+                    "text": each.text.rstrip("\r\n"),
+                    "span": each.span,
+                    "what": one.what,
+                    "breaks": rule(each.code).breaks,
+                    "repaired": not one.reported,
+                }
+            )
+    return json.dumps({"findings": findings, "answers": streams}, ensure_ascii=False, indent=2)
+
+
+def as_github(linted: Linted) -> Iterator[str]:
+    """Workflow commands, which GitHub shows beside the lines of a change."""
+    for each in linted.findings:
+        one = deviation(each.code)
+        file, line = linted.answer.file, each.line
+        if file is None:
+            file, line = linted.answer.name.partition("[")[0], 1
+        title = f"{each.code} {one.name}"
+        message = f"{linted.answer.name}:{each.events[0]}: {title}{_others(each)}: {one.what}"
+        place = f"file={_property(file)},line={line},title={_property(title)}"
+        yield f"::error {place}::{_escape(message)}"
+
+
+def _escape(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _escape(text).replace(":", "%3A").replace(",", "%2C")

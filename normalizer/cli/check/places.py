@@ -1,0 +1,257 @@
+"""Where in an event a deviation is: what `check` puts its marks under."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+_DELTA = "choices.*.delta"
+_CALL = f"{_DELTA}.tool_calls.*"
+_REASONING = (f"{_DELTA}.reasoning", f"{_DELTA}.reasoning_content", f"{_DELTA}.reasoning_details")
+_CONTENT = (f"{_DELTA}.content", "choices.*.text", "choices.*.message.content")
+_FINISH = ("choices.*.finish_reason!", "choices.*.finish_reason")
+_ARGUMENTS = (f"{_CALL}.function.arguments", f"{_DELTA}.function_call")
+_LEGACY = (f"{_DELTA}.function_call", f"{_DELTA}.tool_calls")
+_NAME = f"{_CALL}.function.name"
+_CALL_MEMBERS = ("type", "id", "function.name")
+_ERROR = ("error!", "detail", "base_resp", "error_code", "object", "message")
+
+# Members, the most telling first. `*` is any member; `!` wants a value that says something, `?` one
+# that does not. Of a member that is not there, what should have it is marked.
+_MEMBERS: dict[str, tuple[str, ...]] = {
+    "B801": ("choices.*.message", "choices"),
+    "B802": _ERROR,
+    "B803": ("choices",),
+    "B805": _ERROR,
+    "B806": _ERROR,
+    "B807": ("choices.*.message", "choices"),
+    "C301": (f"{_DELTA}.role",),
+    "C302": (f"{_DELTA}.role",),
+    "C303": (f"{_DELTA}.*?",),
+    "C304": (_DELTA, "choices.*.text"),
+    "C305": (_DELTA,),
+    "C306": _CONTENT,
+    "C307": _CONTENT,
+    "C308": ("choices.*.message", "message"),
+    "C309": ("choices.*.message", "message"),
+    "C310": _CONTENT,
+    "C311": _REASONING,
+    "C312": _REASONING,
+    "C313": (f"{_DELTA}.reasoning_details.*", f"{_DELTA}.annotations.*", _DELTA),
+    "C32": _CONTENT,
+    "E201": ("id",),
+    "E202": ("id",),
+    "E203": ("object",),
+    "E204": ("created",),
+    "E205": ("created",),
+    "E206": ("created",),
+    "E207": ("model",),
+    "E208": ("model",),
+    "E209": ("choices",),
+    "E210": ("choices",),
+    "E211": ("choices.*.index",),
+    "E212": ("choices.*.index",),
+    "E213": ("choices.*.index",),
+    "E214": ("choices.*.index",),
+    "E215": ("choices.*.text", _DELTA),
+    "E217": ("value", "response", "text", "content"),
+    "S502": _FINISH,
+    "S509": _CONTENT,
+    "S5": _FINISH,
+    "T401": (f"{_CALL}.index",),
+    "T402": (f"{_CALL}.index",),
+    "T403": (f"{_CALL}.id",),
+    "T404": (f"{_CALL}.id",),
+    "T405": (f"{_CALL}.id",),
+    "T406": (f"{_CALL}.id",),
+    "T407": (f"{_CALL}.id",),
+    "T408": (_NAME,),
+    "T409": (_NAME,),
+    "T410": (_CALL,),
+    "T411": (f"{_CALL}.type",),
+    "T412": tuple(f"{_CALL}.{name}" for name in _CALL_MEMBERS),
+    "T413": _ARGUMENTS,
+    "T414": _ARGUMENTS,
+    "T415": _ARGUMENTS,
+    "T416": (f"{_DELTA}.tool_calls",),
+    "T417": (f"{_CALL}.function.id",),
+    "T418": _LEGACY,
+    "T419": _LEGACY,
+    "T420": (f"{_DELTA}.tool_calls",),
+    "T421": (_CALL,),
+    "T422": _FINISH,
+    "T423": _FINISH,
+    "T424": (_NAME,),
+    "T43": _CONTENT,
+    "U604": ("choices.*.usage",),
+    "U605": ("x_groq.usage", "x_groq"),
+    "U6": ("usage!", "usage"),
+    "X701": _ERROR,
+    "X702": ("error?", "error"),
+    "X704": ("choices",),
+    "X711": _FINISH,
+}
+
+# The wire's, by their text.
+_TEXTS = {
+    "F101": "\ufeff",
+    "F102": r"\r\n?|\n\r",
+    "F103": r"^data:",
+    "F104": r"^data:",
+    "F105": r"^event:.*",
+    "F106": r"^(?:id|retry):.*",
+    "F107": r"^data:.*",
+    "F108": r"^data:.*",
+    "F109": r"^error:",
+    "F110": r"^ *\{",
+    "F111": r"^\{",
+    "F112": r"\S.*\S",
+    "F113": r".$",
+    "F114": r"^data:",
+    "F115": r"^data: *data:",
+    "F116": r".*\[DONE.*",
+    "F117": r"^:.*",
+    "F118": "\ufffd",
+    "F119": r"-?\b(?:NaN|Infinity)\b",
+    "F120": r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}",
+    "F121": r"[\x00-\x1f]",
+    "B804": r"^data:",
+    "X705": r".(?=\s*$)",
+    "X706": r"\S.*",
+    "X707": r".(?=\s*$)",
+    "X709": r"\S.*",
+}
+_LONGEST = 48
+
+
+class Span(NamedTuple):
+    """Characters of a line, from ``start`` up to ``end``."""
+
+    start: int
+    end: int
+
+
+class _Member(NamedTuple):
+    path: tuple[str, ...]
+    span: Span  # with its key
+    value: int  # where its value begins
+    says: bool
+
+
+def place(code: str, line: str) -> Span | None:
+    """Where in a line of a stream the deviation ``code`` is; None if that is not one place.
+
+    Example::
+
+        place("E202", 'data: {"id":"x2"}')  # Span(start=7, end=16), which is `"id":"x2"`
+    """
+    pattern = _TEXTS.get(code)
+    if pattern is not None:
+        found = re.search(pattern, line)
+        return Span(*found.span()) if found else None
+    wanted = _MEMBERS.get(code) or _MEMBERS.get(code[:3]) or _MEMBERS.get(code[:2])
+    begin = _BEGIN.search(line)
+    if not wanted or begin is None:
+        return None
+    try:
+        members = list(_members(line, begin.start()))
+    except (ValueError, IndexError, RecursionError):
+        return None  # it is no JSON, which has a code of its own
+    for path in wanted:
+        for member in members:
+            if _fits(member, path):
+                return Span(member.span.start, min(member.span.end, member.span.start + _LONGEST))
+    return _owner(members, wanted[0])
+
+
+def _fits(member: _Member, path: str) -> bool:
+    names = path.rstrip("!?").split(".")
+    if len(names) != len(member.path):
+        return False
+    if (path.endswith("!") and not member.says) or (path.endswith("?") and member.says):
+        return False
+    return all(name in ("*", one) for name, one in zip(names, member.path, strict=True))
+
+
+def _owner(members: list[_Member], path: str) -> Span | None:
+    """The beginning of what should have had the member."""
+    names = path.rstrip("!?").split(".")
+    while names := names[:-1]:
+        for member in members:
+            if _fits(member, ".".join(names)):
+                return Span(member.span.start, member.value + 1)
+    return Span(members[0].value, members[0].value + 1)
+
+
+def _members(text: str, at: int) -> Iterator[_Member]:
+    """All values of the JSON at ``at``, outer ones first, and the whole with an empty path."""
+    found: list[_Member] = []
+    end = _value(text, at, (), at, found)
+    yield _Member((), Span(at, end), at, says=True)
+    yield from sorted(found, key=lambda member: member.span.start)
+
+
+_BEGIN = re.compile(r"\{|\[(?!DONE)")
+_SPACE = re.compile(r"[ \t\r\n]*")
+_PLAIN = re.compile(r"[^,\]}\s]+")
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+
+
+def _skip(text: str, at: int) -> int:
+    match = _SPACE.match(text, at)
+    return match.end() if match else at
+
+
+def _token(pattern: re.Pattern[str], text: str, at: int) -> int:
+    match = pattern.match(text, at)
+    if match is None:
+        raise ValueError(f"neither a value nor a name at {at}")
+    return match.end()
+
+
+def _value(text: str, at: int, path: tuple[str, ...], start: int, found: list[_Member]) -> int:
+    """Read a value, note it and what it holds; where it ends. Raises ValueError or IndexError."""
+    at = _skip(text, at)
+    begin = at
+    if text[at] in "{[":
+        at = _container(text, at, path, found)
+    elif text[at] == '"':
+        at = _token(_STRING, text, at)
+    else:
+        at = _token(_PLAIN, text, at)
+    if path:
+        says = text[begin:at] not in ("null", '""', '"null"', "[]", "{}", "false", "0")
+        found.append(_Member(path, Span(start, at), begin, says))
+    return at
+
+
+def _container(text: str, at: int, path: tuple[str, ...], found: list[_Member]) -> int:
+    closing = "}" if text[at] == "{" else "]"
+    at = _skip(text, at + 1)
+    number = 0
+    while text[at] != closing:
+        start, name = at, str(number)
+        if closing == "}":
+            at = _token(_STRING, text, at)
+            name = text[start + 1 : at - 1]
+            at = _skip(text, at)
+            if text[at] != ":":
+                raise ValueError(f"no colon at {at}")
+            at += 1
+        at = _skip(text, _value(text, at, (*path, name), start, found))
+        number += 1
+        if text[at] == ",":
+            at = _skip(text, at + 1)
+        elif text[at] != closing:
+            raise ValueError(f"no comma at {at}")
+    return at + 1
+
+
+def one_line(body: str) -> str:
+    """A body of JSON on one line, as far as it is JSON."""
+    try:
+        return json.dumps(json.loads(body), ensure_ascii=False, separators=(",", ":"))
+    except ValueError:
+        return " ".join(body.split())

@@ -1,0 +1,162 @@
+"""Probes: the fixed set of requests that `check` sends to a live server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import httpx2
+
+from normalizer import RequestInfo
+from normalizer.cli.check.lint import Answer, End
+from normalizer.cli.group import Failure
+
+_CHAT, _COMPLETIONS = "chat/completions", "completions"
+_MOST = 16 * 1024 * 1024  # bytes of one answer; a model that never stops is not read to its end
+
+
+class Probe(NamedTuple):
+    """A request, without its model: what it is called, its path and its body."""
+
+    name: str
+    path: str
+    body: dict[str, Any]
+
+
+def _asked(text: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": text}]
+
+
+_WEATHER = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "description": "The weather in a city, right now.",
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"type": "string"}},
+            "required": ["city"],
+        },
+    },
+}
+_HELLO = {"messages": _asked("Say hello in five words."), "stream": True, "max_tokens": 256}
+_CITIES = "What is the weather in Paris, in Tokyo and in Lima? Call the tool once for each of them."
+
+PROBES = (
+    Probe("text", _CHAT, _HELLO),
+    Probe("usage", _CHAT, {**_HELLO, "stream_options": {"include_usage": True}}),
+    Probe("n=2", _CHAT, {**_HELLO, "n": 2}),
+    Probe(
+        "max_tokens=7",
+        _CHAT,
+        {"messages": _asked("Count from one to fifty, in words."), "stream": True, "max_tokens": 7},
+    ),
+    Probe(
+        "tools",
+        _CHAT,
+        {
+            "messages": _asked("What is the weather in Paris? Use the tool."),
+            "tools": [_WEATHER],
+            "stream": True,
+            "max_tokens": 512,
+        },
+    ),
+    Probe(
+        "parallel-tools",
+        _CHAT,
+        {"messages": _asked(_CITIES), "tools": [_WEATHER], "stream": True, "max_tokens": 1024},
+    ),
+    Probe("no-stream", _CHAT, {**_HELLO, "stream": False}),
+    Probe(
+        "completions",
+        _COMPLETIONS,
+        {"prompt": "Once upon a time", "stream": True, "max_tokens": 16},
+    ),
+    # Every server has to refuse it; how it does is what is looked at.
+    Probe("error", _CHAT, {"messages": "no list", "stream": True, "max_tokens": 1}),
+)
+
+
+class Server:
+    """A live server with an API like OpenAI's.
+
+    ``url`` is its base URL, most often with a path of ``/v1``; ``key`` its API key; ``timeout``
+    seconds to wait for its next bytes. Use it as a context manager.
+    """
+
+    def __init__(self, url: str, *, key: str | None, timeout: float) -> None:
+        if not urlsplit(url).hostname:
+            raise Failure(f"{url} is no URL of a server: http://localhost:8000/v1")
+        for ending in (_CHAT, _COMPLETIONS):
+            url = url.rstrip("/").removesuffix(f"/{ending}")
+        self.url = url
+        headers = {"accept-encoding": "identity"}
+        if key is not None:
+            headers["authorization"] = f"Bearer {key}"
+        self._client = httpx2.Client(headers=headers, timeout=timeout)
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    def model(self) -> str:
+        """The one model that the server has; raises `Failure` if it has several or none."""
+        try:
+            answer = self._client.get(f"{self.url}/models")
+            listed = [str(one["id"]) for one in answer.json()["data"]]
+        except httpx2.TransportError as error:
+            raise self._failure(error) from None
+        except (ValueError, KeyError, TypeError):
+            listed = []
+        if len(listed) == 1:
+            return listed[0]
+        there = f"; it has {', '.join(sorted(listed)[:20])}" if listed else ""
+        raise Failure(f"{self.url}: say which model to ask, with --model{there}")
+
+    def ask(self, probe: Probe, model: str) -> Answer:
+        """Send a probe and read its answer. Raises `Failure` if the server cannot be reached."""
+        body = {"model": model, **probe.body}
+        url = f"{self.url}/{probe.path}"
+        pieces: list[bytes] = []
+        end: End = "complete"
+        try:
+            with self._client.stream("POST", url, json=body) as response:
+                try:
+                    end = _read(response.iter_bytes(), pieces)
+                except httpx2.TimeoutException:
+                    end = "timeout"
+                except httpx2.TransportError:
+                    end = "cut"
+        except httpx2.TransportError as error:
+            raise self._failure(error) from None
+        return Answer(
+            name=probe.name,
+            body=b"".join(pieces),
+            request=RequestInfo.parse(url, json.dumps(body).encode()),
+            status=response.status_code,
+            end=end,
+        )
+
+    def _failure(self, error: httpx2.TransportError) -> Failure:
+        if isinstance(error, httpx2.TimeoutException):
+            return Failure(f"{self.url}: no answer within the timeout (--timeout SECONDS)")
+        return Failure(f"{self.url} cannot be reached: {error}; is the server running?")
+
+
+def _read(body: Iterable[bytes], pieces: list[bytes]) -> End:
+    size = 0
+    for piece in body:
+        pieces.append(piece)
+        size += len(piece)
+        if size > _MOST:
+            return "closed"
+    return "complete"
+
+
+def chosen(names: tuple[str, ...]) -> Iterator[Probe]:
+    """The probes of these names; all of them if there are none."""
+    yield from (probe for probe in PROBES if not names or probe.name in names)

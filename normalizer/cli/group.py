@@ -1,0 +1,89 @@
+"""The group `normalizer`, whose subcommands are imported when they are called."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.metadata
+from collections.abc import Iterator
+from typing import Any, cast
+
+import click
+
+from normalizer.cli import COMMANDS, DISTRIBUTION, missing
+
+
+class Failure(click.ClickException):
+    """What ends a command: one line that says what is wrong and what to do; exits with 2.
+
+    Click's own exits with 1, which for `check` means that there are findings.
+    """
+
+    exit_code = 2
+
+
+class LazyGroup(click.Group):
+    """A group of the subcommands in `COMMANDS`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        module, _, attribute = entry.target.partition(":")
+        try:
+            loaded = importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            raise Failure(missing(f"normalizer {cmd_name}", entry.extra, error)) from None
+        return cast(click.Command, getattr(loaded, attribute))
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        with _in_one_line():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _in_one_line():
+            return super().invoke(ctx)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        # Click would import every subcommand for its line.
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
+
+
+@contextlib.contextmanager
+def _in_one_line() -> Iterator[None]:
+    """Click would say three lines about a wrong usage, of which only the last says what is."""
+    try:
+        yield
+    except click.exceptions.NoArgsIsHelpError:
+        raise
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx is not None else "normalizer"
+        raise Failure(f"{error.format_message()} ({command} --help)") from None
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(importlib.metadata.version(DISTRIBUTION), message="%(version)s")
+def normalizer() -> None:
+    """One canonical OpenAI stream out of every OpenAI-compatible one.
+
+    A chat front end that cannot be changed is pointed at the proxy:
+
+    \b
+        normalizer serve --upstream http://localhost:8000/v1
+
+    What is wrong with a server, or with what it once said:
+
+    \b
+        normalizer check http://localhost:8000/v1 --model m
+        normalizer check answer.sse cassettes/
+        normalizer rules T404
+
+    And a stream from a pipe:
+
+    \b
+        curl -N … | normalizer normalize
+    """

@@ -1,0 +1,314 @@
+"""`normalizer serve`: the reverse proxy in uvicorn."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.util
+import logging
+import os
+import socket
+import tempfile
+import tomllib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+
+from normalizer.cli.group import Failure
+from normalizer.cli.options import option_flags
+from normalizer.cli.workers import Workers, serve_alone
+from normalizer.options import Options
+from normalizer.proxy import ProxyConfig, Upstream, UpstreamError, Upstreams
+from normalizer.proxy.metrics import FOLDER
+
+_LOOPBACK = ("127.", "localhost", "::1")
+_BACKLOG = 2048
+_OPEN_FILES = 65536
+_SHUTTING_DOWN = "Waiting for connections to close"
+
+
+def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
+    """Take the file's values for defaults: what is on the command line wins."""
+    if path is None:
+        return
+    try:
+        given = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise Failure(f"{path}: {error.strerror}") from None
+    except ValueError as error:
+        raise Failure(f"{path}: {error}") from None
+    known = {one.name for one in ctx.command.params if one.name not in ("help", param.name)}
+    values: dict[str, Any] = {}
+    for key, value in given.items():
+        name = key.replace("-", "_")
+        if name not in known:
+            flags = ", ".join(sorted(str(one).replace("_", "-") for one in known))
+            raise Failure(f"{path}: no such key: {key} (there are {flags})")
+        values[name] = value
+    keys = values.get("key_env", [])
+    values["key_env"] = [keys] if isinstance(keys, str) else keys
+    if isinstance(values.get("route"), dict) and isinstance(values["key_env"], list):
+        values["route"] = list(_routes(values["route"], values["key_env"]))
+    for name in ("route", "key_env"):
+        if not isinstance(values.get(name, []), list):
+            raise Failure(f"{path}: {name.replace('_', '-')} is a table or a list")
+    ctx.default_map = {**(ctx.default_map or {}), **values}
+
+
+def _routes(table: dict[str, Any], keys: list[str]) -> Iterator[str]:
+    """A table of routes in the form of the flags, the names of their keys' variables added."""
+    for models, route in table.items():
+        url = route.get("url", "") if isinstance(route, dict) else str(route)
+        yield f"{models}={url}"
+        if isinstance(route, dict) and "key-env" in route:
+            keys.append(f"{models}={route['key-env']}")
+
+
+def _upstreams(url: str, routes: Iterable[str], key_envs: Iterable[str]) -> Upstreams:
+    keys: dict[str, str] = {}
+    for given in key_envs:
+        models, equals, name = given.rpartition("=")
+        keys[models if equals else "*"] = name
+    found = []
+    try:
+        default = Upstream(url=url, key_env=keys.pop("*", None))
+        for route in routes:
+            models, equals, target = route.partition("=")
+            if not equals or not models:
+                raise click.UsageError(f"--route {route!r} is not of the form 'gpt-*=https://…'.")
+            found.append(Upstream(url=target, models=models, key_env=keys.pop(models, None)))
+        if keys:
+            raise click.UsageError(f"--key-env {next(iter(keys))}=…: there is no such --route.")
+        upstreams = Upstreams(default=default, routes=tuple(found))
+        for upstream in upstreams:
+            upstream.key()
+    except UpstreamError as error:
+        raise click.UsageError(f"{error}.") from None
+    return upstreams
+
+
+class _Relevant(logging.Filter):
+    """Of what uvicorn says, that which the access log has not said already."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        if record.levelno < logging.WARNING:
+            return message.startswith(_SHUTTING_DOWN)
+        if record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError):
+            return False
+        return not message.startswith("ASGI callable returned without")
+
+
+def _logging(*, access_log: bool) -> dict[str, Any]:
+    """Of `logging.config`'s form, for workers that begin with a fresh interpreter."""
+    said = {"handlers": ["stderr"], "propagate": False}
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "filters": {"relevant": {"()": "normalizer.cli.serve._Relevant"}},
+        "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(message)s"}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+        "loggers": {
+            "normalizer": {**said, "level": "WARNING"},
+            "normalizer.access": {**said, "level": "INFO" if access_log else "CRITICAL"},
+            "uvicorn.error": {**said, "level": "INFO", "filters": ["relevant"]},
+        },
+    }
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        # It listens before a worker does: an early client waits, and is not refused.
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        raise Failure(
+            f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}; "
+            "choose another --port or --host"
+        ) from None
+
+
+def _refuse_itself(upstreams: Upstreams, port: int) -> None:
+    for upstream in upstreams:
+        parts = urlsplit(upstream.url)
+        if parts.port == port and (parts.hostname or "").startswith(_LOOPBACK):
+            raise Failure(f"{upstream.url} is this proxy itself: choose another --port")
+
+
+def _allow_open_files() -> None:
+    """Each stream has two sockets; many systems allow 1,024 unless asked for more."""
+    if importlib.util.find_spec("resource") is None:
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):  # a system with a limit of its own
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _say_where(upstreams: Upstreams, host: str, port: int) -> None:
+    shown = f"[{host}]" if ":" in host else host
+    address = f"http://{shown}:{port}"
+    click.echo(f"Listening on {click.style(address, bold=True)}", err=True)
+    width = max(len(upstream.models) for upstream in upstreams)
+    for upstream in (*upstreams.routes, upstreams.default):
+        click.echo(f"  {upstream.models:{width}}  {upstream.url}", err=True)
+    click.echo(f"Point the client's base URL at {address}/v1 (Ctrl-C: end gracefully).", err=True)
+    if not host.startswith(_LOOPBACK) and any(upstream.key_env for upstream in upstreams):
+        click.echo(f"Warning: whoever reaches {shown}:{port} uses the upstreams' keys.", err=True)
+
+
+@contextlib.contextmanager
+def _shared_metrics(workers: int) -> Iterator[None]:
+    if workers == 1 or FOLDER in os.environ:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="normalizer-") as folder:
+        os.environ[FOLDER] = folder
+        try:
+            yield
+        finally:
+            del os.environ[FOLDER]
+
+
+@click.command()
+@click.option(
+    "--config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    callback=_read_config,
+    is_eager=True,
+    expose_value=False,
+    envvar="NORMALIZER_CONFIG",
+    help="A TOML file with the names of these options as keys.",
+)
+@click.option("--upstream", required=True, metavar="URL", help="Where requests go.")
+@click.option(
+    "--route",
+    multiple=True,
+    metavar="GLOB=URL",
+    help="Where requests for certain models go: the first pattern that fits the request's model, "
+    "else --upstream. Repeatable.",
+)
+@click.option(
+    "--key-env",
+    multiple=True,
+    metavar="[GLOB=]NAME",
+    help="The environment variable with the API key of --upstream, or of the --route with that "
+    "GLOB. Without it the client's own key is passed on.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8900,
+    show_default=True,
+    metavar="N",
+    help="0: any free.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Processes.",
+)
+@click.option(
+    "--connect-timeout",
+    type=click.FloatRange(0, min_open=True),
+    default=10.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="To connect to an upstream in.",
+)
+@click.option(
+    "--read-timeout",
+    type=click.FloatRange(0, min_open=True),
+    default=600.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Silence of an upstream, before its answer or within it.",
+)
+@click.option(
+    "--grace",
+    type=click.IntRange(1),
+    metavar="SECONDS",
+    help="What open streams have to end in after Ctrl-C or SIGTERM; else as long as they take.",
+)
+@click.option("--access-log/--no-access-log", default=True, show_default=True, help="On stderr.")
+@option_flags()
+def serve(
+    options: Options,
+    *,
+    upstream: str,
+    route: tuple[str, ...],
+    key_env: tuple[str, ...],
+    host: str,
+    port: int,
+    workers: int,
+    connect_timeout: float,
+    read_timeout: float,
+    grace: int | None,
+    access_log: bool,
+) -> None:
+    """Run a reverse proxy that makes an upstream's streams canonical.
+
+    Point a chat front end at it instead of at the server:
+
+    \b
+        normalizer serve --upstream http://localhost:8000/v1
+        → base URL http://127.0.0.1:8900/v1
+
+    Several upstreams, by the model that a request names; their lists of models are merged:
+
+    \b
+        normalizer serve --upstream http://localhost:11434/v1 \\
+            --route 'moa-*=http://localhost:8000/v1' \\
+            --route 'gpt-*=https://api.openai.com/v1' --key-env 'gpt-*=OPENAI_API_KEY'
+
+    The same as a file, for --config:
+
+    \b
+        upstream = "http://localhost:11434/v1"
+        reasoning = "both"
+        [route]
+        "moa-*" = "http://localhost:8000/v1"
+        "gpt-*" = { url = "https://api.openai.com/v1", key-env = "OPENAI_API_KEY" }
+
+    /healthz says that it runs; /metrics is Prometheus' (extra: metrics). A second Ctrl-C ends
+    open streams at once.
+    """
+    upstreams = _upstreams(upstream, route, key_env)
+    proxy = ProxyConfig(
+        upstreams=upstreams,
+        options=options,
+        connect_timeout=connect_timeout,
+        read_timeout=read_timeout,
+    )
+    settings = {
+        "ws": "none",
+        "lifespan": "on",
+        "log_config": _logging(access_log=access_log),
+        "access_log": False,
+        # The upstream's own pass through.
+        "server_header": False,
+        "date_header": False,
+        "timeout_keep_alive": 75,
+        "timeout_graceful_shutdown": grace,
+        "backlog": _BACKLOG,
+    }
+    listening = _listen(host, port)
+    port = listening.getsockname()[1]
+    _refuse_itself(upstreams, port)
+    _allow_open_files()
+    _say_where(upstreams, host, port)
+    with _shared_metrics(workers):
+        if workers == 1:
+            serve_alone(proxy, settings, listening)
+        else:
+            Workers(workers, proxy, settings, listening).run()

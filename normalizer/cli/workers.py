@@ -1,0 +1,94 @@
+"""Several uvicorn servers on one socket, each in a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import logging.config
+import multiprocessing
+import signal
+import socket
+import time
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
+from types import FrameType
+from typing import Any
+
+import uvicorn
+
+from normalizer.cli.group import Failure
+from normalizer.proxy import Proxy, ProxyConfig
+
+logger = logging.getLogger("normalizer")
+
+_LIVES = 1.0  # seconds; a worker that ends sooner would end again
+_TICK = 0.2  # seconds until a signal is noticed
+
+
+def serve_alone(proxy: ProxyConfig, settings: dict[str, Any], listening: socket.socket) -> None:
+    """Run one server in this process until it is told to end; ``settings`` are uvicorn's."""
+    # Made here, so that a worker gets no more than the configuration.
+    config = uvicorn.Config(functools.partial(Proxy, proxy), factory=True, **settings)
+    with contextlib.suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+class Workers:
+    """``count`` servers in processes of their own; one that dies is replaced.
+
+    Not uvicorn's own supervisor, which keeps the socket open while its workers end: a client that
+    comes then would wait for an answer that nobody gives.
+    """
+
+    def __init__(
+        self, count: int, proxy: ProxyConfig, settings: dict[str, Any], listening: socket.socket
+    ) -> None:
+        self._count = count
+        self._given = (proxy, settings, listening)
+        self._listening = listening
+        self._running: dict[BaseProcess, float] = {}  # and when each was started
+        self._stopping = False
+        self._failed = False
+
+    def run(self) -> None:
+        """Serve until SIGTERM or SIGINT, then until all workers have ended.
+
+        Raises `Failure` if a worker fails as soon as it is started.
+        """
+        logging.config.dictConfig(self._given[1]["log_config"])
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        for _ in range(self._count):
+            self._start()
+        while self._running:
+            wait([process.sentinel for process in self._running], timeout=_TICK)
+            for process in [each for each in self._running if not each.is_alive()]:
+                self._ended(process)
+        if self._failed:
+            raise Failure("the workers fail as soon as they are started; see above")
+
+    def _start(self) -> None:
+        process = multiprocessing.get_context("spawn").Process(target=serve_alone, args=self._given)
+        process.start()
+        self._running[process] = time.monotonic()
+
+    def _ended(self, process: BaseProcess) -> None:
+        lived = time.monotonic() - self._running.pop(process)
+        if self._stopping:
+            return
+        logger.error("worker %s died (exit code %s)", process.pid, process.exitcode)
+        if lived < _LIVES and process.exitcode != -signal.SIGKILL:
+            self._failed = True
+            self._stop(signal.SIGTERM, None)
+        else:
+            self._start()
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        # A second Ctrl-C reaches the workers from the terminal, and ends them at once.
+        if self._stopping:
+            return
+        self._stopping = True
+        self._listening.close()
+        for process in self._running:
+            process.terminate()

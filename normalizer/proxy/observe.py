@@ -1,0 +1,102 @@
+"""What stands around the proxy: `/healthz`, `/metrics`, the access log."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from normalizer.asgi import ASGIApp, Message, Receive, Scope, Send
+from normalizer.proxy.forward import UpstreamBrokenError, respond
+from normalizer.proxy.metrics import Metrics
+from normalizer.proxy.upstreams import Upstream
+from normalizer.report import Report
+
+access = logging.getLogger("normalizer.access")
+
+
+class Observer:
+    """Answers `/healthz` and `/metrics`, and writes a line for each other request once it is over.
+
+    The line has no query, header or content: keys and prompts are in those.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] in ("GET", "HEAD") and scope["path"] in ("/healthz", "/metrics"):
+            if scope["path"] == "/healthz":
+                await respond(send, 200, {"status": "ok"})
+            else:
+                await respond(send, *self._metrics.page())
+            return
+        seen = _Seen(send)
+        scope.setdefault("state", {})
+        try:
+            await self._app(scope, receive, seen.send)
+        except UpstreamBrokenError:
+            # It was logged; the server closes a connection whose answer is not complete.
+            pass
+        finally:
+            self._over(scope, seen)
+
+    def _over(self, scope: Scope, seen: _Seen) -> None:
+        report: Report | None = scope["state"].get("normalizer")
+        upstream: Upstream | None = scope["state"].get("upstream")
+        url = upstream.url if upstream is not None else "-"
+        if report is not None:
+            self._metrics.count(report, url, seen.first if seen.streams else None)
+        if access.isEnabledFor(logging.INFO):
+            access.info("%s", _line(scope, seen, report, url))
+
+
+class _Seen:
+    """What of an answer passed, and when."""
+
+    __slots__ = ("_began", "_send", "first", "status", "streams", "total")
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._began = time.perf_counter()
+        self.status: int | None = None
+        self.streams = False
+        self.first: float | None = None  # seconds to the first bytes of the body
+        self.total: float | None = None  # seconds to the last
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            self.streams = any(
+                name == b"content-type" and value.startswith(b"text/event-stream")
+                for name, value in message.get("headers", ())
+            )
+        else:
+            if self.first is None and message.get("body"):
+                self.first = time.perf_counter() - self._began
+            if not message.get("more_body"):
+                self.total = time.perf_counter() - self._began
+        await self._send(message)
+
+    @property
+    def elapsed(self) -> float:
+        return time.perf_counter() - self._began if self.total is None else self.total
+
+
+def _line(scope: Scope, seen: _Seen, report: Report | None, url: str) -> str:
+    client = scope.get("client")
+    words = [
+        client[0] if client else "-",
+        f'"{scope["method"]} {scope["path"]}"'.encode("unicode_escape").decode(),
+        str(seen.status or "-"),
+        f"{seen.elapsed:.3f}s",
+        f"upstream={url}",
+    ]
+    if report is not None:
+        if seen.streams and seen.first is not None:
+            words.append(f"first={seen.first:.3f}s")
+        words.append(f"events={report.events_in}/{report.events_out}")
+        words.append(f"end={report.end}")
+        repairs = ",".join(f"{code}x{count}" for code, count in report.codes.items())
+        words.append(f"repairs={repairs or '-'}")
+    return " ".join(words)

@@ -1,0 +1,160 @@
+"""Where a request goes, and with which target, headers and key. No I/O."""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from urllib.parse import urlsplit
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+# RFC 9110, section 7.6.1, and the two that never were in it. `Expect` is answered by our server.
+_HOP_BY_HOP = frozenset(
+    b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer "
+    b"transfer-encoding upgrade".split()
+)
+_OURS = _HOP_BY_HOP | {b"expect", b"host"}
+_KEYS = frozenset((b"authorization", b"api-key", b"x-api-key"))
+
+_VERSION = re.compile(r"/v\d+$")
+
+
+class UpstreamError(ValueError):
+    """An upstream that cannot be one: its URL, or the variable that should hold its key."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Upstream:
+    """A server that requests are forwarded to.
+
+    * ``url``: ``http://`` or ``https://``, with the path that is put before each request's.
+    * ``models``: a pattern (`fnmatch`) of the models it gets; ``"*"`` is all of them.
+    * ``key_env``: name of the environment variable with its API key. None: the client's own
+      credentials are passed on.
+
+    Raises `UpstreamError` for a URL without host, with credentials, a query or a fragment.
+
+    Example::
+
+        Upstream(url="https://api.openai.com/v1", models="gpt-*", key_env="OPENAI_API_KEY")
+    """
+
+    url: str
+    models: str = "*"
+    key_env: str | None = None
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise UpstreamError(f"{self.url!r} is no URL: it begins with http:// or https://")
+        if parts.username is not None or parts.query or parts.fragment:
+            # Not repeated here: what is before an @ is a secret.
+            raise UpstreamError(
+                f"the URL of {parts.hostname} holds more than a path: "
+                "a key belongs into a variable that --key-env names"
+            )
+        object.__setattr__(self, "url", self.url.rstrip("/"))
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port."""
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc}"
+
+    def target(self, path: str, query: str = "") -> str:
+        """The URL for a request's path, both still percent-encoded.
+
+        The upstream's path is put before the request's. A ``/v1`` that both have is taken once, and
+        an upstream whose path ends in another version keeps that: clients write ``/v1``
+        for "the API".
+
+        Example::
+
+            Upstream(url="http://h:8000/v1").target("/v1/models")  # http://h:8000/v1/models
+        """
+        prefix = self.url[len(self.origin) :]
+        if _VERSION.search(prefix) and (path == "/v1" or path.startswith("/v1/")):
+            path = path[len("/v1") :]
+        return f"{self.origin}{prefix}{path}" + (f"?{query}" if query else "")
+
+    def key(self, environ: Mapping[str, str] | None = None) -> str | None:
+        """Its key, None if it has none of its own; raises `UpstreamError` if the variable is unset.
+
+        ``environ`` None is the process's own.
+        """
+        if self.key_env is None:
+            return None
+        key = (os.environ if environ is None else environ).get(self.key_env, "").strip()
+        if not key:
+            raise UpstreamError(f"the variable {self.key_env} is not set; {self.origin} needs it")
+        return key
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Upstreams:
+    """All upstreams: the first of ``routes`` whose pattern fits a model, else ``default``."""
+
+    default: Upstream
+    routes: tuple[Upstream, ...] = ()
+
+    def __iter__(self) -> Iterator[Upstream]:
+        yield self.default
+        yield from self.routes
+
+    def of(self, model: str | None) -> Upstream:
+        """The upstream of a model; None stands for a request that names none."""
+        if model is not None:
+            for route in self.routes:
+                if fnmatch.fnmatchcase(model, route.models):
+                    return route
+        return self.default
+
+
+def to_upstream(headers: Headers, *, key: str | None, identity: bool) -> list[tuple[str, str]]:
+    """The headers of a request, as they go on.
+
+    ``key`` takes the place of the client's credentials. ``identity``: the answer will be read, so
+    it is asked for without compression.
+    """
+    kept = [(name, value) for name, value in _end_to_end(headers) if name not in _OURS]
+    if identity:
+        kept = [(name, value) for name, value in kept if name != b"accept-encoding"]
+        kept.append((b"accept-encoding", b"identity"))
+    if key is not None:
+        # Azure's clients send `api-key`: the upstream reads its key where they put theirs.
+        azure = any(name == b"api-key" for name, _ in kept)
+        kept = [(name, value) for name, value in kept if name not in _KEYS]
+        own = (b"api-key", key) if azure else (b"authorization", f"Bearer {key}")
+        kept.append((own[0], own[1].encode()))
+    return [(name.decode("latin-1"), _text(value)) for name, value in kept]
+
+
+def to_client(headers: Headers, status: int) -> list[tuple[bytes, bytes]]:
+    """The headers of an answer, as they go on."""
+    kept = [(name, value) for name, value in _end_to_end(headers) if name not in _HOP_BY_HOP]
+    if status in (204, 304):
+        # Of a body that does not come, which uvicorn would wait for.
+        kept = [(name, value) for name, value in kept if name != b"content-length"]
+    return kept
+
+
+def _end_to_end(headers: Headers) -> list[tuple[bytes, bytes]]:
+    lowered = [(name.lower(), value) for name, value in headers]
+    named = {
+        token.strip().lower()
+        for name, value in lowered
+        if name == b"connection"
+        for token in value.split(b",")
+    }
+    return [(name, value) for name, value in lowered if name not in named]
+
+
+def _text(value: bytes) -> str:
+    # aiohttp writes UTF-8; what was none leaves as the UTF-8 of the same letters
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")

@@ -1,0 +1,125 @@
+"""The group: what it lists, what it loads, and what it says where something is missing."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from typing import get_type_hints
+
+import pytest
+
+from normalizer import Options
+from normalizer.cli import COMMANDS, main
+from normalizer.cli.options import HELP
+from tests.cli.conftest import Run
+
+
+def test_help_names_every_subcommand(run: Run) -> None:
+    result = run("--help")
+    assert result.exit_code == 0
+    for name, command in COMMANDS.items():
+        assert f"  {name} " in result.stdout
+        assert command.summary in result.stdout
+
+
+@pytest.mark.parametrize("command", ["serve", "check", "normalize", "rules"])
+def test_help_teaches(run: Run, command: str) -> None:
+    result = run(command, "-h")
+    assert result.exit_code == 0
+    # an example that can be copied
+    assert f"normalizer {command} " in result.stdout
+
+
+@pytest.mark.parametrize("command", ["serve", "check", "normalize"])
+def test_every_option_has_a_flag(run: Run, command: str) -> None:
+    fields = get_type_hints(Options)
+    assert HELP.keys() == fields.keys()
+    said = run(command, "--help").stdout
+    without = {"mode"} if command != "serve" else set()
+    for name in fields:
+        flag = f"--{name.replace('_', '-')}"
+        assert bool(re.search(rf"^  {flag}\b", said, re.MULTILINE)) == (name not in without)
+
+
+def test_a_module_and_a_script() -> None:
+    by_module = subprocess.run(
+        [sys.executable, "-m", "normalizer", "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert by_module.stdout.strip()
+    with pytest.raises(SystemExit) as exited:
+        main(["--version"])
+    assert exited.value.code == 0
+
+
+def without(*modules: str, args: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+    """Runs the command line where modules are not installed."""
+    script = (
+        f"import sys; sys.modules.update(dict.fromkeys({modules!r}))\n"
+        "from normalizer.cli import main\n"
+        f"main({args!r})"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("module", "args", "line"),
+    [
+        ("click", ("rules",), "`normalizer` needs click: pip install 'stream-normalizer[cli]'"),
+        ("rich", ("rules",), "`normalizer rules` needs rich: pip install 'stream-normalizer[cli]'"),
+        (
+            "aiohttp",
+            ("serve", "--upstream", "http://h"),
+            "`normalizer serve` needs aiohttp: pip install 'stream-normalizer[serve]'",
+        ),
+        (
+            "uvicorn",
+            ("serve", "--help"),
+            "`normalizer serve` needs uvicorn: pip install 'stream-normalizer[serve]'",
+        ),
+    ],
+)
+def test_a_missing_extra_is_one_line(module: str, args: tuple[str, ...], line: str) -> None:
+    done = without(module, args=args)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"Error: {line}\n")
+
+
+def test_a_subcommand_needs_only_its_own_extra() -> None:
+    done = without("aiohttp", "uvicorn", "prometheus_client", "vcr", args=("rules", "T404"))
+    assert done.returncode == 0
+    assert "call-id-not-text" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "line"),
+    [
+        (("nonsense",), "Error: No such command 'nonsense'."),
+        (("--nonsense",), "Error: No such option '--nonsense'"),
+        (("check",), "Error: Missing argument 'TARGET…'."),
+        (("check", "x", "--format", "xml"), "Error: Invalid value for '--format'"),
+        (("normalize", "nowhere.sse"), "nowhere.sse"),
+    ],
+)
+def test_errors_are_one_line(run: Run, args: tuple[str, ...], line: str) -> None:
+    result = run(*args)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.count("\n") == 1
+    assert line in result.stderr
+    assert "--help)" in result.stderr
+
+
+def test_an_option_comes_from_the_environment_and_the_flag_wins(run: Run) -> None:
+    stream = b'data: {"choices": []}\n\n: hi\n\ndata: [DONE]\n\n'
+    environ = {"NORMALIZER_COMMENTS": "drop"}
+    assert b": hi" not in run("normalize", stdin=stream, environ=environ).stdout_bytes
+    kept = run("normalize", "--comments", "keep", stdin=stream, environ=environ)
+    assert b": hi" in kept.stdout_bytes
+    wrong = run("normalize", stdin=stream, environ={"NORMALIZER_COMMENTS": "shout"})
+    assert wrong.exit_code == 2
+    assert "NORMALIZER_COMMENTS" in wrong.stderr
