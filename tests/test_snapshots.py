@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -18,12 +17,14 @@ import httpx2
 import pytest
 from syrupy.assertion import SnapshotAssertion
 from syrupy.data import Snapshot, SnapshotCollection
-from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
 from normalizer.asgi import NormalizingMiddleware
-from normalizer.cassette.format import Interaction, load
+from normalizer.cassette import ReplayTransport, load, replay_app
+from normalizer.cassette.server import BrokenRecordingError
+from normalizer.snapshots import SSESnapshotExtension
 from normalizer.stages import envelope
 from normalizer.transport import NormalizingTransport
+from tests.conftest import PATIENCE
 
 CASSETTES = Path(__file__).parents[1] / "cassettes"
 SNAPSHOTS = Path(__file__).parent / "snapshots"
@@ -32,12 +33,10 @@ NAMES = sorted(
 )
 
 
-class StreamExtension(SingleFileSnapshotExtension):
+class StreamExtension(SSESnapshotExtension):
     """``snapshot(name="azure/opening-chunk.sse")`` is tests/snapshots/azure/opening-chunk.sse."""
 
     file_extension = ""
-    # text, for the sake of a diff by lines; but written and read without newline translation
-    _write_mode = WriteMode.TEXT
 
     @classmethod
     def dirname(cls, **_: Any) -> str:
@@ -64,17 +63,6 @@ class StreamExtension(SingleFileSnapshotExtension):
         collection.add(Snapshot(name=f"{test_both_doors.__name__}[{index}]"))
         return collection
 
-    def read_snapshot_data_from_location(self, *, snapshot_location: str, **_: Any) -> str | None:
-        path = Path(snapshot_location)
-        return path.read_bytes().decode() if path.exists() else None
-
-    @classmethod
-    def write_snapshot_collection(
-        cls, *, snapshot_collection: SnapshotCollection, **_: Any
-    ) -> None:
-        (snapshot,) = snapshot_collection
-        Path(snapshot_collection.location).write_bytes(str(snapshot.data).encode())
-
 
 @pytest.fixture
 def streams(snapshot: SnapshotAssertion) -> SnapshotAssertion:
@@ -89,36 +77,11 @@ class Left(NamedTuple):
     body: bytes
 
 
-class Played(httpx2.BaseTransport):
-    """An upstream that answers with a cassette, in its pieces, and breaks where it was cut."""
-
-    def __init__(self, interaction: Interaction) -> None:
-        self._response = interaction.response
-
-    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        return httpx2.Response(
-            self._response.status,
-            headers=list(self._response.headers),
-            stream=self._stream(),
-            request=request,
-        )
-
-    def _stream(self) -> httpx2.SyncByteStream:
-        response = self._response
-
-        class Stream(httpx2.SyncByteStream):
-            def __iter__(self) -> Iterator[bytes]:
-                yield from response.chunks
-                if response.end != "complete":
-                    raise httpx2.RemoteProtocolError(response.end)
-
-        return Stream()
-
-
-def through_transport(interaction: Interaction) -> Left:
+def through_transport(path: Path) -> Left:
+    (interaction,) = load(path).interactions
     request = interaction.request
     body = bytearray()
-    transport = NormalizingTransport(Played(interaction))
+    transport = NormalizingTransport(ReplayTransport(path))
     with (
         httpx2.Client(transport=transport) as client,
         client.stream(
@@ -128,26 +91,15 @@ def through_transport(interaction: Interaction) -> Left:
         try:
             for piece in response.iter_bytes():
                 body += piece
-        except httpx2.RemoteProtocolError:
+        except httpx2.TransportError:
             assert interaction.response.end != "complete"
     return Left(response.status_code, response.headers["content-type"], bytes(body))
 
 
-async def through_middleware(interaction: Interaction) -> Left:
-    request, response = interaction.request, interaction.response
+async def through_middleware(path: Path) -> Left:
+    (interaction,) = load(path).interactions
+    request = interaction.request
     sent: list[dict[str, Any]] = []
-
-    async def upstream(scope: Any, receive: Any, send: Any) -> None:
-        while (await receive()).get("more_body"):
-            pass
-        headers = [(name.lower().encode(), value.encode()) for name, value in response.headers]
-        await send({"type": "http.response.start", "status": response.status, "headers": headers})
-        for piece in response.chunks:
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-        if response.end != "complete":
-            raise httpx2.RemoteProtocolError(response.end)
-        await send({"type": "http.response.body"})
-
     received = iter([{"type": "http.request", "body": request.body}])
 
     async def receive() -> dict[str, Any]:
@@ -173,9 +125,10 @@ async def through_middleware(interaction: Interaction) -> Left:
         "headers": [(name.lower().encode(), value.encode()) for name, value in request.headers],
     }
     try:
-        await NormalizingMiddleware(upstream)(scope, receive, send)
-    except httpx2.RemoteProtocolError:
-        assert response.end != "complete"
+        async with asyncio.timeout(PATIENCE):
+            await NormalizingMiddleware(replay_app(path))(scope, receive, send)
+    except BrokenRecordingError:
+        assert interaction.response.end != "complete"
     start, *rest = sent
     return Left(
         start["status"],
@@ -193,11 +146,11 @@ def make_up_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_both_doors(name: str, streams: SnapshotAssertion, monkeypatch: pytest.MonkeyPatch) -> None:
-    (interaction,) = load(CASSETTES / f"{name}.yaml").interactions
+    path = CASSETTES / f"{name}.yaml"
     make_up_the_same(monkeypatch)
-    left = through_transport(interaction)
+    left = through_transport(path)
     make_up_the_same(monkeypatch)
-    assert asyncio.run(through_middleware(interaction)) == left
+    assert asyncio.run(through_middleware(path)) == left
     kind = "sse" if left.content_type.startswith("text/event-stream") else "json"
     assert left.body.decode() == streams(name=f"{name}.{kind}")
 

@@ -1,0 +1,162 @@
+"""Streams that something else kept, as cassettes; and the body of a cassette as `.sse`.
+
+* ``sse``: a body, as in `.sse` files and in the output of ``curl -N``; with ``curl -i`` its head.
+* ``har``: what a browser's network panel exports.
+* ``vcr``: a cassette of vcrpy or pytest-recording, in YAML or JSON.
+* ``capture``: JSON of ``{request, response: {status, headers, chunks: [{t_ms, b64}]}}``.
+* ``chunks``: one JSON payload per line, as AI SDK's ``.chunks.txt``.
+
+What a form does not hold is not made up. Only ``capture`` knows boundaries and times: a body from
+the others is one chunk without times, which ``ReplayTransport(…, split="events")`` cuts anew.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal, get_args
+
+from normalizer._codings import CodingError, decoder
+from normalizer.cassette import _yaml
+from normalizer.cassette._checks import CassetteError, one_of
+from normalizer.cassette.format import Cassette, RecordedRequest, loads
+from normalizer.cassette.imports import _json, capture, har, text
+
+Form = Literal["sse", "har", "vcr", "capture", "chunks"]
+FORMS: tuple[Form, ...] = get_args(Form)
+
+UNKNOWN = RecordedRequest(method="POST", uri="http://127.0.0.1/v1/chat/completions")
+
+
+def read(
+    path: str | os.PathLike[str],
+    form: Form | None = None,
+    *,
+    request: RecordedRequest = UNKNOWN,
+    every: bool = False,
+) -> Cassette:
+    """Read a stream that something else kept, with the secrets that it may hold.
+
+    * ``form``: one of `FORMS`; None goes by the file's name, then by its first bytes.
+    * ``request``: what was asked, for forms that do not say so (``sse``, ``chunks``).
+    * ``every``: of a HAR, all requests; else those to ``…/completions`` and those that were
+      answered with an event stream.
+
+    Raises `CassetteError`, which names the file, the place and the fault, and `OSError` for a file
+    that cannot be read.
+
+    Example::
+
+        for interaction in read("chat.example.com.har").interactions: ...
+    """
+    return reads(Path(path).read_bytes(), os.fspath(path), form, request=request, every=every)
+
+
+def reads(
+    data: bytes,
+    name: str = "<import>",
+    form: Form | None = None,
+    *,
+    request: RecordedRequest = UNKNOWN,
+    every: bool = False,
+) -> Cassette:
+    """Read a stream from the bytes of its file; ``name`` stands for the file. See `read`."""
+    try:
+        form = form or form_of(data, name)
+        one_of(FORMS, form, "form")
+        if form == "sse":
+            return text.body(data, request)
+        if form == "chunks":
+            return text.payloads(data, request)
+        if form == "har":
+            return har.cassette(_json.parsed(data), every=every)
+        if form == "capture":
+            return capture.cassette(_json.parsed(data))
+    except CassetteError as error:
+        raise CassetteError(f"{name}: {error}") from error
+    return _vcr(data, name)
+
+
+def form_of(data: bytes, name: str) -> Form:
+    """Which form a file has, by its name, then by how it begins; `CassetteError` if by neither."""
+    lowered = name.lower()
+    for ending, form in _ENDINGS.items():
+        if lowered.endswith(ending):
+            return form
+    start = data.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if start.startswith(_SSE):
+        return "sse"
+    if start.startswith((b"version:", b"interactions:", b"metadata:")):
+        return "vcr"
+    if start.startswith(b"{"):
+        return _form_of_json(start)
+    raise CassetteError(f"it begins with {start[:20]!r}: none of {', '.join(FORMS)}; name the form")
+
+
+def to_sse(cassette: Cassette, number: int | None = None) -> bytes:
+    """The body of one response, without its content coding: what a `.sse` file holds.
+
+    ``number`` counts the interactions from 0; None takes the only one. Raises `CassetteError` if
+    there are several or none, for a number that is not there, and for a coding that is not known.
+
+    Example::
+
+        Path("answer.sse").write_bytes(to_sse(load("cassettes/vllm/tool-call.yaml")))
+    """
+    count = len(cassette.interactions)
+    if number is None and count != 1:
+        raise CassetteError(f"it holds {count} interactions: say which, from 0 to {count - 1}")
+    number = number or 0
+    if not 0 <= number < count:
+        raise CassetteError(f"interactions[{number}]: there are {count}")
+    response = cassette.interactions[number].response
+    codings = [
+        coding.strip().lower()
+        for name, value in response.headers
+        if name.lower() == "content-encoding"
+        for coding in value.split(",")
+    ]
+    undo = decoder([coding for coding in codings if coding != "identity"])
+    if undo is None:
+        raise CassetteError(
+            f"interactions[{number}].response: cannot undo content-encoding {', '.join(codings)}"
+        )
+    try:
+        return b"".join(undo.decode(response.body))
+    except CodingError as error:
+        raise CassetteError(f"interactions[{number}].response.body: {error}") from error
+
+
+# curl -i begins with a status line; the others are what a line of an event stream begins with
+_SSE = (b"HTTP/", b"data:", b"event:", b"id:", b"retry:", b":")
+_ENDINGS: dict[str, Form] = {
+    ".sse": "sse",
+    ".har": "har",
+    ".chunks.txt": "chunks",
+    ".yaml": "vcr",
+    ".yml": "vcr",
+}
+_KEYS: dict[str, Form] = {"log": "har", "interactions": "vcr", "response": "capture"}
+
+
+def _form_of_json(data: bytes) -> Form:
+    try:
+        document = _json.parsed(data)
+    except CassetteError:
+        # NDJSON, or an answer that was cut: a body like any other
+        return "sse"
+    return next((form for key, form in _KEYS.items() if key in document), "sse")
+
+
+def _vcr(data: bytes, name: str) -> Cassette:
+    try:
+        written = data.decode()
+    except UnicodeDecodeError as error:
+        raise CassetteError(f"{name}: byte {error.start}: not UTF-8") from error
+    if written.lstrip().startswith("{"):
+        try:
+            # Not all JSON is YAML: escaped surrogate pairs are not, for one.
+            written = _yaml.write(_json.parsed(data))
+        except CassetteError as error:
+            raise CassetteError(f"{name}: {error}") from error
+    return loads(written, name)

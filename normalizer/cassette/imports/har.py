@@ -1,0 +1,124 @@
+"""HAR, what the network panel of a browser exports; the body is whole and already decoded."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any
+from urllib.parse import urlsplit
+
+from normalizer.cassette._checks import CassetteError, get, is_a
+from normalizer.cassette.format import (
+    Cassette,
+    End,
+    Headers,
+    Interaction,
+    Metadata,
+    RecordedRequest,
+    RecordedResponse,
+)
+
+# The browser has undone these: they describe bytes that the HAR does not hold.
+_OF_THE_WIRE = {"content-encoding", "content-length", "transfer-encoding"}
+
+# Chrome names what broke the answer in `_error`.
+_ENDS: dict[str, End] = {
+    "ERR_ABORTED": "closed",
+    "ERR_TIMED_OUT": "timeout",
+    "ERR_CONNECTION_TIMED_OUT": "timeout",
+    "ERR_CONNECTION_RESET": "reset",
+}
+
+
+def cassette(document: Any, *, every: bool = False) -> Cassette:
+    """The interactions of a HAR that are about streams, or ``every`` one; `CassetteError`."""
+    log = get(dict, document, "log", "document")
+    entries = get(list, log, "entries", "log")
+    interactions, day = [], ""
+    for number, entry in enumerate(entries):
+        where = f"log.entries[{number}]"
+        if not every and not _is_wanted(entry, where):
+            continue
+        interactions.append(
+            Interaction(
+                _request(get(dict, entry, "request", where), f"{where}.request"),
+                _response(get(dict, entry, "response", where), f"{where}.response"),
+            )
+        )
+        day = day or get(str, entry, "startedDateTime", where, "")[:10]
+    if not interactions:
+        raise CassetteError(
+            f"log.entries: none of {len(entries)} has an event stream or a completion for an answer"
+            + ("" if every else "; ask for every entry to take them all")
+        )
+    return Cassette(Metadata(origin="recorded", date=day), tuple(interactions))
+
+
+def _is_wanted(entry: Any, where: str) -> bool:
+    request = get(dict, entry, "request", where)
+    if get(str, request, "method", f"{where}.request") == "OPTIONS":
+        return False
+    content = get(dict, get(dict, entry, "response", where), "content", f"{where}.response", {})
+    kind = str(get(str, content, "mimeType", where, "")).partition(";")[0]
+    url: str = get(str, request, "url", f"{where}.request")
+    return kind == "text/event-stream" or urlsplit(url).path.endswith("/completions")
+
+
+def _request(values: dict[str, Any], where: str) -> RecordedRequest:
+    posted = get(dict, values, "postData", where, {})
+    return RecordedRequest(
+        method=get(str, values, "method", where),
+        uri=get(str, values, "url", where),
+        headers=_headers(values, where),
+        body=get(str, posted, "text", f"{where}.postData", "").encode(),
+    )
+
+
+def _response(values: dict[str, Any], where: str) -> RecordedResponse:
+    status = get(int, values, "status", where)
+    error = values.get("_error")
+    if status == 0:
+        raise CassetteError(f"{where}.status: 0, no answer came ({error or 'no reason given'})")
+    body = _body(get(dict, values, "content", where, {}), f"{where}.content")
+    return RecordedResponse.from_chunks(
+        [body] if body else [],
+        status=status,
+        reason=get(str, values, "statusText", where, ""),
+        headers=tuple(
+            (name, value) for name, value in _headers(values, where) if name not in _OF_THE_WIRE
+        ),
+        end=_end(error),
+    )
+
+
+def _body(content: dict[str, Any], where: str) -> bytes:
+    text = content.get("text")
+    if text is None:
+        if not content.get("size"):
+            return b""
+        raise CassetteError(
+            f"{where}.text: missing, the browser kept no body; open the network panel before the"
+            " request and export after the answer's end"
+        )
+    if content.get("encoding") != "base64":
+        return str(is_a(str, text, f"{where}.text")).encode()
+    try:
+        return base64.b64decode(is_a(str, text, f"{where}.text"), validate=True)
+    except binascii.Error as error:
+        raise CassetteError(f"{where}.text: {error}") from error
+
+
+def _headers(values: dict[str, Any], where: str) -> Headers:
+    headers = []
+    for number, each in enumerate(get(list, values, "headers", where, [])):
+        name = get(str, each, "name", f"{where}.headers[{number}]").lower()
+        # HTTP/2's pseudo-headers are the request line
+        if not name.startswith(":"):
+            headers.append((name, get(str, each, "value", f"{where}.headers[{number}]", "")))
+    return tuple(headers)
+
+
+def _end(error: Any) -> End:
+    if not error:
+        return "complete"
+    return _ENDS.get(str(error).removeprefix("net::"), "cut")
