@@ -304,6 +304,26 @@ def test_what_cannot_be_written_leaves_the_old_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_the_file_is_the_old_one_until_the_new_one_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "case.yaml"
+    old, new = cassette(b"old"), cassette(b"new\n" * 10_000)
+    dump(old, path)
+    seen: list[Cassette] = []
+    replace = Path.replace
+
+    def look(temporary: Path, target: Path) -> Path:
+        seen.extend((load(target), loads(temporary.read_text())))
+        return replace(temporary, target)
+
+    monkeypatch.setattr(Path, "replace", look)
+    dump(new, path)
+
+    assert seen == [old, new]
+    assert load(path) == new
+
+
 def test_what_would_read_back_otherwise_is_not_written() -> None:
     # a tuple is a list when it comes back
     with pytest.raises(CassetteError, match="does not read back"):
