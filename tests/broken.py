@@ -1,7 +1,7 @@
 """Ten recorded streams that break every client raw: what each client holds then, and what is right.
 
 Each is a cassette. The clients are openai-python, LangChain, openai-node, LangChain JS and the AI
-SDK, all of them in front of the upstream itself, and in front of `normalizer serve`.
+SDK, all of them in front of the upstream itself, and in front of `stream-normalizer serve`.
 """
 
 from __future__ import annotations

@@ -40,6 +40,8 @@ from tests.conftest import DONE, HELLO, PATIENCE, ROLE, STOP, STREAM, WORLD, ans
 PAGE = Path(__file__).parents[1] / "docs" / "cassettes.md"
 TEXT = PAGE.read_text(encoding="utf-8")
 UPSTREAM = "http://localhost:8000"
+PROGRAM = "stream-normalizer"
+MODULES = {PROGRAM: "normalizer"}
 
 
 class Block(NamedTuple):
@@ -99,7 +101,7 @@ class Reader:
         for part in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
             command, *said = part.splitlines()
             program, *arguments = shlex.split(self.here(command))
-            if program == "normalizer" and arguments[0] in ("record", "replay"):
+            if program == PROGRAM and arguments[0] in ("record", "replay"):
                 self.server(arguments, said)
             elif program == "curl":
                 self.curl(arguments)
@@ -110,7 +112,7 @@ class Reader:
         # Hypothesis writes a folder into the project
         more = ["-pno:hypothesispytest"] if program == "pytest" else []
         done = subprocess.run(
-            [sys.executable, "-m", program, *more, *arguments],
+            [sys.executable, "-m", MODULES.get(program, program), *more, *arguments],
             cwd=self.folder,
             capture_output=True,
             text=True,
@@ -119,7 +121,7 @@ class Reader:
         )
         output = self.there(done.stdout + done.stderr)
         assert done.returncode == 0, output
-        if program == "normalizer":
+        if program == PROGRAM:
             assert like(said).fullmatch(output), f"{said}\n\n{output}"
 
     def server(self, arguments: list[str], said: list[str]) -> None:

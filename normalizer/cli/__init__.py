@@ -1,4 +1,4 @@
-"""The command line: `normalizer serve`, `check`, `normalize`, `rules`, and those for cassettes.
+"""The command line: `stream-normalizer serve`, `check`, `normalize`, `rules`, and those for cassettes.
 
 Click is an extra like every other library of a door, so this module does without it: it holds the
 table of the subcommands and says what to install where something is missing.
@@ -58,9 +58,9 @@ def main(args: Sequence[str] | None = None) -> None:
     try:
         from normalizer.cli.group import normalizer
     except ModuleNotFoundError as error:
-        print(f"Error: {missing('normalizer', 'cli', error)}", file=sys.stderr)
+        print(f"Error: {missing('stream-normalizer', 'cli', error)}", file=sys.stderr)
         raise SystemExit(2) from None
-    normalizer.main(args, prog_name="normalizer")
+    normalizer.main(args, prog_name="stream-normalizer")
 
 
 def missing(command: str, extra: str, error: ModuleNotFoundError) -> str:

@@ -36,7 +36,7 @@ class LazyGroup(click.Group):
         try:
             loaded = importlib.import_module(module)
         except ModuleNotFoundError as error:
-            raise Failure(missing(f"normalizer {cmd_name}", entry.extra, error)) from None
+            raise Failure(missing(f"stream-normalizer {cmd_name}", entry.extra, error)) from None
         return cast(click.Command, getattr(loaded, attribute))
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
@@ -61,7 +61,7 @@ def _in_one_line() -> Iterator[None]:
     except click.exceptions.NoArgsIsHelpError:
         raise
     except click.UsageError as error:
-        command = error.ctx.command_path if error.ctx is not None else "normalizer"
+        command = error.ctx.command_path if error.ctx is not None else "stream-normalizer"
         raise Failure(f"{error.format_message()} ({command} --help)") from None
 
 
@@ -73,17 +73,17 @@ def normalizer() -> None:
     A chat front end that cannot be changed is pointed at the proxy:
 
     \b
-        normalizer serve --upstream http://localhost:8000/v1
+        stream-normalizer serve --upstream http://localhost:8000/v1
 
     What is wrong with a server, or with what it once said:
 
     \b
-        normalizer check http://localhost:8000/v1 --model m
-        normalizer check answer.sse cassettes/
-        normalizer rules T404
+        stream-normalizer check http://localhost:8000/v1 --model m
+        stream-normalizer check answer.sse cassettes/
+        stream-normalizer rules T404
 
     And a stream from a pipe:
 
     \b
-        curl -N … | normalizer normalize
+        curl -N … | stream-normalizer normalize
     """

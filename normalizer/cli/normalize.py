@@ -1,4 +1,4 @@
-"""`normalizer normalize`: the filter."""
+"""`stream-normalizer normalize`: the filter."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ def normalize(
     """Repair a stream from FILE or standard input, event by event, onto standard output.
 
     \b
-        curl -sN http://localhost:8000/v1/chat/completions … | normalizer normalize
-        normalizer normalize answer.sse --request @request.json --report
+        curl -sN http://localhost:8000/v1/chat/completions … | stream-normalizer normalize
+        stream-normalizer normalize answer.sse --request @request.json --report
 
     Each event leaves when it is known to be right, as through the proxy, and the end of the stream
     ends the filter. What was asked decides on some repairs: give it with --request if it had

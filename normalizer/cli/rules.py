@@ -1,4 +1,4 @@
-"""`normalizer rules`: what is found and repaired, explained."""
+"""`stream-normalizer rules`: what is found and repaired, explained."""
 
 from __future__ import annotations
 
@@ -41,7 +41,11 @@ def _wanted(names: tuple[str, ...]) -> list[Rule]:
         if not matching:
             spoken = [rule.deviation.name for rule in known] + [r.deviation.code for r in known]
             close = difflib.get_close_matches(name, spoken, n=3)
-            there = f"did you mean {', '.join(close)}?" if close else "`normalizer rules` has all."
+            there = (
+                f"did you mean {', '.join(close)}?"
+                if close
+                else "`stream-normalizer rules` has all."
+            )
             raise click.UsageError(f"There is no rule {name}: {there}")
         found += [rule for rule in matching if rule not in found]
     return found
@@ -112,10 +116,10 @@ def rules(codes: tuple[str, ...], *, form: str) -> None:
     A CODE is a code, a prefix of codes, or a name; without one all are listed:
 
     \b
-        normalizer rules
-        normalizer rules T4
-        normalizer rules T404
-        normalizer rules stop-after-calls
+        stream-normalizer rules
+        stream-normalizer rules T4
+        stream-normalizer rules T404
+        stream-normalizer rules stop-after-calls
     """
     chosen = _wanted(codes) if codes else list(all_rules())
     out = console()

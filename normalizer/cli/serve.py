@@ -1,4 +1,4 @@
-"""`normalizer serve`: the reverse proxy in uvicorn."""
+"""`stream-normalizer serve`: the reverse proxy in uvicorn."""
 
 from __future__ import annotations
 
@@ -261,13 +261,13 @@ def serve(
     Point a chat front end at it instead of at the server:
 
     \b
-        normalizer serve --upstream http://localhost:8000/v1
+        stream-normalizer serve --upstream http://localhost:8000/v1
         → base URL http://127.0.0.1:8900/v1
 
     Several upstreams, by the model that a request names; their lists of models are merged:
 
     \b
-        normalizer serve --upstream http://localhost:11434/v1 \\
+        stream-normalizer serve --upstream http://localhost:11434/v1 \\
             --route 'moa-*=http://localhost:8000/v1' \\
             --route 'gpt-*=https://api.openai.com/v1' --key-env 'gpt-*=OPENAI_API_KEY'
 

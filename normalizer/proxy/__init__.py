@@ -5,7 +5,7 @@
         Models                    the merged list of models, if there are several upstreams
           Forward                 aiohttp
 
-`normalizer serve` runs it; it is an ASGI application like any other.
+`stream-normalizer serve` runs it; it is an ASGI application like any other.
 """
 
 from __future__ import annotations

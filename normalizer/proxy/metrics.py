@@ -59,7 +59,7 @@ class Prometheus:
         )
         self._repairs = prometheus_client.Counter(
             "normalizer_repairs_total",
-            "Repairs, by the code of the deviation (`normalizer rules`) and the upstream.",
+            "Repairs, by the code of the deviation (`stream-normalizer rules`) and the upstream.",
             ["code", "upstream"],
             registry=registry,
         )

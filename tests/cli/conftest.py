@@ -22,7 +22,7 @@ def run() -> Run:
 
     def run(*args: str, stdin: bytes = b"", environ: dict[str, str] | None = None) -> Result:
         runner = CliRunner(env={"COLUMNS": "100", **(environ or {})})
-        result = runner.invoke(normalizer, args, input=stdin, prog_name="normalizer")
+        result = runner.invoke(normalizer, args, input=stdin, prog_name="stream-normalizer")
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         return result

@@ -1,4 +1,4 @@
-"""`normalizer cassette show|verify|import|export`."""
+"""`stream-normalizer cassette show|verify|import|export`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`normalizer check` on files, folders and standard input."""
+"""`stream-normalizer check` on files, folders and standard input."""
 
 from __future__ import annotations
 

@@ -70,17 +70,25 @@ def without(*modules: str, args: tuple[str, ...]) -> subprocess.CompletedProcess
 @pytest.mark.parametrize(
     ("module", "args", "line"),
     [
-        ("click", ("rules",), "`normalizer` needs click: pip install 'stream-normalizer[cli]'"),
-        ("rich", ("rules",), "`normalizer rules` needs rich: pip install 'stream-normalizer[cli]'"),
+        (
+            "click",
+            ("rules",),
+            "`stream-normalizer` needs click: pip install 'stream-normalizer[cli]'",
+        ),
+        (
+            "rich",
+            ("rules",),
+            "`stream-normalizer rules` needs rich: pip install 'stream-normalizer[cli]'",
+        ),
         (
             "aiohttp",
             ("serve", "--upstream", "http://h"),
-            "`normalizer serve` needs aiohttp: pip install 'stream-normalizer[serve]'",
+            "`stream-normalizer serve` needs aiohttp: pip install 'stream-normalizer[serve]'",
         ),
         (
             "uvicorn",
             ("serve", "--help"),
-            "`normalizer serve` needs uvicorn: pip install 'stream-normalizer[serve]'",
+            "`stream-normalizer serve` needs uvicorn: pip install 'stream-normalizer[serve]'",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""`normalizer check` on a live server, which is asked a fixed set of things."""
+"""`stream-normalizer check` on a live server, which is asked a fixed set of things."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`normalizer record` and `normalizer replay`, over real sockets."""
+"""`stream-normalizer record` and `stream-normalizer replay`, over real sockets."""
 
 from __future__ import annotations
 

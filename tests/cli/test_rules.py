@@ -1,4 +1,4 @@
-"""`normalizer rules`: every rule can be explained."""
+"""`stream-normalizer rules`: every rule can be explained."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""openai-node, LangChain JS and the AI SDK on ten streams: raw, and through `normalizer serve`."""
+"""openai-node, LangChain JS and the AI SDK on ten streams: raw, and through `stream-normalizer serve`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _installed() -> None:
 
 @pytest.fixture(scope="module")
 def doors() -> Iterator[dict[str, str]]:
-    """The upstream's address, and that of `normalizer serve` before it."""
+    """The upstream's address, and that of `stream-normalizer serve` before it."""
     with Server(upstream()) as server:
         proxied = Proxied("--upstream", server.address, "--no-access-log")
         yield {"raw": server.address, "serve": proxied.url}

@@ -1,4 +1,4 @@
-"""A real `normalizer serve` in a process of its own, in front of applications in a real uvicorn."""
+"""A real `stream-normalizer serve` in a process of its own, in front of applications in a real uvicorn."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Recorder:
 
 
 class Proxied:
-    """A running `normalizer serve`: its URL, its process, and what it says on stderr."""
+    """A running `stream-normalizer serve`: its URL, its process, and what it says on stderr."""
 
     def __init__(self, *args: str, environ: dict[str, str] | None = None) -> None:
         self.said: list[str] = []
@@ -112,7 +112,7 @@ def read_broken(
 
 @pytest.fixture
 def proxied() -> Iterator[Callable[..., Proxied]]:
-    """Starts `normalizer serve` with arguments."""
+    """Starts `stream-normalizer serve` with arguments."""
     running: list[Proxied] = []
 
     def proxied(*args: str, environ: dict[str, str] | None = None) -> Proxied:
@@ -133,7 +133,7 @@ def upstream() -> Recorder:
 
 @pytest.fixture(scope="module")
 def proxy(upstream: Recorder, serve_module: ServeApp) -> Iterator[Proxied]:
-    """A `normalizer serve` before `upstream`, one for a module."""
+    """A `stream-normalizer serve` before `upstream`, one for a module."""
     running = Proxied("--upstream", serve_module(upstream), "--read-timeout", "5")
     yield running
     running.stop()

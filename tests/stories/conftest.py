@@ -1,4 +1,4 @@
-"""Real software in processes of their own: OptiLLM, a browser, `normalizer serve` between them."""
+"""Real software in processes of their own: OptiLLM, a browser, `stream-normalizer serve` between them."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def replayed(serve: Serve) -> Callable[[str], str]:
 
 @pytest.fixture
 def proxy() -> Iterator[Callable[..., Proxied]]:
-    """Starts `normalizer serve` before an upstream, with further options."""
+    """Starts `stream-normalizer serve` before an upstream, with further options."""
     running: list[Proxied] = []
 
     def proxy(upstream: str, *options: str) -> Proxied:

@@ -1,4 +1,4 @@
-"""`normalizer cassette show|verify|import|export`: cassettes as files."""
+"""`stream-normalizer cassette show|verify|import|export`: cassettes as files."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def cassette() -> None:
     """Look at cassettes, search them for secrets, make them of other recordings.
 
     \b
-        normalizer cassette show cassettes/vllm
-        normalizer cassette import chat.example.com.har chat.yaml
-        normalizer cassette verify chat.yaml
+        stream-normalizer cassette show cassettes/vllm
+        stream-normalizer cassette import chat.example.com.har chat.yaml
+        stream-normalizer cassette verify chat.yaml
     """
 
 
@@ -172,7 +172,7 @@ def import_(
 
     \b
         curl -iN -d @ask.json -H 'content-type: application/json' $URL > answer
-        normalizer cassette import answer chat.yaml --url $URL --request ask.json
+        stream-normalizer cassette import answer chat.yaml --url $URL --request ask.json
     """
     if target.exists() and not force:
         raise Failure(f"{target} is there already: choose another name, or --force")

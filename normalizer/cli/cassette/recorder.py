@@ -1,4 +1,4 @@
-"""The application behind `normalizer record`: it forwards, and records what the upstream was asked.
+"""The application behind `stream-normalizer record`: it forwards, and records what the upstream was asked.
 
 AsUpstream              the request as the upstream gets it, so that its URL is recorded
   RecordingMiddleware
@@ -25,7 +25,7 @@ _ITS_OWN = {"upstream_unreachable", "upstream_timeout"}
 
 
 class Recorder:
-    """A reverse proxy that records; `normalizer record` runs it in uvicorn.
+    """A reverse proxy that records; `stream-normalizer record` runs it in uvicorn.
 
     * ``upstream``: where requests go. ``path``: the cassette. ``fresh``: begin it anew.
     * ``metadata``: of a cassette that is begun; ``options``: what to filter, see `ScrubOptions`.

@@ -1,4 +1,4 @@
-"""`normalizer record` and `normalizer replay`: servers that clients are pointed at."""
+"""`stream-normalizer record` and `stream-normalizer replay`: servers that clients are pointed at."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def record(
     Point a client at it, and ask what is to be recorded:
 
     \b
-        normalizer record --upstream http://localhost:8000/v1 --cassette chat.yaml
+        stream-normalizer record --upstream http://localhost:8000/v1 --cassette chat.yaml
         → base URL http://127.0.0.1:8901/v1
 
     The client sees each piece when it comes. Its credentials are sent on, and not written.
@@ -158,7 +158,7 @@ def replay(
     """Serve cassettes, or folders of them, to any client: as they were recorded, or repaired.
 
     \b
-        normalizer replay cassettes/vllm --pace recorded
+        stream-normalizer replay cassettes/vllm --pace recorded
         → base URL http://127.0.0.1:8902/v1
 
     A request gets what was recorded for its method, path and JSON body. Any other gets an error

@@ -1,4 +1,4 @@
-"""`normalizer check`: a linter for streams."""
+"""`stream-normalizer check`: a linter for streams."""
 
 from __future__ import annotations
 
@@ -97,9 +97,9 @@ def check(
     tools, usage, two choices, seven tokens, a plain answer, a legacy completion and an error:
 
     \b
-        normalizer check answer.sse
-        normalizer check http://localhost:8000/v1 --model llama3
-        curl -sN http://localhost:8000/v1/chat/completions … | normalizer check -
+        stream-normalizer check answer.sse
+        stream-normalizer check http://localhost:8000/v1 --model llama3
+        curl -sN http://localhost:8000/v1/chat/completions … | stream-normalizer check -
 
     Each finding has the number of its event, counting those with data:
 

@@ -76,7 +76,7 @@ def summary(out: Console, answers: list[Linted]) -> None:
     total = _count(len(codes), "deviation")
     out.print()
     out.print(Text(f"Found {total} in {touched} of {checked}.", "bold"))
-    out.print(f"What one means, with sources: normalizer rules {codes[0]}", style="dim")
+    out.print(f"What one means, with sources: stream-normalizer rules {codes[0]}", style="dim")
 
 
 def _finding(name: str, finding: Finding, width: int) -> Iterator[Text]:
