@@ -1,4 +1,4 @@
-"""openai-node, LangChain JS and the AI SDK on ten streams: raw, and through `stream-normalizer serve`."""
+"""openai-node, LangChain JS and the AI SDK on ten streams: raw, and through the proxy."""
 
 from __future__ import annotations
 

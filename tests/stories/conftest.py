@@ -1,4 +1,4 @@
-"""Real software in processes of their own: OptiLLM, a browser, `stream-normalizer serve` between them."""
+"""Real software in processes of their own: OptiLLM, a browser, the proxy between them."""
 
 from __future__ import annotations
 
