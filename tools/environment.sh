@@ -28,15 +28,48 @@ find_python() {
         "(on Debian and Ubuntu also the package python3-venv), and run this again."
 }
 
-# environment FOLDER REQUIREMENT...  makes root/FOLDER, if need be, and installs the requirements into
-# it, unless the same were installed with the same pyproject.toml before.
+# requirements NAME  prints what the environment NAME consists of. tools/lock resolves it to the versions
+# in tools/constraints, so that what a registry publishes later cannot break a clone.
+requirements() {
+    case $1 in
+    test) echo '-e .[test]' ;;
+    lint) echo '-e .[lint]' ;;
+    openai2-httpx) echo '-e .[clients] openai>=2,<3' ;;
+    openai3-httpx2 | openai3-httpx) echo '-e .[clients] openai>=3,<4' ;;
+    stories) echo '-e .[stories]' ;;
+    # OptiLLM without what it requires: of that only what its server imports. The rest is PyTorch and
+    # its like, 1.7 GB for models that it would run itself.
+    optillm) echo '--no-deps optillm==0.4.0' ;;
+    optillm-imports)
+        echo 'z3-solver<=4.15.4.0 aiohttp cerebras_cloud_sdk flask math-verify networkx numpy openai' \
+            'PyYAML sympy'
+        ;;
+    *) fail "there is no environment $1" ;;
+    esac
+}
+
+# constraints NAME  prints the file with the versions of NAME: one for those that share an environment.
+constraints() {
+    case $1 in
+    lint) echo "$root/tools/constraints/test.txt" ;;
+    optillm-imports) echo "$root/tools/constraints/optillm.txt" ;;
+    openai3-httpx2 | openai3-httpx) echo "$root/tools/constraints/openai3.txt" ;;
+    openai2-httpx) echo "$root/tools/constraints/openai2.txt" ;;
+    *) echo "$root/tools/constraints/$1.txt" ;;
+    esac
+}
+
+# environment FOLDER NAME  makes root/FOLDER, if need be, and installs the requirements of NAME into it,
+# unless the same were installed with the same pyproject.toml and versions before.
 environment() {
-    local folder=$1 python log stamp wanted
-    shift
+    local folder=$1 name=$2 python log stamp wanted versions
+    local -a list
+    read -ra list <<<"$(requirements "$name")"
+    versions=$(constraints "$name")
     local path=$root/$folder
     # The checkout's own path is part of it, because an editable install points there.
-    wanted=$(printf '%s\n' "$root" "$@" | cat - "$root/pyproject.toml" | cksum)
-    stamp=$path/.installed-$(printf '%s' "$*" | cksum | cut -d ' ' -f 1)
+    wanted=$(printf '%s\n' "$root" "${list[@]}" | cat - "$root/pyproject.toml" "$versions" | cksum)
+    stamp=$path/.installed-$name
     if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && "$path/bin/python" -c '' 2>/dev/null; then
         return
     fi
@@ -46,29 +79,30 @@ environment() {
         "$python" -m venv --clear "$path" >&2 || fail "$python could not make $folder"
     fi
     log=$path/install.log
-    say "installing $* into $folder (once; some seconds to a minute)"
-    if ! (cd "$root" && "$path/bin/python" -m pip install --disable-pip-version-check "$@") \
-        >"$log" 2>&1; then
+    say "installing ${list[*]} into $folder (once; some seconds to a minute)"
+    # As variables, because they also hold for what builds our own wheel.
+    if ! (cd "$root" && PIP_CONSTRAINT=$versions PIP_BUILD_CONSTRAINT=$versions \
+        "$path/bin/python" -m pip install --disable-pip-version-check "${list[@]}") >"$log" 2>&1; then
         grep -v '^WARNING' "$log" | tail -n 15 >&2
-        fail "could not install $* into $folder" \
+        fail "could not install ${list[*]} into $folder" \
             "Is the package index reachable? The whole story is in $folder/install.log;" \
             "to begin afresh: rm -rf $folder"
     fi
     printf '%s\n' "$wanted" >"$stamp"
 }
 
-# node_packages FOLDER  installs what root/FOLDER/package.json names, unless it was installed before.
+# node_packages FOLDER  installs what root/FOLDER/package-lock.json names, unless it was done before.
 node_packages() {
     local path=$root/$1 log wanted
     if ! command -v npm >/dev/null; then
         say "there is no npm: the tests in $1 are left out"
         return
     fi
-    wanted=$(cksum <"$path/package.json")
+    wanted=$(cat "$path/package.json" "$path/package-lock.json" | cksum)
     [ "$(cat "$path/node_modules/.installed" 2>/dev/null)" != "$wanted" ] || return 0
     log=$(mktemp)
     say "installing the packages of $1 (once; some seconds to a minute)"
-    if ! (cd "$path" && npm install --loglevel=error) >"$log" 2>&1; then
+    if ! (cd "$path" && npm ci --loglevel=error) >"$log" 2>&1; then
         tail -n 15 "$log" >&2
         fail "could not install the packages of $1" "Is the registry of npm reachable?"
     fi
