@@ -1,34 +1,80 @@
-"""Content codings undone piece by piece, for answers that an ASGI application compressed itself."""
+"""Content codings undone piece by piece: the answers of applications and upstreams that compress.
+
+What one piece of a body decodes to comes out in pieces too, so that a body of a few bytes cannot
+take the memory or, in one step, the time of the many that they stand for.
+"""
 
 from __future__ import annotations
 
 import importlib
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Protocol
+
+# Bytes that one piece decodes to at most; brotli's decompressor may exceed it.
+STEP_BYTES = 256 * 1024
+
+# A body may decode to so many times its bytes, once it is longer than `FREE_BYTES`. No stream of a
+# model comes near it (gzip itself ends at 1,032); what exceeds it is made to exhaust its reader.
+MAX_RATIO = 200
+FREE_BYTES = 16 * 1024 * 1024
+
+
+# Codings that one body may have, one in another; httpx2 undoes as many.
+_MAX_CODINGS = 5
 
 
 class CodingError(ValueError):
     """The bytes are not what their Content-Encoding says; the message is the decompressor's."""
 
 
+class _Stage(Protocol):
+    """One coding. ``midway``: what came is not whole yet, by the coding's own account."""
+
+    midway: bool
+
+    def decode(self, data: bytes) -> Iterator[bytes]: ...
+
+
 class Decoder:
     """Undoes one coding or several; every byte that can be known leaves at once."""
 
-    def __init__(self, stages: list[Callable[[bytes], Iterator[bytes]]]) -> None:
+    def __init__(self, stages: list[_Stage]) -> None:
         self._stages = stages
+        self._came = 0
+        self._left = 0
 
     def decode(self, data: bytes) -> Iterator[bytes]:
-        """The decoded pieces of ``data``; raises `CodingError`."""
+        """The decoded pieces of ``data``, each of about `STEP_BYTES` at most.
+
+        Raises `CodingError`, also for bytes that decode to more than `MAX_RATIO` times themselves.
+        """
+        if not self._stages:
+            yield data
+            return
+        self._came += len(data)
         pieces: Iterable[bytes] = (data,)
         for stage in self._stages:
             pieces = _through(stage, pieces)
-        yield from pieces
+        for piece in pieces:
+            self._left += len(piece)
+            if self._left > max(FREE_BYTES, MAX_RATIO * self._came):
+                raise CodingError(
+                    f"{self._came} bytes decode to more than {MAX_RATIO} times as many"
+                )
+            yield piece
+
+    @property
+    def midway(self) -> bool:
+        """Whether a body that ends here was cut: its compression says that more belongs to it."""
+        return any(stage.midway for stage in self._stages)
 
 
 def decoder(codings: list[str]) -> Decoder | None:
-    """What undoes ``codings`` (in the order they were applied); None if a module is missing."""
-    stages = []
+    """What undoes ``codings`` (in the order they were applied); None if it cannot be."""
+    stages: list[_Stage] = []
+    if len(codings) > _MAX_CODINGS:
+        return None
     for coding in reversed(codings):
         make = _STAGES.get(coding)
         stage = make() if make is not None else None
@@ -38,17 +84,17 @@ def decoder(codings: list[str]) -> Decoder | None:
     return Decoder(stages)
 
 
-def _through(stage: Callable[[bytes], Iterator[bytes]], pieces: Iterable[bytes]) -> Iterator[bytes]:
+def _through(stage: _Stage, pieces: Iterable[bytes]) -> Iterator[bytes]:
     for piece in pieces:
-        yield from stage(piece)
+        yield from stage.decode(piece)
 
 
-def _gzip() -> Callable[[bytes], Iterator[bytes]]:
-    return _Zlib(zlib.MAX_WBITS | 16).decode
+def _gzip() -> _Stage:
+    return _Zlib(zlib.MAX_WBITS | 16)
 
 
-def _deflate() -> Callable[[bytes], Iterator[bytes]]:
-    return _Zlib(zlib.MAX_WBITS).decode
+def _deflate() -> _Stage:
+    return _Zlib(zlib.MAX_WBITS)
 
 
 class _Zlib:
@@ -56,11 +102,14 @@ class _Zlib:
         self._window = window
         self._zlib = zlib.decompressobj(window)
         self._begun = False
+        self.midway = False
 
     def decode(self, data: bytes) -> Iterator[bytes]:
-        while data:
+        held = False  # what the limit held back when all the data was in
+        while data or held:
+            self.midway = True
             try:
-                piece = self._zlib.decompress(data)
+                piece = self._zlib.decompress(data, STEP_BYTES)
             except zlib.error as error:
                 if self._begun or self._window != zlib.MAX_WBITS:
                     raise CodingError(str(error)) from error
@@ -69,55 +118,110 @@ class _Zlib:
                 self._zlib = zlib.decompressobj(self._window)
                 continue
             self._begun = self._begun or bool(piece)
-            data = self._zlib.unused_data
+            data = self._zlib.unconsumed_tail
+            held = len(piece) == STEP_BYTES and not self._zlib.eof
             if self._zlib.eof:
                 # The next member: some compress every event for itself.
+                data = self._zlib.unused_data
                 self._zlib = zlib.decompressobj(self._window)
+                self.midway = False
             if piece:
                 yield piece
 
 
-def _brotli() -> Callable[[bytes], Iterator[bytes]] | None:
+def _brotli() -> _Stage | None:
     module = _first_of("brotli", "brotlicffi")
-    if module is None:
-        return None
-    decompressor = module.Decompressor()
-    decompress = getattr(decompressor, "process", None) or decompressor.decompress
-
-    def decode(data: bytes) -> Iterator[bytes]:
-        try:
-            yield decompress(data)
-        except module.error as error:
-            raise CodingError(str(error)) from error
-
-    return decode
+    return None if module is None else _Brotli(module)
 
 
-def _zstd() -> Callable[[bytes], Iterator[bytes]] | None:
-    module = _first_of("compression.zstd", "backports.zstd", "zstandard")
-    if module is None:
-        return None
-    make = module.ZstdDecompressor
-    if module.__name__ == "zstandard":
+class _Brotli:
+    def __init__(self, module: Any) -> None:
+        self._error: type[Exception] = module.error
+        decompressor = module.Decompressor()
+        self._decompress = getattr(decompressor, "process", None) or decompressor.decompress
+        self._is_finished: Callable[[], bool] = decompressor.is_finished
+        # since brotli 1.2; before it, and in brotlicffi before 1.2, all comes out in one piece
+        self._bounded = hasattr(decompressor, "can_accept_more_data")
+        self.midway = False
 
-        def make() -> Any:
-            return module.ZstdDecompressor().decompressobj()
-
-    frame = make()
-
-    def decode(data: bytes) -> Iterator[bytes]:
-        nonlocal frame
-        while data:
+    def decode(self, data: bytes) -> Iterator[bytes]:
+        more = bool(data)
+        while more:
             try:
-                piece = frame.decompress(data)
-            except module.ZstdError as error:
+                if self._bounded:
+                    piece = self._decompress(data, output_buffer_limit=STEP_BYTES)
+                else:
+                    piece = self._decompress(data)
+            except self._error as error:
+                raise CodingError(str(error)) from error
+            self.midway = not self._is_finished()
+            data = b""
+            more = self._bounded and bool(piece)
+            if piece:
+                yield piece
+
+
+def _zstd() -> _Stage | None:
+    module = _first_of("compression.zstd", "backports.zstd")
+    if module is not None:
+        return _Zstd(module.ZstdDecompressor, module.ZstdError)
+    module = _first_of("zstandard")
+    return None if module is None else _Zstandard(module)
+
+
+class _Zstd:
+    """zstd with Python's own module, and the one that brings it to older Pythons."""
+
+    def __init__(self, make: Any, error: type[Exception]) -> None:
+        self._make = make
+        self._error = error
+        self._frame = make()
+        self.midway = False
+
+    def decode(self, data: bytes) -> Iterator[bytes]:
+        while data or (self.midway and not self._frame.needs_input):
+            try:
+                piece = self._frame.decompress(data, STEP_BYTES)
+            except self._error as error:
                 raise CodingError(str(error)) from error
             data = b""
-            if frame.eof:
-                data, frame = frame.unused_data, make()
-            yield piece
+            self.midway = not self._frame.eof
+            if self._frame.eof:
+                data, self._frame = self._frame.unused_data, self._make()
+            if piece:
+                yield piece
 
-    return decode
+
+class _Zstandard:
+    """zstd with zstandard, whose decompressor has no limit on what one step gives.
+
+    A block of zstd holds at most 128 KiB, and the input is given in pieces of a few bytes, so that
+    a step gives few blocks.
+    """
+
+    _STEP = 64
+
+    def __init__(self, module: Any) -> None:
+        self._make: Callable[[], Any] = lambda: module.ZstdDecompressor().decompressobj()
+        self._error: type[Exception] = module.ZstdError
+        self._frame = self._make()
+        self.midway = False
+
+    def decode(self, data: bytes) -> Iterator[bytes]:
+        for at in range(0, len(data), self._STEP):
+            part = data[at : at + self._STEP]
+            while part:
+                self.midway = True
+                try:
+                    piece = self._frame.decompress(part)
+                except self._error as error:
+                    raise CodingError(str(error)) from error
+                part = b""
+                if self._frame.eof:
+                    part, self._frame = self._frame.unused_data, self._make()
+                    self.midway = bool(part)
+                if piece:
+                    yield piece
 
 
 def _first_of(*names: str) -> Any:
@@ -129,7 +233,7 @@ def _first_of(*names: str) -> Any:
     return None
 
 
-_STAGES: dict[str, Callable[[], Callable[[bytes], Iterator[bytes]] | None]] = {
+_STAGES: dict[str, Callable[[], _Stage | None]] = {
     "gzip": _gzip,
     "x-gzip": _gzip,
     "deflate": _deflate,

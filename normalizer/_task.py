@@ -47,7 +47,14 @@ async def sleep(seconds: float) -> None:
 
 def _trio() -> Any:
     trio: Any = sys.modules.get("trio")
-    return trio if trio is not None and trio.lowlevel.in_trio_task() else None
+    lowlevel = getattr(trio, "lowlevel", None)  # not yet there while trio is being imported
+    if lowlevel is None:
+        return None
+    try:
+        lowlevel.current_task()  # `in_trio_task` is in the newest versions only
+    except RuntimeError:
+        return None
+    return trio
 
 
 class _AsyncioTask(Generic[T]):

@@ -10,6 +10,7 @@ import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from normalizer._pool import PoolFields
 from normalizer._proxied import Proxied
 
 if TYPE_CHECKING:
@@ -34,8 +35,9 @@ else:
 class WrappingTransport(_Transport):
     """A transport around another: the one it is given, or the library's own with its proxies."""
 
-    def __init__(self, transport: Any = None) -> None:
+    def __init__(self, transport: Any = None, pool: PoolFields | None = None) -> None:
         self._transport = transport
+        self._pool: PoolFields = pool or {}
         self._own: dict[tuple[str, bool], Any] = {}  # by library, and whether asynchronous
 
     def close(self) -> None:
@@ -85,7 +87,7 @@ class WrappingTransport(_Transport):
             key = (library.__name__, asynchronous)
             # setdefault: two threads may come here first, and must end with the same one.
             return self._own.get(key) or self._own.setdefault(
-                key, Proxied(library, asynchronous=asynchronous)
+                key, Proxied(library, self._pool, asynchronous=asynchronous)
             )
         method = "handle_async_request" if asynchronous else "handle_request"
         if not hasattr(self._transport, method):

@@ -211,7 +211,8 @@ class _Responder:
                 if answer.over:
                     return
             if not more_body:
-                await self._deliver(answer, answer.close())
+                cut = "cut in its compression" if self._decoder.midway else None
+                await self._deliver(answer, answer.close(cut))
         except CodingError as error:
             await self._deliver(answer, answer.close(f"CodingError: {error}"))
         if answer.normalizer.waiting is not None and not answer.over:

@@ -8,11 +8,12 @@ Of an answer the first bytes say what it is, not its headers:
 
 and the request says what leaves: a stream for `stream: true`, one object for `stream: false`,
 the same kind as came where nothing is known. An answer with an error status is read whole and gets
-the API's form of an error if it is JSON in another one; else it passes.
+the API's form of an error if it is JSON in another one, or events that say one; else it passes.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from normalizer.chunk import as_list
@@ -35,11 +36,13 @@ from normalizer.lenient import clean, dumps, loads
 from normalizer.options import Options
 from normalizer.report import Report
 from normalizer.request import RequestInfo
+from normalizer.sse import EventReader, Kind
 from normalizer.stages import errors
 
 EVENT_STREAM = "text/event-stream; charset=utf-8"
 JSON = "application/json"
 _BLANK = b" \t\r\n"
+_FIELD = re.compile(rb"^[ \t]*(?:data|event|error):", re.MULTILINE)
 _LINE_BYTES = 64 * 1024
 _BOM = b"\xef\xbb\xbf"
 _DEFAULTS = Options()
@@ -342,19 +345,41 @@ class Normalizer:
 
     def _error_status(self, raw: bytes, text: bytes) -> bytes:
         self._streams = False
+        streamed = False
         try:
             value, lenient = loads(text)
         except ValueError:
-            value, lenient = None, False
+            value, lenient = self._error_in_events(raw)
+            streamed = value is not None
         error = self._stream.pipeline.error(value, "error" if isinstance(value, dict) else "")
         self._report.end = "error"
         self._report.error = error["error"] if error else None
-        as_it_came = error is None or (error is value and not lenient)
+        as_it_came = error is None or (error is value and not lenient and not streamed)
         if as_it_came or not self._found(ERROR_BODY_SHAPE):
             return self._pass(raw)
         self.ended = True
         self.content_type = None if self.passes else JSON
         return dumps(clean(error))
+
+    def _error_in_events(self, raw: bytes) -> tuple[dict[str, Any] | None, bool]:
+        """What an event stream with an error status says, if it says one thing and no answer."""
+        if _FIELD.search(raw) is None:
+            return None, False
+        reader = EventReader(lambda _: True, self.options.max_event_bytes)
+        reader.receive(raw)
+        reader.close()
+        said: tuple[dict[str, Any] | None, bool] = None, False
+        while (event := reader.next()) is not None:
+            value = event.value
+            if event.kind is Kind.INVALID and event.name == "error":
+                value = {"error": {"message": event.data.decode("utf-8", "replace")}}
+            if not isinstance(value, dict):
+                continue
+            if value.get("choices"):
+                return None, False  # a part of an answer, which would be lost
+            if said[0] is None or ("error" in value and "error" not in said[0]):
+                said = value, event.lenient
+        return said
 
     def _pass(self, raw: bytes) -> bytes:
         self.ended = True

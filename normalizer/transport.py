@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib
-from collections.abc import AsyncIterator, Iterator
-from time import monotonic
+import socket
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from types import AsyncGeneratorType
-from typing import Any, Unpack
+from typing import Any, Unpack, cast
 
 from normalizer import _task
 from normalizer._answer import Answer, OnReport, chosen, codings, has_message, holds_json, logger
+from normalizer._codings import CodingError, Decoder, decoder
+from normalizer._deadlines import DEADLINES
+from normalizer._pool import TransportFields, split
 from normalizer._wrapping import WrappingTransport, library_of
-from normalizer.options import OptionFields, Options
+from normalizer.options import Options
 from normalizer.request import RequestInfo
 
 # Seconds that the upstream has after `[DONE]` to end its body too, so that its connection can be
@@ -34,6 +36,10 @@ class NormalizingTransport(WrappingTransport):
     * ``transport``: what sends the requests, used as it is. None is the library's own
       ``HTTPTransport`` or ``AsyncHTTPTransport``, with the proxies of the environment, which a
       client given a ``transport=`` no longer looks up itself.
+    * the options of that ``HTTPTransport`` (``limits``, ``verify``, ``cert``, ``http2``, ``proxy``,
+      ``trust_env``, ``retries`` …) as keywords, which it gets as they are; a client given a
+      ``transport=`` ignores its own. Without ``limits`` there are 1,000 connections, of which 100
+      are kept alive: as many as openai-python's clients have, and more than the libraries' own.
     * ``options``: an `Options`; or its fields as keywords, not both.
     * ``on_report``: called with the `Report` of every answer, once, when it is over. What it raises
       is logged.
@@ -43,13 +49,15 @@ class NormalizingTransport(WrappingTransport):
     JSON body are touched; everything else passes as it is. A body that is streamed to the upstream
     (an iterator) is not read ahead: its answer is repaired without knowledge of the request.
 
-    Raises `OptionError` for options that do not exist, TypeError when a request comes in that
+    Raises `OptionError` for options that do not exist and for those of a pool beside a
+    ``transport``, TypeError when a request comes in that
     ``transport`` cannot send, and whatever ``transport`` raises; a connection that breaks in the
     middle of an answer raises after what had arrived was delivered.
 
     Example::
 
-        client = openai.OpenAI(http_client=httpx2.Client(transport=NormalizingTransport()))
+        http_client = openai.DefaultHttpxClient(transport=NormalizingTransport())
+        client = openai.OpenAI(http_client=http_client)
     """
 
     def __init__(
@@ -58,20 +66,23 @@ class NormalizingTransport(WrappingTransport):
         *,
         options: Options | None = None,
         on_report: OnReport | None = None,
-        **fields: Unpack[OptionFields],
+        **fields: Unpack[TransportFields],
     ) -> None:
-        super().__init__(transport)
-        self._options = chosen(options, fields, environ={})
+        stream_fields, pool = split(fields, transport)
+        super().__init__(transport, pool)
+        self._options = chosen(options, stream_fields, environ={})
         self._on_report = on_report
 
     def handle_request(self, request: Any) -> Any:
         """Send a request of httpx or httpx2; a response of the same library."""
         library = library_of(request)
         inner = self._inner(library, asynchronous=False).handle_request(request)
-        answer = self._answer(library, request, inner)
+        answer, undo = self._answer(library, request, inner)
         if answer is None:
             return inner
-        stream = _streams(library)[0](answer, inner)
+        # Of others it is not known when they give the connection to somebody else.
+        plain = self._transport is None or type(self._transport) is library.HTTPTransport
+        stream = _streams(library)[0](answer, inner, library, undo, reads_on=plain)
         try:
             stream.begin()
         except BaseException:
@@ -83,10 +94,10 @@ class NormalizingTransport(WrappingTransport):
         """Send a request of httpx or httpx2 on asyncio or trio; a response of the same library."""
         library = library_of(request)
         inner = await self._inner(library, asynchronous=True).handle_async_request(request)
-        answer = self._answer(library, request, inner)
+        answer, undo = self._answer(library, request, inner)
         if answer is None:
             return inner
-        stream = _streams(library)[1](answer, inner)
+        stream = _streams(library)[1](answer, inner, library, undo)
         try:
             await stream.begin()
         except BaseException:
@@ -94,29 +105,26 @@ class NormalizingTransport(WrappingTransport):
             raise
         return _response(library, answer, inner, stream)
 
-    def _answer(self, library: Any, request: Any, inner: Any) -> Answer | None:
+    def _answer(self, library: Any, request: Any, inner: Any) -> tuple[Answer | None, Decoder]:
+        untouched = None, Decoder([])
         if request.method != "POST" or not has_message(inner.status_code):
-            return None
+            return untouched
         url = str(request.url)
         if RequestInfo.parse(url).endpoint is None:
-            return None
+            return untouched
         try:
             body = request.content
         except library.RequestNotRead:
             body = None
         if not holds_json(request.headers.get("content-type"), body):
-            return None
+            return untouched
         headers = inner.headers.raw
-        known = importlib.import_module(f"{library.__name__}._decoders").SUPPORTED_DECODERS
-        if unknown := [coding for coding in codings(headers) if coding not in known]:
-            logger.warning(
-                "%s: left alone, %s cannot decode %s",
-                request.url.path,
-                library.__name__,
-                unknown[0],
-            )
-            return None
-        return Answer(
+        undo = decoder(codings(headers))
+        if undo is None:
+            path, names = request.url.path, ", ".join(codings(headers))
+            logger.warning("%s: left alone, cannot decode %s", path, names)
+            return untouched
+        answer = Answer(
             RequestInfo.parse(url, body),
             self._options,
             self._on_report,
@@ -124,22 +132,38 @@ class NormalizingTransport(WrappingTransport):
             status=inner.status_code,
             headers=headers,
         )
+        return answer, undo
 
 
 class _Stream:
     """The body of one answer, and the inner response that it is made of."""
 
-    def __init__(self, answer: Answer, inner: Any) -> None:
+    def __init__(
+        self, answer: Answer, inner: Any, library: Any, undo: Decoder, *, reads_on: bool = True
+    ) -> None:
         self._answer = answer
         self._inner = inner
+        self._library = library
+        self._undo = undo
         self._first: bytes | None = b""  # what came while the head was held
         self._error: Exception | None = None  # raised once what had arrived was delivered
-        self._read = False  # the upstream's body, to its end
+        self._read = not (reads_on and _can_be_used_again(inner))  # to its end, or not worth it
 
     def whole(self) -> bytes | None:
         return self._first if self._answer.over else None
 
+    def _already_read(self) -> bytes | None:
+        """The body, decoded, if the transport inside has read it."""
+        if isinstance(self._inner.stream, self._library.ByteStream):
+            return None  # which can be read again, as it came
+        try:
+            return cast(bytes, self._inner.content)
+        except self._library.ResponseNotRead:
+            return None
+
     def _broke(self, error: Exception) -> bytes:
+        if isinstance(error, CodingError):
+            error = self._library.DecodingError(str(error))
         self._error = error
         self._read = True
         return self._answer.close(f"{type(error).__name__}: {error}")
@@ -147,14 +171,36 @@ class _Stream:
     def _take(self, data: bytes | None) -> bytes:
         if data is None:
             self._read = True
-            return self._answer.close()
+            return self._answer.close("cut in its compression" if self._undo.midway else None)
         return self._answer.feed(data)
 
 
+def _can_be_used_again(inner: Any) -> bool:
+    """Whether the connection of a response takes another request once its body has ended."""
+    headers = inner.headers
+    ends = "content-length" in headers or "chunked" in headers.get("transfer-encoding", "").lower()
+    stays = "close" not in headers.get("connection", "").lower()
+    return ends and stays and inner.extensions.get("http_version") == b"HTTP/1.1"
+
+
 class _SyncStream(_Stream):
-    def __init__(self, answer: Answer, inner: Any) -> None:
-        super().__init__(answer, inner)
-        self._source: Iterator[bytes] = inner.iter_bytes()
+    def __init__(
+        self, answer: Answer, inner: Any, library: Any, undo: Decoder, *, reads_on: bool = True
+    ) -> None:
+        super().__init__(answer, inner, library, undo, reads_on=reads_on)
+        # Not the response's own iterators, which give the connection back at the end of the body:
+        # whoever reads on must still have it then.
+        self._raw: Iterator[bytes] = iter(inner.stream)
+        self._source = self._pieces()
+
+    def _pieces(self) -> Iterator[bytes]:
+        content = self._already_read()
+        if content is not None:
+            yield content
+            return
+        for data in self._raw:
+            yield from self._undo.decode(data)
+        self._inner.close()
 
     def begin(self) -> None:
         while not (self._first or self._answer.head_is_known):
@@ -190,38 +236,44 @@ class _SyncStream(_Stream):
         self._answer.abandon()
         try:
             if ended and not self._read:
+                self._read = True
                 self._read_to_end()
         finally:
             self._inner.close()
 
     def _read_to_end(self) -> None:
-        extensions = self._inner.extensions
-        network = extensions.get("network_stream")
-        if not (extensions.get("http_version") == b"HTTP/1.1" and hasattr(network, "__dict__")):
+        network = self._inner.extensions.get("network_stream")
+        reading = network.get_extra_info("socket") if network is not None else None
+        if not isinstance(reading, socket.socket):
             return
-        # The read timeout of a body is fixed when its first byte is read, so it is the connection's
-        # own read that has to be limited; until the body is closed nobody else reads from it.
-        read, until = network.read, monotonic() + _GRACE
-
-        def read_within(max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG001
-            return bytes(read(max_bytes, max(until - monotonic(), 0)))
-
-        network.read = read_within
         try:
-            for _ in self._source:
-                pass
+            with DEADLINES.within(_GRACE, reading):
+                for _ in self._raw:
+                    pass
         except Exception as error:
             # Nobody waits for what is behind the end; the connection is closed, not used again.
             logger.debug("after the end of the stream: %r", error)
-        finally:
-            del network.read
 
 
 class _AsyncStream(_Stream):
-    def __init__(self, answer: Answer, inner: Any) -> None:
-        super().__init__(answer, inner)
-        self._source: AsyncGeneratorType[bytes, None] = inner.aiter_bytes()
+    def __init__(self, answer: Answer, inner: Any, library: Any, undo: Decoder) -> None:
+        super().__init__(answer, inner, library, undo)
+        self._source = cast("AsyncGeneratorType[bytes, None]", self._pieces())
         self._pending: _task.Task[bytes | None] | None = None
+
+    async def _pieces(self) -> AsyncGenerator[bytes, None]:
+        content = self._already_read()
+        if content is not None:
+            yield content
+            return
+        raw = aiter(self._inner.stream)
+        async with contextlib.AsyncExitStack() as stack:
+            if hasattr(raw, "aclose"):  # a generator must not be left to the garbage collector
+                stack.push_async_callback(raw.aclose)
+            async for data in raw:
+                for piece in self._undo.decode(data):
+                    yield piece
+        await self._inner.aclose()
 
     async def begin(self) -> None:
         while not (self._first or self._answer.head_is_known):
