@@ -81,10 +81,9 @@ def test_any_bytes_come_back(body: bytes, request: bytes) -> None:
 def test_vcrpy_and_both_parsers_of_yaml_read_the_same_bytes(body: bytes, request: bytes) -> None:
     text = dumps(cassette(body, request))
 
-    requests, responses, metadata = vcr.serialize.deserialize(text, yamlserializer)
+    requests, responses = vcr.serialize.deserialize(text, yamlserializer)
     assert responses[0]["body"]["string"] == body
     assert (requests[0].body or b"") == request
-    assert metadata["origin"] == "recorded"
     slow = yaml.load(text, Loader=yaml.SafeLoader)["interactions"][0]["response"]["body"]["string"]
     assert (slow if isinstance(slow, bytes) else slow.encode()) == body
 
@@ -220,6 +219,30 @@ def test_what_vcrpy_recorded_is_read(server: str, tmp_path: Path) -> None:
     assert ("content-type", "text/event-stream") in interaction.response.headers
 
 
+@pytest.mark.parametrize(
+    ("head", "metadata"),
+    [
+        ("metadata: {origin: recorded, more: 1}", Metadata(origin="recorded", other={"more": 1})),
+        ("stream_normalizer: {note: new}", Metadata(note="new")),
+        (
+            "stream_normalizer: {note: new}\nmetadata: {note: theirs}",
+            Metadata(note="new", vcrpy={"note": "theirs"}),
+        ),
+        ("metadata: {seed: 3}", Metadata(vcrpy={"seed": 3})),
+        ("stream_normalizer: {}\nmetadata: {date: 3}", Metadata(vcrpy={"date": 3})),
+    ],
+)
+def test_the_older_key_is_read_and_what_vcrpy_keeps_there_is_kept(
+    head: str, metadata: Metadata
+) -> None:
+    read = loads(f"version: 1\n{head}\ninteractions: []\n")
+    written = dumps(read)
+
+    assert read.metadata == metadata
+    assert loads(written) == read
+    assert yaml.safe_load(written).get("metadata", {}) == metadata.vcrpy
+
+
 HEAD = (
     "version: 1\ninteractions:\n- request: {method: GET, uri: 'http://a/', body: null, headers: {}}"
 )
@@ -270,6 +293,12 @@ GOOD = "status: {code: 200, message: OK}, headers: {}, body: {string: hello}"
         (f"{HEAD}\n  response: {{{GOOD}, stream: {{times: [.nan]}}}}", "times: each is a number"),
         ("interactions: []\nmetadata: {origin: found}", "metadata.origin: 'found' is none of"),
         ("interactions: []\nmetadata: {version: 0.4}", "metadata.version: expected a text"),
+        (
+            "interactions: []\nstream_normalizer: {origin: found}",
+            "stream_normalizer.origin: 'found' is none of",
+        ),
+        ("interactions: []\nstream_normalizer: 1", "stream_normalizer: expected a mapping"),
+        ("interactions: []\nmetadata: 1", "metadata: expected a mapping"),
         ("interactions: !!python/name:os.system []", "could not determine a constructor"),
     ],
 )
