@@ -204,14 +204,27 @@ def load(path: str | os.PathLike[str]) -> Cassette:
 
     # First the journal: it is taken away when the file holds all of it.
     left = _journal.read(path)
-    try:
-        text = Path(path).read_bytes().decode()
-    except UnicodeDecodeError as error:
-        raise CassetteError(f"{os.fspath(path)}: byte {error.start}: not UTF-8") from error
-    cassette = loads(text, os.fspath(path))
+    data = Path(path).read_bytes()
+    name = os.fspath(path)
     if left is None:
-        return cassette
+        return loaded(data, name)
+    try:
+        cassette = loaded(data, name)
+    except CassetteError:
+        # what it says of the streams that were open may have been written by half
+        if left.size is None:
+            raise
+        cassette = loaded(data[: left.size], name)
     return Cassette(cassette.metadata, cassette.interactions[: left.before] + left.interactions)
+
+
+def loaded(data: bytes, name: str) -> Cassette:
+    """Read a cassette from the bytes of its file. See `loads`."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise CassetteError(f"{name}: byte {error.start}: not UTF-8") from error
+    return loads(text, name)
 
 
 def loads(text: str, name: str = "<cassette>") -> Cassette:
@@ -260,6 +273,13 @@ def item(interaction: Interaction) -> str:
 
 def joined(metadata: Metadata, items: Iterable[str]) -> str:
     """The text of a file of the interactions whose text is given."""
+    text = behind(items)
+    head = headed(metadata)
+    return head + text if text else head.removesuffix(":\n") + ": []\n"
+
+
+def headed(metadata: Metadata) -> str:
+    """The text of a file in front of its interactions, of which there is one at least."""
     values = {
         key: list(value) if isinstance(value, tuple) else value
         for key in _METADATA
@@ -270,8 +290,7 @@ def joined(metadata: Metadata, items: Iterable[str]) -> str:
         head[OURS] = values
     if metadata.vcrpy:
         head[VCRPYS] = dict(metadata.vcrpy)
-    texts = list(items)
-    return _text(head) + (f"interactions:\n{behind(texts)}" if texts else "interactions: []\n")
+    return _text(head) + "interactions:\n"
 
 
 def behind(items: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""The application behind `stream-normalizer record`: it forwards, and records what the upstream was asked.
+"""The application behind the command `record`: it forwards, and records what was asked.
 
 AsUpstream              the request as the upstream gets it, so that its URL is recorded
   RecordingMiddleware
