@@ -46,7 +46,7 @@ import yaml
 
 from normalizer.cassette import _atomic, _yaml
 from normalizer.cassette._checks import CassetteError as CassetteError
-from normalizer.cassette._checks import get, is_a, one_of
+from normalizer.cassette._checks import brief, get, is_a, one_of
 
 Origin = Literal["recorded", "reconstructed"]
 End = Literal["complete", "cut", "reset", "timeout", "closed"]
@@ -231,7 +231,8 @@ def loads(text: str, name: str = "<cassette>") -> Cassette:
     """Read a cassette from its text; ``name`` stands for the file in errors. See `load`."""
     try:
         document = _yaml.read(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        # PyYAML lets through what Python says of a day or a number that is none
         raise CassetteError(f"{name}: {error}") from error
     try:
         return _cassette(document)
@@ -363,7 +364,7 @@ def _cassette(document: Any) -> Cassette:
     if not isinstance(document, dict) or "interactions" not in document:
         raise CassetteError("no 'interactions': this is not a cassette of vcrpy 1.0 or later")
     if document.get("version", 1) != 1:
-        raise CassetteError(f"version: {document['version']!r} is not 1")
+        raise CassetteError(f"version: {brief(document['version'])} is not 1")
     interactions = []
     for number, each in enumerate(is_a(list, document["interactions"], "interactions")):
         where = f"interactions[{number}]"

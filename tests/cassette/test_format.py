@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import itertools
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -311,6 +312,43 @@ def test_a_bad_file_is_refused_with_the_place(text: str, said: str, tmp_path: Pa
 
     assert str(raised.value).startswith(str(path))
     assert said in str(raised.value)
+
+
+LEVELS = "abcdefghi"
+ALIASES = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{level}: &{level} [{f'*{below}, ' * 10}]\n" for below, level in itertools.pairwise(LEVELS)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (f"{ALIASES}interactions: *i", "more than 10,000,000 values"),
+        (f"{ALIASES}interactions: []\nstream_normalizer: {{x: *i}}", "more than 10,000,000 values"),
+        (f"{ALIASES}interactions: []\nx: !!pairs [y: *i]", "more than 10,000"),
+        ("interactions: [&a [*a]]", "holds itself"),
+        ("interactions: &a {a: *a}", "holds itself"),
+        (f"interactions: {'[' * 2000}{']' * 2000}", "nested more than 100 deep"),
+        (f"interactions: [[{'[1], ' * 10000}]]", "expected a mapping, found [[1], [1], [1], ...]"),
+        (f"interactions: 0x{'9' * 5000}", "expected a list, found a int"),
+        (f"interactions: {'9' * 5000}", "digits"),
+        (f"interactions: {'x' * 5000}", "expected a list, found 'xxx"),
+        (f"interactions: []\nversion: [{'1, ' * 5000}]", "version: [1, 1, 1, ...] is not 1"),
+        ("interactions: []\nx: 2026-13-45", "month must be in 1..12"),
+    ],
+)
+def test_what_is_said_of_a_large_value_is_short(text: str, said: str) -> None:
+    with pytest.raises(CassetteError) as raised:
+        loads(text)
+
+    assert said in str(raised.value)
+    assert len(str(raised.value)) < 200
+
+
+def test_aliases_are_read(tmp_path: Path) -> None:
+    text = dumps(cassette(b"one")).replace("interactions:\n-", "interactions:\n- &one\n ")
+
+    assert len(loads(text.removesuffix("...\n") + "- *one\n" * 3).interactions) == 4
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
