@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and the end of one that is written anew."""
 
 from __future__ import annotations
 
@@ -21,3 +21,24 @@ def write(path: str | os.PathLike[str], data: bytes) -> None:
     except OSError:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def append(path: str | os.PathLike[str], size: int, data: bytes) -> None:
+    """Write behind the first bytes of a file, in the place of what stood there.
+
+    Raises `OSError`, and then nothing is behind them.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags)
+    try:
+        # What is in front is whole: so is the file at any time but while the data is written.
+        os.ftruncate(descriptor, size)
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+        except OSError:
+            os.ftruncate(descriptor, size)
+            raise
+    finally:
+        os.close(descriptor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from typing import Any
 
 _NAMES: dict[type, str] = {dict: "a mapping", list: "a list", str: "a text", int: "a whole number"}
@@ -12,6 +13,21 @@ class CassetteError(ValueError):
 
     Example: ``x.yaml: interactions[0].response.stream.end: 'over' is none of complete, cut, …``
     """
+
+
+_BRIEF = reprlib.Repr()
+_BRIEF.maxlevel = 3
+_BRIEF.maxlist = _BRIEF.maxdict = 3
+_BRIEF.maxstring = _BRIEF.maxother = _BRIEF.maxlong = 60
+
+
+def brief(value: Any) -> str:
+    """A value as an error shows it; never more of a large one than that takes."""
+    try:
+        return f"{_BRIEF.repr(value):.60}"
+    except ValueError:
+        # Python does not write out a number of more than 4,300 digits
+        return f"a {type(value).__name__}"
 
 
 def get(kind: Any, values: Any, key: str, where: str, default: Any = None) -> Any:
@@ -30,10 +46,10 @@ def is_a(kind: Any, value: Any, where: str) -> Any:
     if isinstance(value, kinds) and not isinstance(value, bool):
         return value
     wanted = " or ".join(_NAMES.get(each, each.__name__) for each in kinds)
-    raise CassetteError(f"{where}: expected {wanted}, found {value!r:.60}")
+    raise CassetteError(f"{where}: expected {wanted}, found {brief(value)}")
 
 
 def one_of(words: tuple[str, ...], value: Any, where: str) -> None:
     """Raise unless the value is one of the words."""
     if value not in words:
-        raise CassetteError(f"{where}: {value!r} is none of {', '.join(words)}")
+        raise CassetteError(f"{where}: {brief(value)} is none of {', '.join(words)}")

@@ -1,16 +1,20 @@
 """What arrived of the streams that are being recorded, line by line, until the cassette holds it.
 
 It lies beside the cassette, as ``<its name>.journal``, while a stream is open, and is all that a
-recorder that is killed leaves of it. Each line is a JSON array: first ``["before", n]``, the number
-of interactions of the cassette that were there before; then for each stream, by its number,
+recorder that is killed leaves of it; while it is open, no other recorder may write the cassette.
+Each line is a JSON array: first ``["before", n, s]``, the number of interactions of the cassette
+that count, and the bytes of the file that hold them (null where there are none); then for each
+stream, by its number,
 
     ["begun", 0, {request, and the response's head}]
     ["chunk", 0, milliseconds, length]
     ["bytes", 0, "of the body, a sign for each"]
     ["ended", 0, "complete"]
+    ["kept", 0, n, s]
 
-Bytes come after the chunk that they are of, and may come late: the last ones are held back while
-they could be the beginning of a key. Nothing stands here before it was scrubbed.
+The last says that the file holds it now, and what of the file counts from there on. Bytes come
+after the chunk that they are of, and may come late: the last ones are held back while they could be
+the beginning of a key. Nothing stands here before it was scrubbed.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self, cast
 
 from normalizer.cassette._checks import CassetteError
+from normalizer.cassette._claim import claim, let_go
 from normalizer.cassette.format import (
     End,
     Headers,
@@ -36,9 +41,13 @@ def path_of(cassette: str | os.PathLike[str]) -> Path:
 
 
 class Left(NamedTuple):
-    """What a journal holds: these interactions come behind the ``before`` first of the file."""
+    """What a journal holds: these interactions come behind the ``before`` first of the file.
+
+    Those are in its first ``size`` bytes; what follows may have been written by half.
+    """
 
     before: int
+    size: int | None
     interactions: tuple[Interaction, ...]
 
 
@@ -50,13 +59,23 @@ class Journal:
         self._descriptor = descriptor
 
     @classmethod
-    def begin(cls, cassette: Path, before: int) -> Self:
-        """Begin a new one beside a cassette that is there; raises `OSError`."""
+    def claim(cls, cassette: Path) -> Self:
+        """The journal of a cassette as it was left, for us alone.
+
+        Raises `OSError`, and `BlockingIOError` while another program records to the cassette.
+        """
+        cassette.parent.mkdir(parents=True, exist_ok=True)
         path = path_of(cassette)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | getattr(os, "O_BINARY", 0)
-        journal = cls(path, os.open(path, flags, 0o644))
-        journal.add("before", before)
-        return journal
+        return cls(path, claim(path))
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nobody left anything in it."""
+        return os.fstat(self._descriptor).st_size == 0
+
+    def begin(self) -> None:
+        """Forget what is in it; raises `OSError`."""
+        os.ftruncate(self._descriptor, 0)
 
     def add(self, *line: Any) -> None:
         """Write a line; raises `OSError`."""
@@ -64,19 +83,15 @@ class Journal:
         while rest:
             rest = rest[os.write(self._descriptor, rest) :]
 
-    def end(self) -> None:
-        """The cassette holds it all now."""
-        self._close()
-        self._path.unlink(missing_ok=True)
+    def end(self, *, remove: bool = True) -> None:
+        """Let it go: the cassette holds it all now, or it has to stay for who comes next."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            let_go(descriptor, self._path, remove=remove)
 
     def __del__(self) -> None:
         # a client that is dropped in mid-stream leaves the journal behind, but no open file
-        self._close()
-
-    def _close(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        self.end(remove=False)
 
 
 def head(request: RecordedRequest, response: RecordedResponse) -> dict[str, Any]:
@@ -105,15 +120,19 @@ def read(cassette: str | os.PathLike[str]) -> Left | None:
     except FileNotFoundError:
         return None
     before: int | None = None
+    size: int | None = None
     streams: dict[int, _Stream] = {}
     # what follows the last line feed is a line that was not written to its end
     for number, line in enumerate(lines[:-1], 1):
         try:
             kind, key, *values = json.loads(line)
             if kind == "before":
-                before = key
+                before, size = key, (values or [None])[0]
             elif kind == "begun":
                 streams[key] = _Stream(*values)
+            elif kind == "kept":
+                del streams[key]
+                before, size = values
             else:
                 streams[key].take(kind, *values)
         except (ValueError, TypeError, KeyError) as error:
@@ -121,7 +140,7 @@ def read(cassette: str | os.PathLike[str]) -> Left | None:
     if before is None:
         # killed before it had begun: the file was written just before, and holds all
         return None
-    return Left(before, tuple(streams[key].interaction() for key in sorted(streams)))
+    return Left(before, size, tuple(streams[key].interaction() for key in sorted(streams)))
 
 
 def fitting(lengths: list[int], available: int) -> tuple[int, ...]:

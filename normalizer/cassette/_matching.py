@@ -84,6 +84,11 @@ class Recordings:
                 each for at, (_, each, _) in enumerate(self._all) if at not in self._played
             )
 
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models that the recorded requests name, each once."""
+        return tuple(dict.fromkeys(filter(None, (_model(each) for _, each, _ in self._all))))
+
     def find(self, request: RecordedRequest) -> Interaction:
         """The answer to play to a request; raises `UnmatchedRequestError`."""
         made = _vcrpy.to_vcrpy(request)
@@ -130,6 +135,14 @@ class Recordings:
         if len(found) > _MOST_DIFFERENCES:
             lines.append(f"  and {len(found) - _MOST_DIFFERENCES} more")
         return UnmatchedRequestError(request, nearest, found, "\n".join(lines))
+
+
+def _model(interaction: Interaction) -> str | None:
+    try:
+        model = json.loads(interaction.request.body)["model"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return model if isinstance(model, str) else None
 
 
 def _cassettes(sources: Source | Iterable[Source]) -> Iterator[tuple[str, Cassette]]:

@@ -1,19 +1,25 @@
 """A cassette while it is recorded: what arrives goes to the journal at once, then into the file.
 
-The file is written anew, and put in its place whole, when the last stream that was open has ended.
-Before that it would cost more with every chunk, so it is done as often as takes a twentieth of the
-time; what came since then stands in the journal, which `load` reads too. Of each interaction that
-is over the text is kept, so that to write the file again is to copy it.
+An answer that is over is appended to the file. Behind those the file also says what came of the
+streams that are open; that is written again as often as takes a twentieth of the time, and what
+came since then stands in the journal, which `load` reads too. Whatever is written, the answers that
+are over are not written again: an event costs the same in a large file as in a small one.
+
+One program at a time records to a file, as the journal belongs to one. In a program all recorders
+of a file share its tape.
 """
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import errno
 import os
 import re
 import threading
 import time
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,15 +37,24 @@ from normalizer.cassette.format import (
     Interaction,
     Metadata,
     RecordedResponse,
+    behind,
+    headed,
+    inner,
     item,
     joined,
     load,
+    loaded,
     loads,
 )
 from normalizer.cassette.scrub import Scrubbed, Scrubber
 
 # The part of the time that may go into writing the file while streams are open.
 _BUSY = 0.05
+
+# A disk that has no room, or breaks, while something else is to go on.
+_FULL = frozenset({errno.ENOSPC, errno.EFBIG, errno.EIO, getattr(errno, "EDQUOT", errno.ENOSPC)})
+
+_Signature = tuple[int, int, int]
 
 _DONE = re.compile(rb"data: ?\[DONE\]\s*\Z")
 
@@ -67,12 +82,15 @@ class Tape:
         self.lock = threading.RLock()
         self._metadata = metadata
         self._fresh = fresh
-        self._before: tuple[str, ...] = ()  # the text of what the file held
-        self._takes: list[Take] = []
+        self._whole = 0  # interactions of the file that are over
+        self._size: int | None = None  # bytes of the file that hold them
+        self._takes: list[Take] = []  # those that are not over
         self._count = 0
         self._journal: Journal | None = None
-        self._seen: tuple[int, int, int] | None = None  # the file that we know
-        self._cost = self._written = 0.0  # seconds: of writing the file, and when that was
+        self._begun = False  # whether the journal says what stood before
+        self._seen: _Signature | None = None  # the file that we know
+        self._shows = False  # whether the file says something of those that are not over
+        self._cost = self._written = 0.0  # seconds: of writing that, and when it was
 
     @classmethod
     def on(cls, path: str | os.PathLike[str], metadata: Metadata | None, *, fresh: bool) -> Tape:
@@ -87,97 +105,180 @@ class Tape:
             return tape
 
     def begin(self, request: Scrubbed, head: Head, scrubber: Scrubber) -> Take | None:
-        """Begin to record an answer; None, with a warning, for one that cannot be searched.
+        """Begin to record an answer; None, with a warning, for one that is not recorded.
 
-        Raises `OSError` if the cassette cannot be written, `CassetteError` if the file that is
-        there is none.
+        That is one that cannot be searched, and any while the disk is full. Raises `OSError` if the
+        cassette cannot be written, `BlockingIOError` if another program is recording to it, and
+        `CassetteError` if the file that is there is none.
         """
         decoder = decoder_for(head.headers)
         if decoder is None:
             logger.warning("%s: not recorded, cannot be decoded", request.request.uri)
             return None
         with self.lock:
-            if not self._takes:
-                self._load()
-            take = Take(self, self._count, request, head, scrubber, decoder)
-            self._count += 1
-            self._takes.append(take)
-            if not take.whole:
-                try:
-                    self._begin(take)
-                except OSError:
-                    # else the tape would wait for its end for ever
-                    self._takes.remove(take)
+            try:
+                if self._journal is None:
+                    self._open()
+                take = Take(self, self._count, request, head, scrubber, decoder)
+                self._count += 1
+                self._takes.append(take)
+                if not take.whole:
+                    self.add("begun", take.number, take.head())
+                    if not self._shows or self._is_due():
+                        self._show()
+            except (OSError, CassetteError) as error:
+                is_full = isinstance(error, OSError) and error.errno in _FULL
+                if is_full or self._takes:
+                    self._stop(error)
+                if not is_full:
+                    # from the first, nothing can be written there: it is the wrong place
                     raise
+                return None
             return take
 
-    def _begin(self, take: Take) -> None:
-        # The journal stands beside a file: without one it counts for nothing.
-        if self._seen is None or self._is_due():
-            self._write()
-        if self._journal is None:
-            self._journal = Journal.begin(self.path, len(self._before))
-        self._journal.add("begun", take.number, take.head())
-
     def add(self, *line: object) -> None:
-        """Add a line to the journal."""
+        """Add a line to the journal; raises `OSError`."""
+        if self._journal is None:
+            return
+        if not self._begun:
+            self._journal.add("before", self._whole, self._size)
+            self._begun = True
+        self._journal.add(*line)
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Write for a stream: what cannot be written ends the recording, with a warning."""
         with self.lock:
-            if self._journal is not None:
-                self._journal.add(*line)
+            try:
+                yield
+            except (OSError, CassetteError) as error:
+                # such a file is there where somebody else changed it meanwhile
+                self._stop(error)
 
     def came(self) -> None:
-        """Something came: write the file, if that was long enough ago."""
-        with self.lock:
-            if self._is_due():
-                self._write()
+        """Something came: write the file, if that was long enough ago; raises `OSError`."""
+        if self._journal is not None and self._is_due():
+            self._show()
 
-    def ended(self) -> None:
-        """A stream is over: write the file, and be done with the journal if it was the last."""
-        with self.lock:
-            last = all(take.text is not None for take in self._takes)
-            if last or self._is_due():
-                self._write()
-            if last and self._journal is not None:
-                self._journal.end()
-                self._journal = None
-            if self._journal is None:
-                # the file holds them now, and no journal counts on what stood there before
-                self._before += tuple(take.text for take in self._takes if take.text)
-                self._takes = [take for take in self._takes if take.text is None]
+    def ended(self, take: Take) -> None:
+        """A stream is over: add it to the file, and be done with the journal if it was the last.
 
-    def _load(self) -> None:
-        """Read what the file holds, unless it is as we left it."""
-        there = _signature(self.path)
-        if there is not None and there == self._seen and not self._fresh:
+        Raises `OSError`.
+        """
+        if self._journal is None or take not in self._takes:
             return
-        if there is not None and not self._fresh:
-            cassette = load(self.path)
-        else:
-            cassette = Cassette(self._metadata or _recorded_today(), ())
-            _journal.path_of(self.path).unlink(missing_ok=True)
-        self._metadata = cassette.metadata
-        self._before = tuple(item(each) for each in cassette.interactions)
-        self._fresh = False
+        self._takes.remove(take)
+        if take.text:
+            self._keep(take.text)
+            self._journal.add("kept", take.number, self._whole, self._size)
+        elif self._shows:
+            self._show()
+        if not self._takes:
+            self._journal.end()
+            self._journal = None
+
+    def _stop(self, error: Exception) -> None:
+        """Record no more of the streams that are open; what was written of them stays."""
+        said = error.strerror if isinstance(error, OSError) else None
+        logger.warning("%s: the recording stops: %s", self.path, said or error)
+        for take in self._takes:
+            take.stop()
+        self._takes.clear()
         self._seen = None
+        if self._journal is not None:
+            # it says what the file does not; without a file it counts for nothing
+            self._journal.end(remove=not self.path.exists())
+            self._journal = None
+
+    def _open(self) -> None:
+        journal = Journal.claim(self.path)
+        is_new = journal.is_new
+        try:
+            self._load(is_new=is_new)
+            journal.begin()
+        except BaseException:
+            journal.end(remove=is_new)
+            raise
+        self._journal = journal
+        self._begun = False
+
+    def _load(self, *, is_new: bool) -> None:
+        """Read what the file holds, unless it is as we left it, and give it the form of ours."""
+        there = _signature(self.path)
+        if there is not None and there == self._seen and not self._fresh and is_new:
+            return
+        if there is None or self._fresh:
+            self._metadata = self._metadata or _recorded_today()
+            self._whole, self._size = 0, None
+        else:
+            self._take_in(load(self.path))
+        self._fresh = False
+        self._seen = _signature(self.path)
+        self._shows = False
+
+    def _take_in(self, cassette: Cassette) -> None:
+        """Go on from a cassette that somebody else wrote."""
+        self._metadata = cassette.metadata
+        self._whole = len(cassette.interactions)
+        text = joined(cassette.metadata, [item(each) for each in cassette.interactions])
+        self._size = len(inner(text).encode()) if self._whole else None
+        if self.path.read_bytes() != text.encode():
+            _atomic.write(self.path, text.encode())
+
+    def _keep(self, text: str) -> None:
+        """Add an interaction that is over to the file, for good."""
+        self._check()
+        open_ones = self._open_ones() if self._takes and self._is_due() else []
+        data = behind([text, *open_ones]).encode()
+        if self._size is None:
+            start = self._begin_file(data)
+        else:
+            start = self._size
+            _atomic.append(self.path, start, data)
+        self._size = start + len(inner(text).encode())
+        self._whole += 1
+        self._seen = _signature(self.path)
+        self._shows = bool(open_ones)
+
+    def _show(self) -> None:
+        """Say in the file what came of the streams that are open, in the place of what it says."""
+        begun = time.perf_counter()
+        self._check()
+        data = behind(self._open_ones()).encode()
+        if self._size is not None:
+            _atomic.append(self.path, self._size, data)
+        elif data or self.path.exists():
+            self._begin_file(data)
+        self._seen = _signature(self.path)
+        self._shows = bool(data)
+        self._written = time.perf_counter()
+        self._cost = self._written - begun
+
+    def _open_ones(self) -> list[str]:
+        return [take.so_far() for take in self._takes if not take.whole]
+
+    def _begin_file(self, data: bytes) -> int:
+        """Write a file of these interactions alone; the bytes in front of them."""
+        if not data:
+            _atomic.write(self.path, joined(self._metadata or Metadata(), ()).encode())
+            return 0
+        head = headed(self._metadata or Metadata()).encode()
+        _atomic.write(self.path, head + data)
+        return len(head)
+
+    def _check(self) -> None:
+        """Go on from what is there if somebody changed the file since we wrote it."""
+        if _signature(self.path) == self._seen:
+            return
+        if self.path.exists():
+            self._take_in(loaded(self.path.read_bytes(), str(self.path)))
+        else:
+            self._whole, self._size = 0, None
+        if self._journal is not None and self._begun:
+            self._journal.add("before", self._whole, self._size)
 
     def _is_due(self) -> bool:
         return (time.perf_counter() - self._written) * _BUSY >= self._cost
-
-    def _write(self) -> None:
-        begun = time.perf_counter()
-        items = [*self._before]
-        for take in self._takes:
-            if take.text:
-                items.append(take.text)
-            elif take.text is None and not take.whole:
-                items.append(take.so_far())
-        if not items and not self.path.exists():
-            return
-        text = joined(self._metadata or Metadata(), items)
-        _atomic.write(self.path, text.encode())
-        self._seen = _signature(self.path)
-        self._written = time.perf_counter()
-        self._cost = self._written - begun
 
 
 _tapes: weakref.WeakValueDictionary[str, Tape] = weakref.WeakValueDictionary()
@@ -223,7 +324,7 @@ class Take:
         return self._end is not None
 
     def feed(self, data: bytes) -> None:
-        """Record a piece of the body as it came; raises `OSError` if that cannot be written."""
+        """Record a piece of the body as it came."""
         if self.over or not data:
             return
         self._received += len(data)
@@ -234,8 +335,14 @@ class Take:
             self.end("cut")
             return
         if data:
-            with self._tape.lock:
+            with self._tape.writing():
                 self._keep(data)
+
+    def stop(self) -> None:
+        """Record no more of it."""
+        self._end = self._end or "closed"
+        self.text = self.text or ""
+        self._body.clear()
 
     def _keep(self, data: bytes) -> None:
         self._tail = (self._tail + data)[-16:]  # enough to see `[DONE]` and its blank line
@@ -261,10 +368,7 @@ class Take:
         self.end("complete" if said_all else "closed")
 
     def end(self, end: End) -> None:
-        """The answer is over.
-
-        Raises `OSError` if the cassette cannot be written, and what a hook of the user raises.
-        """
+        """The answer is over; raises what a hook of the user raises."""
         with self._tape.lock:
             if self.over:
                 return
@@ -273,26 +377,31 @@ class Take:
                 response = self._last()
                 if response is not None:
                     self.text = _proved(Interaction(self._asked, response))
-                    self._tape.add("ended", self.number, end)
+                    with self._tape.writing():
+                        self._tape.add("ended", self.number, end)
             finally:
                 # what raised is over too, and is not recorded
                 self.text = self.text or ""
                 self._body.clear()
-                self._tape.ended()
+                with self._tape.writing():
+                    self._tape.ended(self)
 
     def _last(self) -> RecordedResponse | None:
         """Write what was held back, and take the whole."""
         if not self.whole:
             rest = self._mask.close()
             self._body += rest
-            self._tape.add("bytes", self.number, _journal.text(rest))
-            return self.response()
+            response: RecordedResponse | None = self.response()
+            with self._tape.writing():
+                self._tape.add("bytes", self.number, _journal.text(rest))
+            return response
         response = self._scrubber.response(self.response(), self._known)
         if response is not None:
-            self._tape.add("begun", self.number, _journal.head(self._asked, response))
-            for time, length in zip(response.times, response.lengths, strict=True):
-                self._tape.add("chunk", self.number, time, length)
-            self._tape.add("bytes", self.number, _journal.text(response.body))
+            with self._tape.writing():
+                self._tape.add("begun", self.number, _journal.head(self._asked, response))
+                for time, length in zip(response.times, response.lengths, strict=True):
+                    self._tape.add("chunk", self.number, time, length)
+                self._tape.add("bytes", self.number, _journal.text(response.body))
         return response
 
     def head(self) -> dict[str, Any]:
@@ -326,7 +435,7 @@ def _proved(interaction: Interaction) -> str:
     return text
 
 
-def _signature(path: Path) -> tuple[int, int, int] | None:
+def _signature(path: Path) -> _Signature | None:
     try:
         state = path.stat()
     except FileNotFoundError:

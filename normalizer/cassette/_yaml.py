@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import yaml
@@ -34,9 +35,50 @@ class OneLine(list[Any]):
     __slots__ = ()
 
 
+# Beyond what any cassette has: nothing that goes through a document may go on without end.
+_DEEPEST = 100
+_LARGEST = 10_000_000
+
+
+class TooMuchError(yaml.YAMLError):
+    """A document that is nested too deeply, or says far more than it holds by its aliases."""
+
+
 def read(text: str) -> Any:
-    """The plain objects that a YAML document holds; raises `yaml.YAMLError`."""
-    return yaml.load(text, Loader=_Loader)  # noqa: S506 - it is the safe one
+    """The plain objects that a YAML document holds; raises `yaml.YAMLError` and ValueError."""
+    document = yaml.load(text, Loader=_Loader)  # noqa: S506 - it is the safe one
+    _check(document)
+    return document
+
+
+def _check(document: Any) -> None:
+    """Refuse what has no end, or nearly none; each list and mapping is looked at once."""
+    sizes: dict[int, int] = {}  # of each, with all that is in it; 0 while that is counted
+    path: list[tuple[Any, Iterator[Any]]] = [(document, _inside(document))]
+    while path:
+        value, rest = path[-1]
+        for each in rest:
+            if not isinstance(each, (dict, list, tuple)) or sizes.get(id(each)):
+                continue
+            if id(each) in sizes:
+                raise TooMuchError("a list or a mapping holds itself, by an alias")
+            if len(path) >= _DEEPEST:
+                raise TooMuchError(f"nested more than {_DEEPEST} deep")
+            sizes[id(each)] = 0
+            path.append((each, _inside(each)))
+            break
+        else:
+            size = 1 + sum(sizes.get(id(each), 1) for each in _inside(value))
+            if size > _LARGEST:
+                raise TooMuchError(f"more than {_LARGEST:,} values, by aliases of aliases")
+            sizes[id(value)] = size
+            path.pop()
+
+
+def _inside(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        return iter(value.values())
+    return iter(value if isinstance(value, (list, tuple)) else ())
 
 
 def write(document: Any) -> str:

@@ -4,7 +4,7 @@ A cassette of ours is read by plain vcrpy and pytest-recording, and theirs are r
 are added, in places that vcrpy passes over::
 
     version: 1
-    metadata:                     # where it comes from
+    stream_normalizer:            # where it comes from
       origin: recorded            # or reconstructed: written after a documented shape
       server: llama-cpp-python
       version: 0.3.36
@@ -46,13 +46,17 @@ import yaml
 
 from normalizer.cassette import _atomic, _yaml
 from normalizer.cassette._checks import CassetteError as CassetteError
-from normalizer.cassette._checks import get, is_a, one_of
+from normalizer.cassette._checks import brief, get, is_a, one_of
 
 Origin = Literal["recorded", "reconstructed"]
 End = Literal["complete", "cut", "reset", "timeout", "closed"]
 Headers = tuple[tuple[str, str], ...]
 
 _METADATA = ("origin", "server", "version", "date", "sources", "note")
+
+OURS = "stream_normalizer"
+# What vcrpy stores stands there; pytest-recording fails on a file that has it. Ours did too, once.
+VCRPYS = "metadata"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +67,8 @@ class Metadata:
       None if the file does not say.
     * ``server``, ``version``: what answered. ``date``: ISO 8601, the day of the recording.
     * ``sources``: URLs of what a reconstruction follows. ``note``: one or two sentences.
-    * ``other``: further keys, kept as they are; vcrpy stores values of its own there.
+    * ``other``: further keys, kept as they are.
+    * ``vcrpy``: the values that vcrpy stores under its own key ``metadata``, kept as they are.
     """
 
     origin: Origin | None = None
@@ -73,6 +78,7 @@ class Metadata:
     sources: tuple[str, ...] = ()
     note: str = ""
     other: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    vcrpy: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,21 +204,35 @@ def load(path: str | os.PathLike[str]) -> Cassette:
 
     # First the journal: it is taken away when the file holds all of it.
     left = _journal.read(path)
-    try:
-        text = Path(path).read_bytes().decode()
-    except UnicodeDecodeError as error:
-        raise CassetteError(f"{os.fspath(path)}: byte {error.start}: not UTF-8") from error
-    cassette = loads(text, os.fspath(path))
+    data = Path(path).read_bytes()
+    name = os.fspath(path)
     if left is None:
-        return cassette
+        return loaded(data, name)
+    try:
+        cassette = loaded(data, name)
+    except CassetteError:
+        # what it says of the streams that were open may have been written by half
+        if left.size is None:
+            raise
+        cassette = loaded(data[: left.size], name)
     return Cassette(cassette.metadata, cassette.interactions[: left.before] + left.interactions)
+
+
+def loaded(data: bytes, name: str) -> Cassette:
+    """Read a cassette from the bytes of its file. See `loads`."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise CassetteError(f"{name}: byte {error.start}: not UTF-8") from error
+    return loads(text, name)
 
 
 def loads(text: str, name: str = "<cassette>") -> Cassette:
     """Read a cassette from its text; ``name`` stands for the file in errors. See `load`."""
     try:
         document = _yaml.read(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        # PyYAML lets through what Python says of a day or a number that is none
         raise CassetteError(f"{name}: {error}") from error
     try:
         return _cassette(document)
@@ -254,18 +274,35 @@ def item(interaction: Interaction) -> str:
 
 def joined(metadata: Metadata, items: Iterable[str]) -> str:
     """The text of a file of the interactions whose text is given."""
+    text = behind(items)
+    head = headed(metadata)
+    return head + text if text else head.removesuffix(":\n") + ": []\n"
+
+
+def headed(metadata: Metadata) -> str:
+    """The text of a file in front of its interactions, of which there is one at least."""
     values = {
         key: list(value) if isinstance(value, tuple) else value
         for key in _METADATA
         if (value := getattr(metadata, key))
     } | dict(metadata.other)
-    head = _text({"version": 1} | ({"metadata": values} if values else {}))
+    head: dict[str, Any] = {"version": 1}
+    if values or _is_ours(metadata.vcrpy):
+        head[OURS] = values
+    if metadata.vcrpy:
+        head[VCRPYS] = dict(metadata.vcrpy)
+    return _text(head) + "interactions:\n"
+
+
+def behind(items: Iterable[str]) -> str:
+    """The text of interactions that follow others, to the end of the file."""
     texts = list(items)
-    # A text that ends in a blank line ends the document too, as YAML has it.
-    inner = [text[:-4] if text.endswith("\n...\n") else text for text in texts[:-1]]
-    return head + "".join(
-        ["interactions:\n", *inner, texts[-1]] if texts else ["interactions: []\n"]
-    )
+    return "".join([*map(inner, texts[:-1]), *texts[-1:]])
+
+
+def inner(text: str) -> str:
+    """The text as it is in front of another: one that ends in a blank line ends the document."""
+    return text[:-4] if text.endswith("\n...\n") else text
 
 
 def _text(document: Any) -> str:
@@ -327,7 +364,7 @@ def _cassette(document: Any) -> Cassette:
     if not isinstance(document, dict) or "interactions" not in document:
         raise CassetteError("no 'interactions': this is not a cassette of vcrpy 1.0 or later")
     if document.get("version", 1) != 1:
-        raise CassetteError(f"version: {document['version']!r} is not 1")
+        raise CassetteError(f"version: {brief(document['version'])} is not 1")
     interactions = []
     for number, each in enumerate(is_a(list, document["interactions"], "interactions")):
         where = f"interactions[{number}]"
@@ -338,24 +375,35 @@ def _cassette(document: Any) -> Cassette:
                 _request(request, f"{where}.request"), _response(response, f"{where}.response")
             )
         )
-    return Cassette(_metadata(document.get("metadata") or {}), tuple(interactions))
+    return Cassette(_metadata_of(document), tuple(interactions))
 
 
-def _metadata(values: Any) -> Metadata:
-    known = dict(is_a(dict, values, "metadata"))
+def _metadata_of(document: dict[str, Any]) -> Metadata:
+    vcrpys = is_a(dict, document.get(VCRPYS) or {}, VCRPYS)
+    if OURS not in document and _is_ours(vcrpys):
+        return _metadata(vcrpys, VCRPYS, {})
+    return _metadata(document.get(OURS) or {}, OURS, vcrpys)
+
+
+def _is_ours(vcrpys: Mapping[str, Any]) -> bool:
+    return any(key in vcrpys for key in _METADATA)
+
+
+def _metadata(values: Any, where: str, vcrpys: Mapping[str, Any]) -> Metadata:
+    known = dict(is_a(dict, values, where))
     other = {key: known.pop(key) for key in list(known) if key not in _METADATA}
     # An unquoted date is a date to YAML; it is the same day.
     if isinstance(known.get("date"), datetime.date):
         known["date"] = known["date"].isoformat()
     known["sources"] = tuple(
-        is_a(str, each, "metadata.sources") for each in get(list, known, "sources", "metadata", [])
+        is_a(str, each, f"{where}.sources") for each in get(list, known, "sources", where, [])
     )
     for key in ("server", "version", "date", "note"):
-        known[key] = get(str, known, key, "metadata", "")
+        known[key] = get(str, known, key, where, "")
     origin = known.pop("origin", None)
     if origin is not None:
-        one_of(get_args(Origin), origin, "metadata.origin")
-    return Metadata(origin=cast(Origin | None, origin), **known, other=other)
+        one_of(get_args(Origin), origin, f"{where}.origin")
+    return Metadata(origin=cast(Origin | None, origin), **known, other=other, vcrpy=vcrpys)
 
 
 def _request(values: dict[str, Any], where: str) -> RecordedRequest:

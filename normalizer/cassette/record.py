@@ -39,11 +39,13 @@ class RecordingTransport(WrappingTransport):
     * ``metadata``: of a cassette that is begun; None says that it was recorded today.
     * ``options``: what else to filter, see `ScrubOptions`.
 
-    The file is whole at any time, and written as the answers arrive: what a killed program had
-    received stands in it or in the ``.journal`` beside it, and `load` reads both. One process may
-    write a cassette at a time. A request that gets no answer is not recorded.
+    The file is written as the answers arrive, each behind the one before: what a killed program had
+    received stands in it or in the ``.journal`` beside it, and `load` reads both. A request that
+    gets no answer is not recorded. What cannot be written of an answer that has begun, on a full
+    disk, ends the recording of it with a warning, and the application gets the rest all the same.
 
-    Raises `OSError` if the cassette cannot be written, `CassetteError` if the file that is there is
+    Raises `OSError` if the cassette cannot be written, `BlockingIOError` while another program has
+    an answer open that it records to the same file, `CassetteError` if the file that is there is
     none, TypeError for options that do not exist, and whatever ``transport`` raises.
 
     Example::

@@ -44,7 +44,8 @@ class ReplayTransport(WrappingTransport):
     * ``faults``: of `normalizer.cassette.faults`, laid over every answer in their order.
     * ``match_on``: names of vcrpy's matchers (``method``, ``scheme``, ``host``, ``port``, ``path``,
       ``query``, ``uri``, ``headers``, ``body``, ``raw_body``), or functions of two requests of
-      vcrpy's. Bodies that are JSON are compared as JSON.
+      vcrpy's. Bodies that are JSON are compared as JSON,
+      whatever their content type.
     * ``allow_playback_repeats``: play the last answer that fits again, when all have been played.
     * ``record_mode``: pytest-recording's words. ``"none"`` sends nothing; ``"once"`` records if
       there is no file yet; ``"new_episodes"`` records what has no answer; ``"all"`` and

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Unpack
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
 from normalizer import _task
-from normalizer.asgi import Message, Receive, Scope, Send
+from normalizer.asgi import ASGIApp, Message, Receive, Scope, Send
 from normalizer.cassette import _playing
+from normalizer.cassette._cors import Cors
 from normalizer.cassette._matching import MATCH_ON, Source, UnmatchedRequestError
 from normalizer.cassette._playing import Pace, Played, Player, Playing
 from normalizer.cassette._vcrpy import Matcher
@@ -38,6 +39,7 @@ def replay_app(
     faults: Sequence[Fault] = (),
     match_on: Sequence[str | Matcher] = MATCH_ON,
     allow_playback_repeats: bool = False,
+    cors: str | None = "*",
     **options: Unpack[ScrubOptions],
 ) -> Starlette:
     """Make a Starlette application that answers from a cassette, as `ReplayTransport` does.
@@ -48,6 +50,10 @@ def replay_app(
     Where the recorded body broke off, `BrokenRecordingError` is raised, so that the server breaks
     the connection; a recorded timeout is silence until the client goes away. Headers of the
     recorded connection are left out.
+
+    Pages may ask from everywhere: ``cors`` is the origin that may, as ``http://localhost:3000``,
+    ``"*"`` for any, None for none. ``GET …/models`` lists the models that the recorded requests
+    name, if they name one and nothing was recorded for it.
 
     What nobody has asked for yet is ``app.state.recordings.unplayed``. Raises as `ReplayTransport`.
 
@@ -67,7 +73,10 @@ def replay_app(
         allow_playback_repeats=allow_playback_repeats,
         options=options,
     )
-    app = Starlette(routes=[Route("/{path:path}", _Endpoint(player))])
+    endpoint: ASGIApp = _Endpoint(player)
+    if cors is not None:
+        endpoint = Cors(endpoint, cors)
+    app = Starlette(routes=[Route("/{path:path}", endpoint)])
     app.state.recordings = player.recordings
     return app
 
@@ -100,9 +109,25 @@ class _Endpoint:
         try:
             played, playing = self._player.play(asked)
         except UnmatchedRequestError as error:
-            await _not_found(send, str(error))
+            if (models := self._models(asked)) is None:
+                await _not_found(send, str(error))
+            else:
+                await _json(send, 200, models)
             return
         await _answer(played, playing, receive, send)
+
+    def _models(self, asked: RecordedRequest) -> object:
+        """What a server says of its models, or of one; None if that is not what is asked."""
+        _, found, name = urlsplit(asked.uri).path.rstrip("/").rpartition("/models")
+        if asked.method != "GET" or not found:
+            return None
+        models = [
+            {"id": model, "object": "model", "created": 0, "owned_by": "cassette"}
+            for model in self._player.recordings.models
+        ]
+        if models and not name:
+            return {"object": "list", "data": models}
+        return next((model for model in models if model["id"] == unquote(name[1:])), None)
 
 
 async def _answer(played: Played, playing: Playing, receive: Receive, send: Send) -> None:
@@ -144,9 +169,13 @@ async def _not_found(send: Send, text: str) -> None:
         "param": None,
         "code": "not_recorded",
     }
-    body = json.dumps({"error": error}, ensure_ascii=False).encode()
+    await _json(send, 404, {"error": error})
+
+
+async def _json(send: Send, status: int, value: object) -> None:
+    body = json.dumps(value, ensure_ascii=False).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": 404, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 

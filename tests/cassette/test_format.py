@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import itertools
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -81,10 +82,9 @@ def test_any_bytes_come_back(body: bytes, request: bytes) -> None:
 def test_vcrpy_and_both_parsers_of_yaml_read_the_same_bytes(body: bytes, request: bytes) -> None:
     text = dumps(cassette(body, request))
 
-    requests, responses, metadata = vcr.serialize.deserialize(text, yamlserializer)
+    requests, responses = vcr.serialize.deserialize(text, yamlserializer)
     assert responses[0]["body"]["string"] == body
     assert (requests[0].body or b"") == request
-    assert metadata["origin"] == "recorded"
     slow = yaml.load(text, Loader=yaml.SafeLoader)["interactions"][0]["response"]["body"]["string"]
     assert (slow if isinstance(slow, bytes) else slow.encode()) == body
 
@@ -220,6 +220,30 @@ def test_what_vcrpy_recorded_is_read(server: str, tmp_path: Path) -> None:
     assert ("content-type", "text/event-stream") in interaction.response.headers
 
 
+@pytest.mark.parametrize(
+    ("head", "metadata"),
+    [
+        ("metadata: {origin: recorded, more: 1}", Metadata(origin="recorded", other={"more": 1})),
+        ("stream_normalizer: {note: new}", Metadata(note="new")),
+        (
+            "stream_normalizer: {note: new}\nmetadata: {note: theirs}",
+            Metadata(note="new", vcrpy={"note": "theirs"}),
+        ),
+        ("metadata: {seed: 3}", Metadata(vcrpy={"seed": 3})),
+        ("stream_normalizer: {}\nmetadata: {date: 3}", Metadata(vcrpy={"date": 3})),
+    ],
+)
+def test_the_older_key_is_read_and_what_vcrpy_keeps_there_is_kept(
+    head: str, metadata: Metadata
+) -> None:
+    read = loads(f"version: 1\n{head}\ninteractions: []\n")
+    written = dumps(read)
+
+    assert read.metadata == metadata
+    assert loads(written) == read
+    assert yaml.safe_load(written).get("metadata", {}) == metadata.vcrpy
+
+
 HEAD = (
     "version: 1\ninteractions:\n- request: {method: GET, uri: 'http://a/', body: null, headers: {}}"
 )
@@ -270,6 +294,12 @@ GOOD = "status: {code: 200, message: OK}, headers: {}, body: {string: hello}"
         (f"{HEAD}\n  response: {{{GOOD}, stream: {{times: [.nan]}}}}", "times: each is a number"),
         ("interactions: []\nmetadata: {origin: found}", "metadata.origin: 'found' is none of"),
         ("interactions: []\nmetadata: {version: 0.4}", "metadata.version: expected a text"),
+        (
+            "interactions: []\nstream_normalizer: {origin: found}",
+            "stream_normalizer.origin: 'found' is none of",
+        ),
+        ("interactions: []\nstream_normalizer: 1", "stream_normalizer: expected a mapping"),
+        ("interactions: []\nmetadata: 1", "metadata: expected a mapping"),
         ("interactions: !!python/name:os.system []", "could not determine a constructor"),
     ],
 )
@@ -282,6 +312,43 @@ def test_a_bad_file_is_refused_with_the_place(text: str, said: str, tmp_path: Pa
 
     assert str(raised.value).startswith(str(path))
     assert said in str(raised.value)
+
+
+LEVELS = "abcdefghi"
+ALIASES = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{level}: &{level} [{f'*{below}, ' * 10}]\n" for below, level in itertools.pairwise(LEVELS)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (f"{ALIASES}interactions: *i", "more than 10,000,000 values"),
+        (f"{ALIASES}interactions: []\nstream_normalizer: {{x: *i}}", "more than 10,000,000 values"),
+        (f"{ALIASES}interactions: []\nx: !!pairs [y: *i]", "more than 10,000"),
+        ("interactions: [&a [*a]]", "holds itself"),
+        ("interactions: &a {a: *a}", "holds itself"),
+        (f"interactions: {'[' * 2000}{']' * 2000}", "nested more than 100 deep"),
+        (f"interactions: [[{'[1], ' * 10000}]]", "expected a mapping, found [[1], [1], [1], ...]"),
+        (f"interactions: 0x{'9' * 5000}", "expected a list, found a int"),
+        (f"interactions: {'9' * 5000}", "digits"),
+        (f"interactions: {'x' * 5000}", "expected a list, found 'xxx"),
+        (f"interactions: []\nversion: [{'1, ' * 5000}]", "version: [1, 1, 1, ...] is not 1"),
+        ("interactions: []\nx: 2026-13-45", "month must be in 1..12"),
+    ],
+)
+def test_what_is_said_of_a_large_value_is_short(text: str, said: str) -> None:
+    with pytest.raises(CassetteError) as raised:
+        loads(text)
+
+    assert said in str(raised.value)
+    assert len(str(raised.value)) < 200
+
+
+def test_aliases_are_read(tmp_path: Path) -> None:
+    text = dumps(cassette(b"one")).replace("interactions:\n-", "interactions:\n- &one\n ")
+
+    assert len(loads(text.removesuffix("...\n") + "- *one\n" * 3).interactions) == 4
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
-from tests.cassette.project import ONE, Project
+from normalizer.cassette import RecordingTransport, load
+from tests.cassette.project import ONE, STREAM, Project
 
 pytest_plugins = ["pytester"]
+
+COLLECTION = sorted((Path(__file__).parents[2] / "cassettes").rglob("*.yaml"))
 
 
 @pytest.fixture
@@ -114,6 +119,54 @@ def test_both(stream_cassette):
     project.run("--record-mode=once").assert_outcomes(passed=1)
     project.run().assert_outcomes(passed=1)
     assert project.asked == 1
+
+
+def test_pytest_recording_plays_what_we_recorded(project: Project) -> None:
+    path = project.cassette("test_plain.yaml")
+    with httpx.Client(transport=RecordingTransport(path), trust_env=False) as client:
+        for question in ("one", "two"):
+            answer = client.post(project.url, json={"q": question})
+    project.write("""
+@pytest.mark.vcr
+def test_plain(record_mode):
+    assert record_mode == "none"
+    for question in ("one", "two"):
+        with httpx.Client() as client:
+            answer = client.post(URL, json={"q": question})
+        assert answer.text.count("data:") == 4
+        assert answer.headers["content-type"].startswith("text/event-stream")
+""")
+
+    result = project.pytester.runpytest_subprocess("--record-mode=none", "-pno:hypothesispytest")
+
+    result.assert_outcomes(passed=1)
+    assert answer.content == b"".join(STREAM)
+    assert project.asked == 2
+    assert load(path).metadata.origin == "recorded"
+
+
+@pytest.mark.parametrize(
+    "path", COLLECTION[::6], ids=lambda path: f"{path.parent.name}-{path.stem}"
+)
+def test_pytest_recording_plays_the_collection(path: Path, pytester: pytest.Pytester) -> None:
+    asked = load(path).interactions[0].request
+    folder = pytester.mkdir("cassettes").joinpath("test_it")
+    folder.mkdir()
+    (folder / "test_one.yaml").write_bytes(path.read_bytes())
+    pytester.makepyfile(
+        test_it=f"""
+import httpx, pytest
+
+@pytest.mark.vcr
+def test_one():
+    answer = httpx.request({asked.method!r}, {asked.uri!r}, content={asked.body!r})
+    assert answer.content == {load(path).interactions[0].response.body!r}
+"""
+    )
+
+    result = pytester.runpytest_subprocess("--record-mode=none", "-pno:hypothesispytest")
+
+    result.assert_outcomes(passed=1)
 
 
 def test_two_recorders_are_kept_from_one_file(project: Project) -> None:

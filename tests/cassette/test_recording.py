@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
 import signal
@@ -33,6 +34,7 @@ from normalizer.cassette.format import (
     Metadata,
     RecordedRequest,
     RecordedResponse,
+    dumps,
     loads,
 )
 from normalizer.cassette.scrub import Scrubbed, Scrubber
@@ -497,6 +499,231 @@ def test_writing_as_it_goes_costs_no_more_for_a_longer_stream(
     short = cost(500)
     # ten times the stream; had every event cost a file, it would be a hundred times
     assert cost(5000) < 25 * short
+
+
+def test_an_answer_costs_no_more_in_a_larger_file(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[int] = []
+    real = _atomic.write
+
+    def write(to: Any, data: bytes) -> None:
+        written.append(len(data))
+        real(to, data)
+
+    monkeypatch.setattr(os, "write", _counting(os.write, written))
+    monkeypatch.setattr(_atomic, "write", write)
+    # so that what is open is written again as often as it can be
+    monkeypatch.setattr(_tape, "_BUSY", float("inf"))
+    tape = _tape.Tape(path, None)
+    costs = []
+    for _ in range(40):
+        written.clear()
+        take = tape.begin(_asked(), _tape.Head(200, "OK", ()), Scrubber({}))
+        assert take is not None
+        for _ in range(20):
+            take.feed(EVENTS[0] * 10)
+        take.end("complete")
+        costs.append(sum(written))
+
+    assert max(costs[1:]) < 1.1 * min(costs[1:])
+    # the file is as if it had been written at once
+    assert dumps(load(path)) == path.read_text()
+    assert len(load(path).interactions) == 40
+
+
+def test_streams_that_overlap_are_appended_when_they_end(path: Path) -> None:
+    tape = _tape.Tape(path, None)
+    takes = []
+    for event in EVENTS:
+        take = tape.begin(_asked(), _tape.Head(200, "OK", ()), Scrubber({}))
+        assert take is not None
+        take.feed(event)
+        takes.append(take)
+    for over, number in enumerate((3, 0, 4, 1, 2), 1):
+        takes[number].end("complete")
+        # as plain vcrpy reads it, and as we do
+        assert len(loads(path.read_text()).interactions) >= over
+        assert len(load(path).interactions) == 5
+
+    assert [each.response.body for each in load(path).interactions] == [
+        EVENTS[number] for number in (3, 0, 4, 1, 2)
+    ]
+    assert dumps(load(path)) == path.read_text()
+
+
+def test_what_was_half_appended_when_the_recorder_was_killed(path: Path) -> None:
+    for text in ("one", "two"):
+        ask(RecordingTransport(path, mock(httpx.Response(200, text=text))))
+    whole = path.read_bytes()
+    transport = RecordingTransport(path, mock(httpx.Response(200, text="three")))
+    response = transport.handle_request(httpx.Request("GET", "http://h/"))
+    next(iter(response.stream))
+    journal = path.with_name("chat.yaml.journal")
+    left = journal.read_bytes() + b'["ended",%d,"complete"]\n' % (transport._tape._count - 1)
+    response.close()
+    done = path.read_bytes()
+    assert done.startswith(whole)
+
+    for length in range(len(whole), len(done)):
+        path.write_bytes(done[:length])
+        journal.write_bytes(left)
+        recorded = load(path).interactions
+        assert [each.response.body for each in recorded] == [b"one", b"two", b"three"]
+    ask(RecordingTransport(path, mock(httpx.Response(200, text="four"))))
+    assert path.read_bytes().startswith(done)
+    assert not journal.exists()
+
+
+def test_a_file_of_vcrpys_own_is_added_to(path: Path) -> None:
+    path.parent.mkdir()
+    # vcrpy writes the version behind the interactions
+    path.write_text(
+        "interactions:\n- request: {method: GET, uri: 'http://h/', body: null, headers: {}}\n"
+        "  response:\n    body: {string: one}\n    headers: {}\n    status: {code: 200}\n"
+        "version: 1\n"
+    )
+    ask(RecordingTransport(path, mock(httpx.Response(200, text="two"))))
+
+    assert [each.response.body for each in load(path).interactions] == [b"one", b"two"]
+
+
+# ---------------------------------------------------------------- several recorders
+
+
+RECORDS = """
+import sys, httpx
+from normalizer.cassette import RecordingTransport
+path, name, count = sys.argv[1:]
+for number in range(int(count)):
+    answer = httpx.Response(200, text=f"{name} {number} " + "x" * 2000)
+    transport = RecordingTransport(path, httpx.MockTransport(lambda _: answer))
+    with httpx.Client(transport=transport) as client:
+        client.get("http://h/")
+"""
+
+
+def test_programs_that_record_into_one_file_lose_nothing(path: Path) -> None:
+    programs = [
+        subprocess.Popen(
+            [sys.executable, "-c", RECORDS, str(path), name, "10"],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for name in "abc"
+    ]
+    said = [program.communicate()[1] for program in programs]
+
+    recorded = [each.response.body.decode().split() for each in load(path).interactions]
+    for name, program, error in zip("abc", programs, said, strict=True):
+        # a program that could not have the file says so
+        assert program.returncode == 0 or "BlockingIOError" in error, error
+        mine = [number for who, number, _ in recorded if who == name]
+        assert mine == [str(number) for number in range(len(mine))]
+        assert len(mine) == 10 or program.returncode
+    assert dumps(load(path)) == path.read_text()
+
+
+def test_a_program_that_cannot_have_the_file_says_so(path: Path) -> None:
+    transport = RecordingTransport(path, mock(httpx.Response(200, text="one")))
+    response = transport.handle_request(httpx.Request("GET", "http://h/"))
+    command = [sys.executable, "-c", RECORDS, str(path), "a", "1"]
+
+    refused = subprocess.run(command, capture_output=True, text=True, check=False)
+    next(iter(response.stream))
+    response.close()
+    subprocess.run(command, capture_output=True, text=True, check=True)
+
+    assert refused.returncode
+    assert "another program is recording to it" in refused.stderr
+    assert str(path) in refused.stderr
+    bodies = [each.response.body for each in load(path).interactions]
+    assert bodies == [b"one", b"a 0 " + b"x" * 2000]
+
+
+def test_threads_that_record_into_one_file_lose_nothing(path: Path) -> None:
+    def record(name: str) -> None:
+        for number in range(5):
+            answer = httpx.Response(200, text=f"{name} {number}")
+            ask(RecordingTransport(path, mock(answer)))
+
+    threads = [threading.Thread(target=record, args=(name,)) for name in "abcdefgh"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    bodies = sorted(each.response.body.decode() for each in load(path).interactions)
+    assert bodies == sorted(f"{name} {number}" for name in "abcdefgh" for number in range(5))
+
+
+# ---------------------------------------------------------------- a full disk
+
+
+class _Disk:
+    """A disk that is full after so many writes."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, writes: int) -> None:
+        self.left = writes
+        self._write, self._atomic = os.write, _atomic.write
+        monkeypatch.setattr(os, "write", self.write)
+        monkeypatch.setattr(_atomic, "write", self.atomic)
+
+    def write(self, descriptor: int, data: Any) -> int:
+        if self.left <= 0:
+            # what still fits is written
+            self._write(descriptor, bytes(data)[:3])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.left -= 1
+        return self._write(descriptor, data)
+
+    def atomic(self, path: Any, data: bytes) -> None:
+        if self.left <= 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        self.left -= 1
+        self._atomic(path, data)
+
+
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("writes", range(16))
+def test_a_full_disk_stops_the_recording_and_not_the_stream(
+    writes: int,
+    there: bool,
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    if there:
+        ask(RecordingTransport(path, mock(httpx.Response(200, text="before"))))
+    before = [b"before"] * there
+    answers = [httpx.Response(200, stream=_Pieces()) for _ in range(2)]
+    transport = RecordingTransport(path, mock(*answers))
+
+    disk = _Disk(monkeypatch, writes)
+    assert ask(transport).content == b"".join(EVENTS)
+    full = disk.left <= 0 and "the recording stops: No space left" in caplog.text
+    disk.left = 1_000_000
+
+    if path.exists():
+        # nothing is torn, for us or for anybody
+        assert [each.response.body for each in loads(path.read_text()).interactions][
+            : len(before)
+        ] == before
+        kept = load(path).interactions
+        assert [each.response.body for each in kept[: len(before)]] == before
+        for each in kept[len(before) :]:
+            assert b"".join(EVENTS).startswith(each.response.body)
+    assert full or len(kept) == len(before) + 1
+
+    # when there is room again, what comes is recorded
+    assert ask(transport).content == b"".join(EVENTS)
+    assert load(path).interactions[-1].response.body == b"".join(EVENTS)
+    assert [file.name for file in path.parent.iterdir()] == ["chat.yaml"]
+
+
+class _Pieces(httpx.SyncByteStream):
+    def __iter__(self) -> Iterator[bytes]:
+        yield from EVENTS
 
 
 def _counting(write: Any, written: list[int]) -> Any:

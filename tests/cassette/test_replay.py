@@ -628,3 +628,117 @@ def test_a_client_that_leaves_ends_the_waiting_of_the_server(serve: Serve) -> No
         next(response.iter_raw())
 
     assert returned.wait(PATIENCE)
+
+
+# ---------------------------------------------------------------- for front ends
+
+
+PAGE = {"origin": "http://localhost:3000"}
+PREFLIGHT = {
+    **PAGE,
+    "access-control-request-method": "POST",
+    "access-control-request-headers": "authorization,content-type",
+}
+
+
+@pytest.fixture
+def web(serve: Serve) -> Callable[..., httpx.Client]:
+    def client(**options: Any) -> httpx.Client:
+        app = replay_app(FIVE, allow_playback_repeats=True, **options)
+        return httpx.Client(base_url=serve(app), trust_env=False, timeout=PATIENCE)
+
+    return client
+
+
+def test_a_page_of_another_origin_may_ask(web: Callable[..., httpx.Client]) -> None:
+    with web() as client:
+        asked = client.options(CHAT, headers=PREFLIGHT)
+        got = client.post(CHAT, json=STREAMED, headers=PAGE)
+        missed = client.post(CHAT, json={"model": "other"}, headers=PAGE)
+
+    assert asked.status_code == 200
+    assert asked.headers["access-control-allow-methods"] == "POST"
+    assert asked.headers["access-control-allow-headers"] == "authorization,content-type"
+    assert got.content == b"".join(EVENTS)
+    assert missed.status_code == 404
+    for each in (asked, got, missed):
+        assert each.headers.get_list("access-control-allow-origin") == [PAGE["origin"]]
+        assert each.headers["vary"] == "origin"
+
+
+@pytest.mark.parametrize(
+    ("cors", "origin", "allowed"),
+    [
+        ("*", "null", True),
+        ("http://localhost:3000", "http://localhost:3000", True),
+        ("http://localhost:3000/", "http://localhost:3000", True),
+        ("http://localhost:3000", "http://localhost:3001", False),
+        (None, "http://localhost:3000", False),
+    ],
+)
+def test_who_may_ask(
+    cors: str | None, origin: str, allowed: bool, web: Callable[..., httpx.Client]
+) -> None:
+    headers = {**PREFLIGHT, "origin": origin}
+    with web(cors=cors) as client:
+        asked = client.options(CHAT, headers=headers)
+        got = client.post(CHAT, json=STREAMED, headers=headers)
+
+    assert ("access-control-allow-origin" in asked.headers) is allowed
+    assert ("access-control-allow-origin" in got.headers) is allowed
+    assert got.content == b"".join(EVENTS)
+
+
+def test_what_was_recorded_of_another_origin_is_not_sent(serve: Serve) -> None:
+    old = recorded(EVENTS[0], headers=(("access-control-allow-origin", "https://old.example"),))
+    url = serve(replay_app(cassette(old), allow_playback_repeats=True)) + CHAT
+
+    with httpx.Client(trust_env=False) as client:
+        of_page = client.post(url, json=STREAMED, headers=PAGE)
+        of_program = client.post(url, json=STREAMED)
+
+    name = "access-control-allow-origin"
+    assert of_page.headers.get_list(name) == [PAGE["origin"]]
+    assert of_program.headers.get_list(name) == ["https://old.example"]
+
+
+def test_the_models_are_those_of_the_recorded_requests(web: Callable[..., httpx.Client]) -> None:
+    model = {"id": STREAMED["model"], "object": "model", "created": 0, "owned_by": "cassette"}
+    with web() as client:
+        assert client.get("/v1/models").json() == {"object": "list", "data": [model]}
+        assert client.get(f"/v1/models/{model['id']}").json() == model
+        missed = client.get("/v1/models/other")
+        posted = client.post("/v1/models", json={})
+
+    assert (missed.status_code, posted.status_code) == (404, 404)
+    assert missed.json()["error"]["code"] == "not_recorded"
+
+
+def test_recorded_models_are_played(serve: Serve) -> None:
+    asked = RecordedRequest(method="GET", uri="https://api.openai.com/v1/models")
+    answer = RecordedResponse.from_chunks([b'{"object":"list","data":[]}'])
+    app = replay_app(Cassette(Metadata(), (Interaction(asked, answer),)))
+
+    with httpx.Client(base_url=serve(app), trust_env=False) as client:
+        assert client.get("/v1/models").content == b'{"object":"list","data":[]}'
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"content-type": "text/plain;charset=UTF-8"},
+        {"content-type": "application/x-www-form-urlencoded"},
+    ],
+    ids=["none", "text", "form"],
+)
+def test_json_is_json_whatever_its_content_type(headers: Any, serve: Serve) -> None:
+    body = json.dumps(dict(reversed(STREAMED.items())), indent=3)
+    url = serve(replay_app(FIVE)) + CHAT
+
+    with httpx.Client(trust_env=False) as client:
+        assert client.post(url, content=body, headers=headers).content == b"".join(EVENTS)
+    with httpx.Client(transport=ReplayTransport(FIVE)) as client:
+        assert client.post(URL, content=body, headers=headers).content == b"".join(EVENTS)
+        with pytest.raises(UnmatchedRequestError, match=r"body\.more: nothing was recorded"):
+            client.post(URL, content=json.dumps({**STREAMED, "more": 1}), headers=headers)

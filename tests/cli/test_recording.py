@@ -84,6 +84,23 @@ def test_replay(running: Callable[..., Running], path: Path) -> None:
     assert server.line() == f"POST {CHAT} 404\n"
 
 
+@pytest.mark.parametrize(
+    ("cors", "allowed"), [((), True), (("--cors", "http://h:1"), True), (("--cors=none",), False)]
+)
+def test_replay_for_pages(
+    running: Callable[..., Running], path: Path, cors: tuple[str, ...], allowed: bool
+) -> None:
+    server = running("replay", str(path), *cors)
+
+    headers = {"origin": "http://h:1", "access-control-request-method": "POST"}
+    with httpx.Client(trust_env=False, timeout=PATIENCE) as client:
+        asked = client.options(server.url + CHAT, headers=headers)
+        models = client.get(f"{server.url}/v1/models").json()["data"]
+
+    assert asked.headers.get("access-control-allow-origin") == ("http://h:1" if allowed else None)
+    assert [model["id"] for model in models] == [STREAMED["model"]]
+
+
 def test_replay_once(running: Callable[..., Running], path: Path) -> None:
     server = running("replay", "--once", str(path))
 

@@ -86,7 +86,7 @@ def form_of(data: bytes, name: str) -> Form:
     start = data.removeprefix(b"\xef\xbb\xbf").lstrip()
     if start.startswith(_SSE):
         return "sse"
-    if start.startswith((b"version:", b"interactions:", b"metadata:")):
+    if start.startswith((b"version:", b"interactions:", b"metadata:", b"stream_normalizer:")):
         return "vcr"
     if start.startswith(b"{"):
         return _form_of_json(start)

@@ -141,6 +141,13 @@ class _FaultAt(click.ParamType[Any]):
 @click.option(
     "--raw/--normalized", default=True, help="As recorded (the default), or through the normalizer."
 )
+@click.option(
+    "--cors",
+    default="*",
+    show_default=True,
+    metavar="ORIGIN",
+    help="The pages that may ask, as http://localhost:3000; * for any, none for none.",
+)
 @click.option("--once", is_flag=True, help="Play each recorded answer once, and no more.")
 @_HOST
 @_port(8902)
@@ -151,6 +158,7 @@ def replay(
     split: str | None,
     faults: tuple[Fault, ...],
     raw: bool,
+    cors: str,
     once: bool,
     host: str,
     port: int,
@@ -174,7 +182,12 @@ def replay(
     with reported():
         try:
             app: ASGIApp = replay_app(
-                paths, pace, split=split, faults=faults, allow_playback_repeats=not once
+                paths,
+                pace,
+                split=split,
+                faults=faults,
+                allow_playback_repeats=not once,
+                cors=None if cors == "none" else cors,
             )
         except CassetteError:
             raise
