@@ -23,7 +23,14 @@ import aiohttp
 from yarl import URL
 
 from normalizer.asgi import Message, Receive, Scope, Send
-from normalizer.proxy.upstreams import Upstream, Upstreams, to_client, to_upstream
+from normalizer.proxy.upstreams import (
+    TargetError,
+    Upstream,
+    Upstreams,
+    to_client,
+    to_upstream,
+    without_keys,
+)
 from normalizer.request import RequestInfo
 
 logger = logging.getLogger("normalizer.proxy")
@@ -104,15 +111,19 @@ class Forward:
         data: bytes | AsyncIterator[bytes] | None = None,
         identity: bool = False,
     ) -> aiohttp.ClientResponse:
-        """Send a request on; the answer, once its head has come. Raises what aiohttp raises.
+        """Send a request on; the answer, once its head has come. Raises what aiohttp raises, and
+        `TargetError` for a target that no upstream is asked for.
 
         ``identity``: ask for an answer without compression.
         """
         if self._session is None:
             raise RuntimeError("Forward.open() was not called")
         path = scope.get("raw_path") or scope["path"].encode()
-        target = upstream.target(path.decode("latin-1"), scope["query_string"].decode("latin-1"))
-        headers = to_upstream(scope["headers"], key=self._keys[upstream], identity=identity)
+        query, key = scope["query_string"].decode("latin-1"), self._keys[upstream]
+        target = upstream.target(
+            path.decode("latin-1"), query if key is None else without_keys(query)
+        )
+        headers = to_upstream(scope["headers"], key=key, identity=identity)
         return await self._session.request(
             scope["method"],
             # Encoded as the client did it: what it may mean is the upstream's business.
@@ -151,6 +162,8 @@ class _Exchange:
             await asyncio.wait({asking, leaving}, return_when=asyncio.FIRST_COMPLETED)
             if asking.done():
                 await self._answer(asking.result(), leaving)
+        except TargetError as error:
+            await respond(self._send, 400, error_body(f"{error}.", "invalid_request_error"))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             if leaving.done() or isinstance(error.__cause__, ClientLeftError):
                 return

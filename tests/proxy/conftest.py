@@ -1,4 +1,4 @@
-"""A real `stream-normalizer serve` in a process of its own, in front of applications in a real uvicorn."""
+"""A real `serve` in a process of its own, in front of applications in a real uvicorn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`stream-normalizer serve` as a server: its pages, its log, its end, its file, and what it refuses."""
+"""`serve` as a server: its pages, its log, its end, its file, and what it refuses."""
 
 from __future__ import annotations
 
