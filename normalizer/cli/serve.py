@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import importlib.util
 import logging
 import os
@@ -19,14 +20,23 @@ import click
 
 from normalizer.cli.group import Failure
 from normalizer.cli.options import option_flags
+from normalizer.cli.protocol import Protocol
 from normalizer.cli.workers import Workers, serve_alone
 from normalizer.options import Options
 from normalizer.proxy import ProxyConfig, Upstream, UpstreamError, Upstreams
+from normalizer.proxy.cors import origin
+from normalizer.proxy.forward import MAX_BODY_BYTES
 from normalizer.proxy.metrics import FOLDER
 
 _LOOPBACK = ("127.", "localhost", "::1")
 _BACKLOG = 2048
 _OPEN_FILES = 65536
+_SAID = (
+    "ASGI callable returned without",
+    # The handshake was refused, with a line in the access log.
+    "Unsupported upgrade request",
+    "No supported WebSocket library",
+)
 _SHUTTING_DOWN = "Waiting for connections to close"
 
 
@@ -52,10 +62,23 @@ def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) 
     values["key_env"] = [keys] if isinstance(keys, str) else keys
     if isinstance(values.get("route"), dict) and isinstance(values["key_env"], list):
         values["route"] = list(_routes(values["route"], values["key_env"]))
-    for name in ("route", "key_env"):
+    if isinstance(values.get("cors"), str):
+        values["cors"] = [values["cors"]]
+    for name in ("route", "key_env", "cors"):
         if not isinstance(values.get(name, []), list):
             raise Failure(f"{path}: {name.replace('_', '-')} is a table or a list")
     ctx.default_map = {**(ctx.default_map or {}), **values}
+
+
+def _read_origins(
+    ctx: click.Context,  # noqa: ARG001
+    param: click.Parameter,  # noqa: ARG001
+    given: tuple[str, ...],
+) -> tuple[str, ...]:
+    try:
+        return tuple(origin(one) for one in given)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}.") from None
 
 
 def _routes(table: dict[str, Any], keys: list[str]) -> Iterator[str]:
@@ -99,7 +122,7 @@ class _Relevant(logging.Filter):
             return message.startswith(_SHUTTING_DOWN)
         if record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError):
             return False
-        return not message.startswith("ASGI callable returned without")
+        return not message.startswith(_SAID)
 
 
 def _logging(*, access_log: bool) -> dict[str, Any]:
@@ -151,7 +174,7 @@ def _allow_open_files() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _say_where(upstreams: Upstreams, host: str, port: int) -> None:
+def _say_where(upstreams: Upstreams, host: str, port: int, *, everybody: bool) -> None:
     shown = f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{port}"
     click.echo(f"Listening on {click.style(address, bold=True)}", err=True)
@@ -159,7 +182,10 @@ def _say_where(upstreams: Upstreams, host: str, port: int) -> None:
     for upstream in (*upstreams.routes, upstreams.default):
         click.echo(f"  {upstream.models:{width}}  {upstream.url}", err=True)
     click.echo(f"Point the client's base URL at {address}/v1 (Ctrl-C: end gracefully).", err=True)
-    if not host.startswith(_LOOPBACK) and any(upstream.key_env for upstream in upstreams):
+    keys = any(upstream.key_env for upstream in upstreams)
+    if keys and everybody:
+        click.echo("Warning: any web page uses the upstreams' keys (--cors '*').", err=True)
+    if keys and not host.startswith(_LOOPBACK):
         click.echo(f"Warning: whoever reaches {shown}:{port} uses the upstreams' keys.", err=True)
 
 
@@ -235,6 +261,39 @@ def _shared_metrics(workers: int) -> Iterator[None]:
     help="Silence of an upstream, before its answer or within it.",
 )
 @click.option(
+    "--header-timeout",
+    type=click.FloatRange(0, min_open=True),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="For the whole head of a request.",
+)
+@click.option(
+    "--body-timeout",
+    type=click.FloatRange(0, min_open=True),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Silence of a client within its request's body.",
+)
+@click.option(
+    "--max-body-bytes",
+    type=click.IntRange(1),
+    default=MAX_BODY_BYTES,
+    show_default=True,
+    metavar="N",
+    help="How much of a JSON body is read to find the model that --route needs; a longer one is "
+    "refused with 413. All other bodies stream through.",
+)
+@click.option(
+    "--cors",
+    multiple=True,
+    callback=_read_origins,
+    metavar="ORIGIN",
+    help="An origin whose pages may use the proxy, such as https://chat.example.com; '*' for all. "
+    "Repeatable.",
+)
+@click.option(
     "--grace",
     type=click.IntRange(1),
     metavar="SECONDS",
@@ -253,6 +312,10 @@ def serve(
     workers: int,
     connect_timeout: float,
     read_timeout: float,
+    header_timeout: float,
+    body_timeout: float,
+    max_body_bytes: int,
+    cors: tuple[str, ...],
     grace: int | None,
     access_log: bool,
 ) -> None:
@@ -289,8 +352,12 @@ def serve(
         options=options,
         connect_timeout=connect_timeout,
         read_timeout=read_timeout,
+        body_timeout=body_timeout,
+        max_body_bytes=max_body_bytes,
+        cors=cors,
     )
     settings = {
+        "http": functools.partial(Protocol, header_timeout=header_timeout),
         "ws": "none",
         "lifespan": "on",
         "log_config": _logging(access_log=access_log),
@@ -306,7 +373,7 @@ def serve(
     port = listening.getsockname()[1]
     _refuse_itself(upstreams, port)
     _allow_open_files()
-    _say_where(upstreams, host, port)
+    _say_where(upstreams, host, port, everybody="*" in cors)
     with _shared_metrics(workers):
         if workers == 1:
             serve_alone(proxy, settings, listening)

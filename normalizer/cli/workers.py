@@ -29,9 +29,15 @@ _TICK = 0.2  # seconds until a signal is noticed
 def serve_alone(proxy: ProxyConfig, settings: dict[str, Any], listening: socket.socket) -> None:
     """Run one server in this process until it is told to end; ``settings`` are uvicorn's."""
     # Made here, so that a worker gets no more than the configuration.
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _terminate)
     config = uvicorn.Config(functools.partial(Proxy, proxy), factory=True, **settings)
     with contextlib.suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listening])
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    signal.raise_signal(signal.SIGTERM)
 
 
 class Workers:
@@ -52,13 +58,15 @@ class Workers:
         self._failed = False
 
     def run(self) -> None:
-        """Serve until SIGTERM or SIGINT, then until all workers have ended.
+        """Serve until SIGTERM, SIGINT or SIGHUP, then until all workers have ended.
 
         Raises `Failure` if a worker fails as soon as it is started.
         """
         logging.config.dictConfig(self._given[1]["log_config"])
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
+        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, self._stop)
         for _ in range(self._count):
             self._start()
         while self._running:

@@ -15,7 +15,8 @@ import dataclasses
 
 from normalizer.asgi import ASGIApp, NormalizingMiddleware, Receive, Scope, Send
 from normalizer.options import Options
-from normalizer.proxy.forward import Forward
+from normalizer.proxy.cors import with_cors
+from normalizer.proxy.forward import MAX_BODY_BYTES, Forward
 from normalizer.proxy.metrics import metrics
 from normalizer.proxy.models import Models
 from normalizer.proxy.observe import Observer
@@ -32,19 +33,25 @@ class ProxyConfig:
     """All that a worker is started with. It holds no key, only names of variables.
 
     * ``upstreams``: where requests go. ``options``: how their answers are repaired.
-    * ``connect_timeout``, ``read_timeout``: seconds; see `Forward`.
+    * ``connect_timeout``, ``read_timeout``, ``body_timeout``: seconds; see `Forward`.
+    * ``max_body_bytes``: how much of a request's body is read to find its model; see `Forward`.
+    * ``cors``: origins whose pages may use the proxy, ``"*"`` for all; needs starlette.
     """
 
     upstreams: Upstreams
     options: Options = dataclasses.field(default_factory=Options)
     connect_timeout: float = 10.0
     read_timeout: float = 600.0
+    body_timeout: float = 60.0
+    max_body_bytes: int = MAX_BODY_BYTES
+    cors: tuple[str, ...] = ()
 
 
 class Proxy:
     """The ASGI application. Its connections are made and closed by the server's lifespan events.
 
-    WebSockets are refused. Raises `UpstreamError` at startup if a key's variable is not set.
+    WebSockets are refused. Raises `UpstreamError` at startup if a key's variable is not set, and
+    ValueError for an entry of ``cors`` that is no origin.
 
     Example::
 
@@ -57,10 +64,13 @@ class Proxy:
             config.upstreams,
             connect_timeout=config.connect_timeout,
             read_timeout=config.read_timeout,
+            body_timeout=config.body_timeout,
+            max_body_bytes=config.max_body_bytes,
         )
         app: ASGIApp = Models(self._forward, self._forward)
         app = NormalizingMiddleware(app, options=config.options)
-        self._app = Observer(app, metrics())
+        app = Observer(app, metrics())
+        self._app = with_cors(app, config.cors) if config.cors else app
         self._running: set[asyncio.Task[object] | None] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

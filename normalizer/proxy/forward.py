@@ -14,6 +14,7 @@ import asyncio
 import json
 import logging
 import os
+import re
 import ssl
 from collections.abc import AsyncIterator
 from typing import Any
@@ -22,14 +23,29 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 from yarl import URL
 
+from normalizer._codings import CodingError, Decoder, decoder
 from normalizer.asgi import Message, Receive, Scope, Send
-from normalizer.proxy.upstreams import Upstream, Upstreams, to_client, to_upstream
+from normalizer.proxy.upstreams import (
+    TargetError,
+    Upstream,
+    Upstreams,
+    to_client,
+    to_upstream,
+    without_keys,
+)
 from normalizer.request import RequestInfo
 
 logger = logging.getLogger("normalizer.proxy")
 
-# A longer body is not searched for its model: it goes to the default upstream.
-MAX_ROUTED_BYTES = 64 * 1024 * 1024
+# As much of a JSON body is read to find its model; a longer one is refused with 413.
+MAX_BODY_BYTES = 64 * 1024 * 1024
+
+# `model` where only numbers, strings and words are in front of it: the body need not be whole.
+_STRING = rb'"(?:[^"\\]|\\.)*+"'
+_EARLY_MODEL = re.compile(
+    rb"\s*\{(?:\s*(?!\"model\")%b\s*:\s*(?:%b|[\w.+-]+)\s*,)*+\s*\"model\"\s*:\s*(%b)"
+    % (_STRING, _STRING, _STRING)
+)
 
 # Seconds that an idle connection is kept: less than the five after which uvicorn and node close
 # theirs, for a POST on a connection that is being closed cannot be sent again.
@@ -44,16 +60,30 @@ class UpstreamSilentError(UpstreamBrokenError):
     """The upstream sent nothing for longer than the timeout in the middle of its body."""
 
 
+class ShuttingDownError(UpstreamBrokenError):
+    """The answer had begun when the time to end in was over."""
+
+
 class ClientLeftError(Exception):
     """The client closed its connection in the middle of its request."""
+
+
+class RefusedError(Exception):
+    """A request whose body is too long or too slow: a status and an error's message."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class Forward:
     """Forwards each HTTP request to its upstream and streams the answer back.
 
-    * ``upstreams``: where to. With routes, a JSON body is read whole to find its model.
+    * ``upstreams``: where to. With routes, a body that begins with ``{`` is read until its model is
+      known; one of more than ``max_body_bytes`` is a 413. Other bodies are passed on as they come.
     * ``connect_timeout``: seconds to connect in. ``read_timeout``: seconds without a byte, before
-      the head as well as in the body.
+      the head as well as in the body. ``body_timeout``: seconds that a client may be silent for in
+      the middle of its body; then it is a 408.
 
     An upstream that cannot be reached is a 502, one that is too slow a 504, both with an error in
     the API's form. The upstream is at ``scope["state"]["upstream"]``, its status not yet sent.
@@ -62,9 +92,17 @@ class Forward:
     """
 
     def __init__(
-        self, upstreams: Upstreams, *, connect_timeout: float = 10.0, read_timeout: float = 600.0
+        self,
+        upstreams: Upstreams,
+        *,
+        connect_timeout: float = 10.0,
+        read_timeout: float = 600.0,
+        body_timeout: float = 60.0,
+        max_body_bytes: int = MAX_BODY_BYTES,
     ) -> None:
         self.upstreams = upstreams
+        self.body_timeout = body_timeout
+        self.max_body_bytes = max_body_bytes
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
         self._session: aiohttp.ClientSession | None = None
@@ -104,15 +142,19 @@ class Forward:
         data: bytes | AsyncIterator[bytes] | None = None,
         identity: bool = False,
     ) -> aiohttp.ClientResponse:
-        """Send a request on; the answer, once its head has come. Raises what aiohttp raises.
+        """Send a request on; the answer, once its head has come. Raises what aiohttp raises, and
+        `TargetError` for a target that no upstream is asked for.
 
         ``identity``: ask for an answer without compression.
         """
         if self._session is None:
             raise RuntimeError("Forward.open() was not called")
         path = scope.get("raw_path") or scope["path"].encode()
-        target = upstream.target(path.decode("latin-1"), scope["query_string"].decode("latin-1"))
-        headers = to_upstream(scope["headers"], key=self._keys[upstream], identity=identity)
+        query, key = scope["query_string"].decode("latin-1"), self._keys[upstream]
+        target = upstream.target(
+            path.decode("latin-1"), query if key is None else without_keys(query)
+        )
+        headers = to_upstream(scope["headers"], key=key, identity=identity)
         return await self._session.request(
             scope["method"],
             # Encoded as the client did it: what it may mean is the upstream's business.
@@ -140,6 +182,9 @@ class _Exchange:
             body, model = await self._body()
         except ClientLeftError:
             return
+        except RefusedError as error:
+            await self._refuse(error)
+            return
         upstream = self._forward.upstreams.of(model)
         self._scope.setdefault("state", {})["upstream"] = upstream
         touched = self._scope["method"] == "POST" and _endpoint(self._scope) is not None
@@ -151,10 +196,22 @@ class _Exchange:
             await asyncio.wait({asking, leaving}, return_when=asyncio.FIRST_COMPLETED)
             if asking.done():
                 await self._answer(asking.result(), leaving)
+        except TargetError as error:
+            await respond(self._send, 400, error_body(f"{error}.", "invalid_request_error"))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             if leaving.done() or isinstance(error.__cause__, ClientLeftError):
                 return
+            if isinstance(error.__cause__, RefusedError) and not self._begun:
+                await self._refuse(error.__cause__)
+                return
             await self._failed(upstream, error)
+        except RefusedError as error:
+            if not self._begun:
+                await self._refuse(error)
+        except asyncio.CancelledError:
+            if not self._begun:
+                raise
+            raise ShuttingDownError("the proxy is shutting down") from None
         finally:
             leaving.cancel()
             if not asking.done():
@@ -166,19 +223,29 @@ class _Exchange:
 
     async def _body(self) -> tuple[bytes | AsyncIterator[bytes] | None, str | None]:
         """The body as it is sent on, and the model that it names, if that decides on anything."""
-        routed = bool(self._forward.upstreams.routes)
-        path = self._scope["path"]
+        path, limit = self._scope["path"], self._forward.max_body_bytes
         begun, more = await self._more()
+        routed = bool(self._forward.upstreams.routes)
         pieces, size = [begun], len(begun)
-        while routed and more and size <= MAX_ROUTED_BYTES:
-            piece, more = await self._more()
+        ahead = routed and more
+        while ahead:
+            if len(pieces) < 3:
+                start = b"".join(pieces)
+                if start.lstrip()[:1] not in (b"", b"{"):
+                    break
+                if (early := _early_model(start)) is not None:
+                    return self._rest(start), early
+            if size > limit:
+                raise RefusedError(413, f"The body is longer than {limit} bytes (--max-body-bytes)")
+            piece, ahead = await self._more()
             pieces.append(piece)
             size += len(piece)
-        whole = b"".join(pieces)
+            more = ahead
         if more:
-            if routed:
-                logger.warning("%s: a body of over %d bytes, sent to the default", path, size)
-            return self._rest(whole), None
+            return self._rest(b"".join(pieces)), None
+        if routed and size > limit and pieces[0].lstrip()[:1] in (b"{", b""):
+            raise RefusedError(413, f"The body is longer than {limit} bytes (--max-body-bytes)")
+        whole = b"".join(pieces)
         self._uploaded.set()
         model = None
         if routed:
@@ -186,10 +253,21 @@ class _Exchange:
         return whole or None, model
 
     async def _more(self) -> tuple[bytes, bool]:
-        message = await self._receive()
+        try:
+            async with asyncio.timeout(self._forward.body_timeout):
+                message = await self._receive()
+        except TimeoutError:
+            seconds = self._forward.body_timeout
+            raise RefusedError(
+                408, f"No more of the body came within {seconds:g} seconds"
+            ) from None
         if message["type"] == "http.disconnect":
             raise ClientLeftError
         return message.get("body", b""), message.get("more_body", False)
+
+    async def _refuse(self, error: RefusedError) -> None:
+        body = error_body(f"{error}.", "invalid_request_error")
+        await respond(self._send, error.status, body, close=True)
 
     async def _rest(self, begun: bytes) -> AsyncIterator[bytes]:
         yield begun
@@ -211,6 +289,11 @@ class _Exchange:
     ) -> None:
         # Closing it makes the read that waits raise, which costs nothing for each event.
         leaving.add_done_callback(lambda _: response.close())
+        undo, why = _transfer_decoder(response)
+        if undo is None:
+            message = f"The upstream's answer cannot be passed on: {why}."
+            await respond(self._send, 502, error_body(message, "upstream_invalid"))
+            return
         headers = to_client(response.raw_headers, response.status)
         await self._send(
             {"type": "http.response.start", "status": response.status, "headers": headers}
@@ -219,12 +302,20 @@ class _Exchange:
         content = response.content
         try:
             while data := await content.readany():
-                await self._send({"type": "http.response.body", "body": data, "more_body": True})
+                for piece in undo.decode(data):
+                    await self._send(
+                        {"type": "http.response.body", "body": piece, "more_body": True}
+                    )
+        except CodingError as error:
+            raise UpstreamBrokenError(f"CodingError: {error}") from error
         except (aiohttp.ClientError, TimeoutError, OSError):
             # aiohttp raises in front of what it has read already, which may be half of an answer.
             content.set_exception(None)  # type: ignore[arg-type]
-            if data := content.read_nowait():
-                await self._send({"type": "http.response.body", "body": data, "more_body": True})
+            for piece in undo.decode(content.read_nowait()):
+                if piece:
+                    await self._send(
+                        {"type": "http.response.body", "body": piece, "more_body": True}
+                    )
             raise
         await self._send({"type": "http.response.body", "body": b""})
 
@@ -249,8 +340,11 @@ def error_body(message: str, kind: str) -> dict[str, Any]:
     return {"error": {"message": message, "type": kind, "param": None, "code": None}}
 
 
-async def respond(send: Send, status: int, body: Any) -> None:
-    """Send an answer of our own: an object as JSON, bytes as plain text."""
+async def respond(send: Send, status: int, body: Any, *, close: bool = False) -> None:
+    """Send an answer of our own: an object as JSON, bytes as plain text.
+
+    ``close``: the connection is of no more use.
+    """
     plain = isinstance(body, bytes)
     content = body if plain else json.dumps(body).encode()
     content_type = b"text/plain; charset=utf-8" if plain else b"application/json"
@@ -260,10 +354,29 @@ async def respond(send: Send, status: int, body: Any) -> None:
         "headers": [
             (b"content-type", content_type),
             (b"content-length", b"%d" % len(content)),
+            *([(b"connection", b"close")] if close else []),
         ],
     }
     await send(start)
     await send({"type": "http.response.body", "body": content})
+
+
+def _early_model(start: bytes) -> str | None:
+    found = _EARLY_MODEL.match(start)
+    try:
+        return json.loads(found[1]) or None if found else None
+    except ValueError:
+        return None
+
+
+def _transfer_decoder(response: aiohttp.ClientResponse) -> tuple[Decoder | None, str]:
+    """What undoes an answer's transfer codings; None and why, if it cannot be passed on."""
+    if not 200 <= response.status < 600:
+        return None, f"its status is {response.status}"
+    values = response.headers.getall("Transfer-Encoding", [])
+    names = [name.strip().lower() for value in values for name in value.split(",")]
+    names = [name for name in names if name not in ("", "chunked", "identity")]
+    return decoder(names), f"its Transfer-Encoding is {', '.join(names)}"
 
 
 def _endpoint(scope: Scope) -> str | None:

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 
 from normalizer.asgi import ASGIApp, Message, Receive, Scope, Send
-from normalizer.proxy.forward import UpstreamBrokenError, respond
+from normalizer.proxy.forward import (
+    ShuttingDownError,
+    UpstreamBrokenError,
+    error_body,
+    respond,
+)
 from normalizer.proxy.metrics import Metrics
+from normalizer.proxy.refuse import refusal
 from normalizer.proxy.upstreams import Upstream
 from normalizer.report import Report
+
+# Seconds in which the last words of an answer leave that a shutdown cuts.
+_LAST_WORDS = 0.5
 
 access = logging.getLogger("normalizer.access")
 
 
 class Observer:
     """Answers `/healthz` and `/metrics`, and writes a line for each other request once it is over.
+
+    What is refused is refused here. A task that is cancelled, as a server does when its time is
+    over, ends its answer: an error if none has begun, a stream with an error event and `[DONE]`.
 
     The line has no query, header or content: keys and prompts are in those.
     """
@@ -25,16 +38,34 @@ class Observer:
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] in ("GET", "HEAD") and scope["path"] in ("/healthz", "/metrics"):
+        refused = refusal(scope)
+        pages = ("/healthz", "/metrics")
+        if refused is None and scope["method"] in ("GET", "HEAD") and scope["path"] in pages:
             if scope["path"] == "/healthz":
                 await respond(send, 200, {"status": "ok"})
             else:
                 await respond(send, *self._metrics.page())
             return
+        state = scope.setdefault("state", {})
         seen = _Seen(send)
-        scope.setdefault("state", {})
         try:
-            await self._app(scope, receive, seen.send)
+            if refused is not None:
+                status, message = refused
+                error = error_body(message, "invalid_request_error")
+                await respond(seen.send, status, error, close=True)
+            else:
+                await self._app(scope, receive, seen.send)
+        except ShuttingDownError:
+            # The stream has had its error event and its `[DONE]`; any other answer is only half.
+            if seen.streams and seen.total is None and "normalizer" in state:
+                async with asyncio.timeout(_LAST_WORDS):
+                    await seen.send({"type": "http.response.body", "body": b""})
+        except asyncio.CancelledError:
+            if seen.status is not None:
+                raise
+            async with asyncio.timeout(_LAST_WORDS):
+                message = "The proxy is shutting down: send the request again."
+                await respond(seen.send, 503, error_body(message, "shutting_down"), close=True)
         except UpstreamBrokenError:
             # It was logged; the server closes a connection whose answer is not complete.
             pass

@@ -7,7 +7,7 @@ import fnmatch
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from urllib.parse import urlsplit
+from urllib.parse import unquote, unquote_plus, urlsplit
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -17,13 +17,33 @@ _HOP_BY_HOP = frozenset(
     b"transfer-encoding upgrade".split()
 )
 _OURS = _HOP_BY_HOP | {b"expect", b"host"}
-_KEYS = frozenset((b"authorization", b"api-key", b"x-api-key"))
+# Where clients put what only the upstream that it is meant for should see.
+_KEYS = frozenset(
+    b"authorization api-key x-api-key x-goog-api-key ocp-apim-subscription-key x-auth-token "
+    b"cookie".split()
+)
+_KEY_PARAMETERS = frozenset(
+    (
+        "access_token",
+        "api-key",
+        "api_key",
+        "apikey",
+        "auth_token",
+        "key",
+        "subscription-key",
+        "token",
+    )
+)
 
 _VERSION = re.compile(r"/v\d+$")
 
 
 class UpstreamError(ValueError):
     """An upstream that cannot be one: its URL, or the variable that should hold its key."""
+
+
+class TargetError(ValueError):
+    """A request's target that no upstream is asked for; the message says why."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +91,9 @@ class Upstream:
         an upstream whose path ends in another version keeps that: clients write ``/v1``
         for "the API".
 
+        Raises `TargetError` for a path that is none, or whose ``..`` (percent-encoded or behind
+        backslashes too) would leave the upstream's path.
+
         Example::
 
             Upstream(url="http://h:8000/v1").target("/v1/models")  # http://h:8000/v1/models
@@ -78,6 +101,10 @@ class Upstream:
         prefix = self.url[len(self.origin) :]
         if _VERSION.search(prefix) and (path == "/v1" or path.startswith("/v1/")):
             path = path[len("/v1") :]
+        elif not path.startswith("/"):
+            raise TargetError(f"the target {path!r} is no path: it begins with /")
+        if _leaves(path):
+            raise TargetError(f"the path {path!r} leads out of the upstream's own with its '..'")
         return f"{self.origin}{prefix}{path}" + (f"?{query}" if query else "")
 
     def key(self, environ: Mapping[str, str] | None = None) -> str | None:
@@ -113,23 +140,59 @@ class Upstreams:
         return self.default
 
 
+def without_keys(query: str) -> str:
+    """A query, still percent-encoded, without the parameters that clients send keys in."""
+    kept = [
+        part
+        for part in query.split("&")
+        if unquote_plus(part.partition("=")[0]).lower() not in _KEY_PARAMETERS
+    ]
+    return "&".join(kept)
+
+
+def _leaves(path: str) -> bool:
+    """Whether a path leads above where it begins, as any server may read it."""
+    decoded = unquote(unquote(path))
+    if ".." not in decoded:
+        return False
+    # Servers differ in when they decode, and in whether they take a backslash for a slash.
+    for text in (path, unquote(path), decoded):
+        for segments in (text.split("/"), re.split(r"[/\\]", text)):
+            depth = 0
+            for segment in segments:
+                name = unquote(unquote(segment)).partition(";")[0]
+                if name == "..":
+                    depth -= 1
+                elif name not in ("", "."):
+                    depth += 1
+                if depth < 0:
+                    return True
+    return False
+
+
 def to_upstream(headers: Headers, *, key: str | None, identity: bool) -> list[tuple[str, str]]:
     """The headers of a request, as they go on.
 
-    ``key`` takes the place of the client's credentials. ``identity``: the answer will be read, so
-    it is asked for without compression.
+    ``key`` takes the place of the client's credentials, its cookies too. ``identity``: the answer
+    will be read, so it is asked for without compression.
     """
     kept = [(name, value) for name, value in _end_to_end(headers) if name not in _OURS]
     if identity:
         kept = [(name, value) for name, value in kept if name != b"accept-encoding"]
         kept.append((b"accept-encoding", b"identity"))
     if key is not None:
-        # Azure's clients send `api-key`: the upstream reads its key where they put theirs.
-        azure = any(name == b"api-key" for name, _ in kept)
-        kept = [(name, value) for name, value in kept if name not in _KEYS]
-        own = (b"api-key", key) if azure else (b"authorization", f"Bearer {key}")
-        kept.append((own[0], own[1].encode()))
+        own = _own_key(key, {name for name, _ in kept})
+        kept = [*((name, value) for name, value in kept if name not in _KEYS), own]
     return [(name.decode("latin-1"), _text(value)) for name, value in kept]
+
+
+def _own_key(key: str, sent: set[bytes]) -> tuple[bytes, bytes]:
+    # The upstream reads its key where Azure's and Google's clients put theirs.
+    if b"api-key" in sent:
+        return b"api-key", key.encode()
+    if b"x-goog-api-key" in sent and b"authorization" not in sent:
+        return b"x-goog-api-key", key.encode()
+    return b"authorization", f"Bearer {key}".encode()
 
 
 def to_client(headers: Headers, status: int) -> list[tuple[bytes, bytes]]:

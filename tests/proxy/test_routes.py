@@ -83,6 +83,20 @@ def test_a_key_is_in_no_other_request(upstreams: Upstreams, client: httpx2.Clien
     assert b"theirs" not in sent
 
 
+def test_credentials_of_the_client_go_to_no_upstream_with_a_key(
+    upstreams: Upstreams, client: httpx2.Client
+) -> None:
+    headers = {"cookie": "s=theirs", "x-goog-api-key": "theirs"}
+    client.get(upstreams.proxied.url + "/v1/files?key=theirs&after=1", headers=headers)
+    scope = upstreams.default.requests[-1]
+    assert scope["query_string"] == b"after=1"
+    assert not any(b"theirs" in value for _, value in scope["headers"])
+    # one without a key of its own gets them all
+    client.get(upstreams.proxied.url + "/v1/models/moa-x?key=theirs", headers=headers)
+    assert upstreams.optillm.requests[-1]["query_string"] == b"key=theirs"
+    assert upstreams.optillm.header("cookie") == "s=theirs"
+
+
 def test_models_are_merged(upstreams: Upstreams, client: httpx2.Client) -> None:
     answer = client.get(upstreams.proxied.url + "/v1/models").json()
     listed = [(model["id"], model["owner"]) for model in answer["data"]]

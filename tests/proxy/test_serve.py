@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, MutableMapping
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
 
-from tests.conftest import CHAT, DONE, HELLO, ROLE, STOP, STREAM, STREAMED, Gate, answering
-from tests.proxy.conftest import Proxied, ServeApp, read_broken
+from tests.conftest import (
+    CHAT,
+    DONE,
+    HELLO,
+    ROLE,
+    STOP,
+    STREAM,
+    STREAMED,
+    Gate,
+    Receive,
+    Send,
+    answering,
+)
+from tests.proxy.conftest import Proxied, ServeApp
 
 UNSPACED = STREAM.replace(b"data: ", b"data:")
 
@@ -140,22 +155,58 @@ def test_streams_may_end(
     assert "Traceback" not in running.ended()
 
 
-def test_streams_may_not_end_for_ever(
-    proxied: Callable[..., Proxied], serve: ServeApp, client: httpx2.Client
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_streams_that_a_shutdown_cuts_say_so(
+    proxied: Callable[..., Proxied],
+    serve: ServeApp,
+    client: httpx2.Client,
+    number: int,
+    workers: str,
 ) -> None:
     over = Gate()
-    running = proxied("--upstream", serve(answering(ROLE, HELLO, over.passed)), "--grace", "1")
+    url = serve(answering(ROLE, HELLO, over.passed))
+    running = proxied("--upstream", url, "--grace", "1", "--workers", workers)
+    came = b""
+    with client.stream("POST", running.url + CHAT, json=STREAMED) as response:
+        for data in response.iter_raw():
+            if not came:
+                running.process.send_signal(number)
+            came += data
+    over.open()
+    assert came.startswith(ROLE + HELLO)
+    *_, error, done, rest = came.split(b"\n\n")
+    assert json.loads(error[6:])["error"]["type"] == "upstream_truncated"
+    assert b"ShuttingDown" in error
+    assert (done, rest) == (DONE.strip(), b"")
+    said = running.ended()
+    assert "end=truncated" in said
+    assert "Traceback" not in said
+
+
+def test_an_answer_that_had_not_begun_at_the_shutdown_is_an_error(
+    proxied: Callable[..., Proxied], serve: ServeApp, client: httpx2.Client
+) -> None:
+    came, over = Gate(), Gate()
+
+    async def app(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        came.open()
+        await over.passed()
+
+    running = proxied("--upstream", serve(app), "--grace", "1")
 
     def stop() -> None:
+        assert came.wait()
         running.process.send_signal(signal.SIGTERM)
 
-    came = read_broken(client, running.url + CHAT, on_data=stop)
+    thread = threading.Thread(target=stop)
+    thread.start()
+    response = client.post(running.url + CHAT, json=STREAMED)
     over.open()
-    # nothing is made up: it is no end of the upstream's
-    assert came == ROLE + HELLO
-    said = running.ended()
-    assert "end=closed" in said
-    assert "Traceback" not in said
+    thread.join()
+    assert response.status_code == 503
+    assert response.json()["error"]["type"] == "shutting_down"
+    assert "Traceback" not in running.ended()
 
 
 # --- its file and its flags -----------------------------------------------------------------------
@@ -211,6 +262,8 @@ def test_options_come_from_the_environment(
         (("--upstream", "http://h", "--reasoning", "loud"), "Invalid value for '--reasoning'"),
         (("--upstream", "http://h", "--finish-timeout", "0"), "it is a number above 0"),
         (("--upstream", "http://h", "--host", "192.0.2.1"), "cannot listen on 192.0.2.1:8900"),
+        (("--upstream", "http://h", "--cors", "http://a/"), "'http://a/' is no origin: it is"),
+        (("--upstream", "http://h", "--max-body-bytes", "0"), "0 is not in the range x>=1"),
         (("--config", "nowhere.toml"), "nowhere.toml: No such file or directory"),
     ],
 )
@@ -224,7 +277,7 @@ def test_errors_are_one_line(args: tuple[str, ...], line: str) -> None:
     ("text", "line"),
     [
         ("upstream = ", "proxy.toml: Invalid value (at "),
-        ('upstrem = "http://h"', "no such key: upstrem (there are access-log, comments,"),
+        ('upstrem = "http://h"', "no such key: upstrem (there are access-log, body-timeout,"),
         ('upstream = "http://h"\nreasoning = "loud"', "'loud' is not one of"),
         ('upstream = "http://h"\nroute = 1', "route is a table or a list"),
     ],

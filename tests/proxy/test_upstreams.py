@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from normalizer.proxy import Upstream, UpstreamError, Upstreams
-from normalizer.proxy.upstreams import to_client, to_upstream
+from normalizer.proxy.upstreams import TargetError, to_client, to_upstream, without_keys
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,53 @@ from normalizer.proxy.upstreams import to_client, to_upstream
 def test_target(url: str, path: str, target: str) -> None:
     assert Upstream(url=url).target(path) == target
     assert Upstream(url=url).target(path, "api-version=1&x=%20") == f"{target}?api-version=1&x=%20"
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("http://h", "/v1/../../admin"),
+        ("http://h", "/.."),
+        ("http://h/v1", "/v1/../admin"),
+        ("http://h/v1", "/v1/.."),
+        ("http://h/api", "/v1/../../admin"),
+        ("http://h/api", "/%2e%2e/admin"),
+        ("http://h/api", "/%2E./admin"),
+        ("http://h/api", "/%252e%252e/admin"),
+        ("http://h/api", "/..%2fadmin"),
+        ("http://h/api", "/x%2f..%2f..%2fadmin"),
+        ("http://h/api", "/..%5cadmin"),
+        ("http://h/api", "/..\\admin"),
+        ("http://h/api", "/..;x/admin"),
+        # a server that keeps %2f, and one that joins slashes
+        ("http://h/api", "/a%2fb/../../admin"),
+        ("http://h/api", "//a//../../admin"),
+        ("http://h", "*"),
+        ("http://h/v1", ""),
+    ],
+)
+def test_a_target_outside_of_the_upstream(url: str, path: str) -> None:
+    with pytest.raises(TargetError):
+        Upstream(url=url).target(path)
+
+
+@pytest.mark.parametrize("path", ["/a/../b", "/a/./b", "/a..b/...", "/a%2f..%2fb", "/%2e/b"])
+def test_dots_that_stay_within_the_upstream(path: str) -> None:
+    assert Upstream(url="http://h/api").target(path) == f"http://h/api{path}"
+
+
+@pytest.mark.parametrize(
+    ("query", "kept"),
+    [
+        ("key=K", ""),
+        ("api-version=1&key=K&x=%20", "api-version=1&x=%20"),
+        ("%6bey=K&API_KEY=K&access_token=K&a", "a"),
+        ("keys=1&monkey=2&=&", "keys=1&monkey=2&=&"),
+        ("", ""),
+    ],
+)
+def test_a_query_without_keys(query: str, kept: str) -> None:
+    assert without_keys(query) == kept
 
 
 @pytest.mark.parametrize(
@@ -137,6 +184,13 @@ def test_no_compression_is_asked_for() -> None:
             [(b"x-api-key", b"theirs"), (b"authorization", b"theirs")],
             ("authorization", "Bearer own"),
         ),
+        ([(b"X-Goog-Api-Key", b"theirs"), (b"cookie", b"s=1")], ("x-goog-api-key", "own")),
+        (
+            [(b"x-goog-api-key", b"theirs"), (b"authorization", b"theirs")],
+            ("authorization", "Bearer own"),
+        ),
+        ([(b"Cookie", b"s=1"), (b"cookie", b"t=2")], ("authorization", "Bearer own")),
+        ([(b"ocp-apim-subscription-key", b"theirs")], ("authorization", "Bearer own")),
     ],
 )
 def test_own_key(sent: list[tuple[bytes, bytes]], goes: tuple[str, str]) -> None:
