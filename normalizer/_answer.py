@@ -35,6 +35,10 @@ def chosen(
     """The options of a door: whole, or by field; ``environ`` None is the process's own."""
     if options is None:
         return Options.from_environ(environ, **fields)
+    if not isinstance(options, Options):
+        raise OptionError(
+            f"options is {options!r}; it is an Options, whose fields may be given as keywords too"
+        )
     if fields:
         raise OptionError(f"options= is given, and {', '.join(sorted(fields))} beside it")
     return options

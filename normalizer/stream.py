@@ -28,8 +28,8 @@ from normalizer.completion import (
     chunks_of,
     is_completion,
 )
-from normalizer.deviation import Findings, switched_off
-from normalizer.deviations import CODES
+from normalizer.deviation import Findings
+from normalizer.deviations import covered, switched_off
 from normalizer.events import EventStream, own
 from normalizer.lenient import clean, dumps, loads
 from normalizer.options import Options
@@ -97,9 +97,10 @@ class Normalizer:
         self.content_type: str | None = None
         self.ended = False
         self.passes = self.options.mode == "report" or self.request.endpoint is None
-        off = switched_off(CODES, self.options.select, self.options.ignore)
+        chosen = self.options
+        off = switched_off(tuple(chosen.select), tuple(chosen.ignore))
         self._report = Report()
-        self._found = Findings(self._report, off)
+        self._found = Findings(self._report, off, covered(tuple(chosen.silence)))
         self._stream = EventStream(self.request, self.options, self._found, self._report)
         self._body: list[bytes] | None = []  # until the kind of body is known, and of JSON ones
         self._line: list[bytes] | None = []  # the body's first, until it has ended
@@ -334,7 +335,7 @@ class Normalizer:
         self._take_chunks_of(value, apart=False, lenient=lenient)
         if self._stream.ended:
             return self._end(b"")
-        repaired = bool(self._report.repairs) or lenient
+        repaired = self._found.any or lenient
         if (not repaired and gathered.has_form(value)) or not self._found(COMPLETION_FORM):
             return self._pass(raw)
         self._stream.finish("done")

@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import urlsplit
 
+from normalizer.errors import NormalizerError
+
 Headers = Iterable[tuple[bytes, bytes]]
 
 # RFC 9110, section 7.6.1, and the two that never were in it. `Expect` is answered by our server.
@@ -22,7 +24,7 @@ _KEYS = frozenset((b"authorization", b"api-key", b"x-api-key"))
 _VERSION = re.compile(r"/v\d+$")
 
 
-class UpstreamError(ValueError):
+class UpstreamError(NormalizerError, ValueError):
     """An upstream that cannot be one: its URL, or the variable that should hold its key."""
 
 
