@@ -147,13 +147,20 @@ class Normalizer:
             if self._stream.ended and not self.ended:
                 out = self._end(self._stream.leave())
         self._report.end = self._report.end or "done"
+        self._name()
         return b"" if self.passes else out
 
     @property
     def report(self) -> Report:
         """What was repaired so far, what went in and out, how it ended."""
         self._stream.settle()
+        self._name()
         return self._report
+
+    def _name(self) -> None:
+        ident, model = self._stream.pipeline.names
+        self._report.id = ident or None
+        self._report.model = model or self.request.model
 
     @property
     def waiting(self) -> float | None:

@@ -16,9 +16,18 @@ from types import AsyncGeneratorType
 from typing import Any, Unpack
 
 from normalizer import _task
-from normalizer._answer import Answer, OnReport, chosen, codings, has_message, holds_json, logger
+from normalizer._answer import (
+    Answer,
+    OnReport,
+    chosen,
+    codings,
+    is_asynchronous,
+    left_alone,
+    logger,
+    why_untouched,
+)
 from normalizer._wrapping import WrappingTransport, library_of
-from normalizer.options import OptionFields, Options
+from normalizer.options import OptionError, OptionFields, Options
 from normalizer.request import RequestInfo
 
 # Seconds that the upstream has after `[DONE]` to end its body too, so that its connection can be
@@ -36,7 +45,8 @@ class NormalizingTransport(WrappingTransport):
       client given a ``transport=`` no longer looks up itself.
     * ``options``: an `Options`; or its fields as keywords, not both.
     * ``on_report``: called with the `Report` of every answer, once, when it is over. What it raises
-      is logged.
+      is logged. An asynchronous one is awaited in asynchronous clients; a synchronous request
+      raises `OptionError` then.
 
     The report is at ``response.extensions["normalizer"]`` too, from the start, and complete when
     the body has been read. POST requests to ``…/chat/completions`` and ``…/completions`` with a
@@ -67,8 +77,11 @@ class NormalizingTransport(WrappingTransport):
     def handle_request(self, request: Any) -> Any:
         """Send a request of httpx or httpx2; a response of the same library."""
         library = library_of(request)
+        if is_asynchronous(self._on_report):
+            raise OptionError("on_report is asynchronous, and a synchronous client cannot await it")
+        began = monotonic()
         inner = self._inner(library, asynchronous=False).handle_request(request)
-        answer = self._answer(library, request, inner)
+        answer = self._answer(library, request, inner, began)
         if answer is None:
             return inner
         stream = _streams(library)[0](answer, inner)
@@ -82,8 +95,9 @@ class NormalizingTransport(WrappingTransport):
     async def handle_async_request(self, request: Any) -> Any:
         """Send a request of httpx or httpx2 on asyncio or trio; a response of the same library."""
         library = library_of(request)
+        began = monotonic()
         inner = await self._inner(library, asynchronous=True).handle_async_request(request)
-        answer = self._answer(library, request, inner)
+        answer = self._answer(library, request, inner, began)
         if answer is None:
             return inner
         stream = _streams(library)[1](answer, inner)
@@ -94,17 +108,19 @@ class NormalizingTransport(WrappingTransport):
             raise
         return _response(library, answer, inner, stream)
 
-    def _answer(self, library: Any, request: Any, inner: Any) -> Answer | None:
-        if request.method != "POST" or not has_message(inner.status_code):
+    def _answer(self, library: Any, request: Any, inner: Any, began: float) -> Answer | None:
+        if request.method != "POST":
             return None
         url = str(request.url)
-        if RequestInfo.parse(url).endpoint is None:
+        if RequestInfo.parse(url, paths=self._options.paths).endpoint is None:
             return None
         try:
             body = request.content
         except library.RequestNotRead:
             body = None
-        if not holds_json(request.headers.get("content-type"), body):
+        why = why_untouched(inner.status_code, request.headers.get("content-type"), body)
+        if why is not None:
+            left_alone(request.url.path, why)
             return None
         headers = inner.headers.raw
         known = importlib.import_module(f"{library.__name__}._decoders").SUPPORTED_DECODERS
@@ -117,12 +133,14 @@ class NormalizingTransport(WrappingTransport):
             )
             return None
         return Answer(
-            RequestInfo.parse(url, body),
+            RequestInfo.parse(url, body, paths=self._options.paths),
             self._options,
             self._on_report,
             path=request.url.path,
             status=inner.status_code,
             headers=headers,
+            began=began,
+            upstream=request.url.netloc.decode("ascii"),
         )
 
 
@@ -268,6 +286,7 @@ class _AsyncStream(_Stream):
         self._answer.abandon()
         pending, self._pending = self._pending, None
         async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(self._answer.reported)
             stack.push_async_callback(self._inner.aclose)
             if not self._source.ag_running:  # then another task is reading, and is cut off
                 stack.push_async_callback(self._source.aclose)
