@@ -204,8 +204,9 @@ class Field:
         """The value that a variable says. Raises `OptionError` with the variable's name."""
         value: Any = text
         if self.hint is bool:
-            value = _TRUTH.get(text.strip().lower())
-            if value is None:
+            word = text.strip().lower()
+            value = word in _YES
+            if not value and word not in _NO:
                 raise OptionError(f"{self.variable} is {text!r}; it is 1 or 0")
         elif self.hint in (int, float):
             try:
@@ -319,8 +320,8 @@ def check_variables(environ: Mapping[str, str], *, besides: Collection[str] = ()
 
 
 ENDPOINTS = ("chat", "completions")
-_TRUTH = dict.fromkeys(("1", "true", "yes", "on"), True)
-_TRUTH |= dict.fromkeys(("0", "false", "no", "off", ""), False)
+_YES = ("1", "true", "yes", "on")
+_NO = ("0", "false", "no", "off", "")
 
 
 def _fields() -> dict[str, Field]:
