@@ -49,7 +49,8 @@ def option_flags(*, without: tuple[str, ...] = ()) -> Callable[[Callable[..., An
 
 def _named(key_envs: Any) -> set[str]:
     """The variables that ``--key-env`` names, which may begin as ours do."""
-    return {str(one).rpartition("=")[2] for one in key_envs or ()}
+    given = (key_envs,) if isinstance(key_envs, str) else key_envs or ()
+    return {one.rpartition("=")[2] for one in given}
 
 
 def _flag(name: str) -> Callable[[Any], Any]:

@@ -154,10 +154,12 @@ def test_what_no_option_can_be_is_told(
     assert told in wrong.stderr
 
 
-def test_the_variable_of_a_key_may_begin_as_ours_do(run: Run) -> None:
-    given = ("--upstream", "http://127.0.0.1:1", "--key-env", "NORMALIZER_API_KEY")
+@pytest.mark.parametrize("command", ["serve", "check"])
+def test_the_variable_of_a_key_may_begin_as_ours_do(run: Run, command: str) -> None:
+    given = ("--upstream",) if command == "serve" else ()
+    given = (*given, "http://127.0.0.1:1", "--key-env", "NORMALIZER_API_KEY")
     environ = {"NORMALIZER_API_KEY": "x"}
-    said = run("serve", *given, "--ignore", "Z9", environ=environ).stderr
+    said = run(command, *given, "--ignore", "Z9", environ=environ).stderr
     assert "NORMALIZER_API_KEY" not in said
     assert "Z9" in said
 
