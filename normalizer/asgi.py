@@ -20,6 +20,7 @@ from normalizer._answer import (
     OnReport,
     chosen,
     codings,
+    holds_json,
     left_alone,
     logger,
     why_untouched,
@@ -157,9 +158,10 @@ class _Responder:
     def _note(self, message: Message) -> None:
         part = message.get("body", b"")
         self._size += len(part)
-        if len(self._beginning) < _BEGINNING:
-            self._beginning = (self._beginning + part[:_BEGINNING]).lstrip()
-        if self._size > _MAX_REQUEST_BYTES:
+        if not self._beginning:
+            self._beginning = part.lstrip()[:_BEGINNING]
+        upload = bool(self._beginning) and not holds_json(self._content_type, self._beginning)
+        if upload or self._size > _MAX_REQUEST_BYTES:
             self._parts.clear()
             return
         self._parts.append(part)
