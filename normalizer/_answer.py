@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
+from typing import Any
 
+from normalizer import _task
 from normalizer.options import OptionError, OptionFields, Options
 from normalizer.report import Report
 from normalizer.request import RequestInfo
@@ -35,16 +40,43 @@ def chosen(
     """The options of a door: whole, or by field; ``environ`` None is the process's own."""
     if options is None:
         return Options.from_environ(environ, **fields)
+    if not isinstance(options, Options):
+        raise OptionError(
+            f"options is {options!r}; it is an Options, whose fields may be given as keywords too"
+        )
     if fields:
         raise OptionError(f"options= is given, and {', '.join(sorted(fields))} beside it")
     return options
 
 
 def holds_json(content_type: str | None, body: bytes | None) -> bool:
-    """Whether a request's body is JSON, by its header or, where it has none, by its beginning."""
-    if content_type:
-        return "json" in content_type.lower()
+    """Whether a request's body is JSON, by its header or by its beginning.
+
+    `curl -d` says of all it sends that it is a form.
+    """
+    if content_type and "json" in content_type.lower():
+        return True
     return body is not None and body[:64].lstrip().startswith(b"{")
+
+
+def why_untouched(status: int, content_type: str | None, body: bytes | None) -> str | None:
+    """Why the answer to such a request is left alone; None if it is not."""
+    if not has_message(status):
+        return f"an answer of status {status} holds no message"
+    if not holds_json(content_type, body):
+        return f"the request is no JSON (content type: {content_type or 'none'})"
+    return None
+
+
+def left_alone(path: str, why: str) -> None:
+    """Log that an answer that might have been repaired is not."""
+    logger.info("%s: left alone, %s", path, why)
+
+
+def is_asynchronous(on_report: OnReport | None) -> bool:
+    """Whether it has to be awaited, as far as that can be seen before it is called."""
+    call = getattr(on_report, "__call__", None)  # noqa: B004 - an object with an async __call__
+    return inspect.iscoroutinefunction(on_report) or inspect.iscoroutinefunction(call)
 
 
 def has_message(status: int) -> bool:
@@ -76,8 +108,18 @@ class Answer:
         path: str,
         status: int,
         headers: Headers,
+        began: float | None = None,
+        upstream: str | None = None,
     ) -> None:
+        """``began``: `time.monotonic` when the request came in; now, if it is not given."""
         self.normalizer = Normalizer(request, options, status=status)
+        now = time.monotonic()
+        self._began = now if began is None else began
+        report = self.normalizer.report
+        report.path, report.upstream = path, upstream
+        report.started = time.time() - (now - self._began)
+        self._waits = True  # for the first event that leaves
+        self._reporting: Awaitable[Any] | None = None
         self.over = False
         self._on_report = on_report
         self._path = path
@@ -97,13 +139,18 @@ class Answer:
     def feed(self, data: bytes) -> bytes:
         if self._came is not None:
             self._came.append(data)
-        return self._ended(self.normalizer.feed(data))
+        out = self.normalizer.feed(data)
+        if self._waits and out and not out.startswith(b":"):
+            self._first_left()
+        return self._ended(out)
 
     def flush(self) -> bytes:
         return self._ended(self.normalizer.flush())
 
     def close(self, broken: str | None = None) -> bytes:
         out = self.normalizer.close(broken)
+        if self._waits and out:
+            self._first_left()
         self._give_report()
         return out
 
@@ -112,6 +159,21 @@ class Answer:
         if self.report.end is None:
             self.report.end = "closed"
         self._give_report()
+
+    async def reported(self) -> None:
+        """Wait for an asynchronous ``on_report``, if it was called; it is not cancelled with us."""
+        reporting, self._reporting = self._reporting, None
+        if reporting is not None:
+            task = _task.start(partial(_awaited, reporting))
+            _REPORTING.add(task)
+            try:
+                await task.wait()
+            finally:
+                _REPORTING.discard(task)
+
+    def _first_left(self) -> None:
+        self._waits = False
+        self.report.first_event = time.monotonic() - self._began
 
     def head(self, whole: bytes | None) -> tuple[int, Headers]:
         """Status and headers to send; ``whole`` is the body, if all of it is known already."""
@@ -152,6 +214,7 @@ class Answer:
             return
         self.over = True
         report = self.report
+        report.elapsed = time.monotonic() - self._began
         repaired = ", ".join(f"{code} {count}x" for code, count in report.codes.items())
         logger.log(
             logging.INFO if repaired else logging.DEBUG,
@@ -162,10 +225,23 @@ class Answer:
         )
         if self._on_report is not None:
             try:
-                self._on_report(report)
+                result = self._on_report(report)
+                if inspect.isawaitable(result):
+                    self._reporting = result
             except Exception:
                 # A stream that works must not break because of what is done with its report.
                 logger.exception("on_report failed")
+
+
+# An event loop knows its tasks weakly only.
+_REPORTING: set[_task.Task[None]] = set()
+
+
+async def _awaited(reporting: Awaitable[Any]) -> None:
+    try:
+        await reporting
+    except Exception:
+        logger.exception("on_report failed")
 
 
 def _of_new_body(headers: Headers, length: bytes | None) -> Iterator[tuple[bytes, bytes]]:

@@ -36,6 +36,12 @@ class WrappingTransport(_Transport):
     """A transport around another: the one it is given, or the library's own with its proxies."""
 
     def __init__(self, transport: Any = None, pool: PoolFields | None = None) -> None:
+        methods = ("handle_request", "handle_async_request")
+        if transport is not None and not any(hasattr(transport, name) for name in methods):
+            raise TypeError(
+                f"transport is {transport!r}, which has neither {' nor '.join(methods)}; "
+                "it is a transport of httpx or httpx2"
+            )
         self._transport = transport
         self._pool: PoolFields = pool or {}
         self._own: dict[tuple[str, bool], Any] = {}  # by library, and whether asynchronous

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from functools import partial
+from time import monotonic
 from typing import Any, Unpack
+from urllib.parse import urlsplit
 
 from normalizer import _task
 from normalizer._answer import (
@@ -18,9 +20,10 @@ from normalizer._answer import (
     OnReport,
     chosen,
     codings,
-    has_message,
     holds_json,
+    left_alone,
     logger,
+    why_untouched,
 )
 from normalizer._codings import CodingError, Decoder, decoder
 from normalizer.options import OptionFields, Options
@@ -35,6 +38,8 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 # A request that is longer is not looked at: its answer is repaired without knowledge of it.
 _MAX_REQUEST_BYTES = 64 * 1024 * 1024
 
+_BEGINNING = 16  # bytes
+
 # With them the server would send a file that we never see.
 _SENDS_A_FILE = ("http.response.pathsend", "http.response.zerocopysend")
 
@@ -46,12 +51,13 @@ class NormalizingMiddleware:
     * ``options``: an `Options`; or its fields as keywords, not both. Fields that are not given come
       from ``NORMALIZER_*`` variables, so that the class can be used where it is constructed with
       ``app`` alone.
-    * ``on_report``: called with the `Report` of every answer, once, when it is over. What it raises
-      is logged.
+    * ``on_report``: called with the `Report` of every answer, once, when it is over, and awaited
+      if it is asynchronous. What it raises is logged.
 
     The report is at ``scope["state"]["normalizer"]`` too (Starlette's ``request.state.normalizer``)
-    once the answer has begun. POST requests to ``…/chat/completions`` and ``…/completions`` with a
-    JSON body are touched; everything else passes as it is, WebSockets and lifespan included. It
+    once the answer has begun. POST requests to ``…/chat/completions``, ``…/completions`` and the
+    option ``paths`` with a JSON body are touched, whatever its content type says; what is not is
+    logged. Everything else passes as it is, WebSockets and lifespan included. It
     belongs inside of a middleware that compresses; what was compressed inside of it is
     decompressed, or left alone with a warning where the module for that is not installed.
 
@@ -81,11 +87,9 @@ class NormalizingMiddleware:
         if scope["type"] == "http" and scope["method"] == "POST":
             # A path may begin with two slashes, and is no URL of a host then.
             url = f"http://app{scope['path']}"
-            content_type = _header(scope["headers"], b"content-type")
-            wanted = RequestInfo.parse(url).endpoint is not None
-            if wanted and (not content_type or holds_json(content_type, None)):
-                responder = _Responder(self, url, content_type, scope, receive, send)
-                await responder.respond()
+            if RequestInfo.parse(url, paths=self.options.paths).endpoint is not None:
+                content_type = _header(scope["headers"], b"content-type")
+                await _Responder(self, url, content_type, scope, receive, send).respond()
                 return
         await self.app(scope, receive, send)
 
@@ -110,6 +114,8 @@ class _Responder:
         self._send = send
         self._parts: list[bytes] = []
         self._size = 0
+        self._beginning = b""  # the request's first bytes: they say if it is JSON
+        self._began = monotonic()
         self._body: bytes | None = None  # the request's, once the application has read all of it
         self._answer: Answer | None = None
         self._head: Message | None = None  # held until the kind of body is known
@@ -133,6 +139,7 @@ class _Responder:
         finally:
             if self._answer is not None:
                 self._answer.abandon()
+                await self._answer.reported()
             if self._silence is not None:
                 await self._silence.cancel()
 
@@ -151,7 +158,10 @@ class _Responder:
     def _note(self, message: Message) -> None:
         part = message.get("body", b"")
         self._size += len(part)
-        if self._size > _MAX_REQUEST_BYTES:
+        if not self._beginning:
+            self._beginning = part.lstrip()[:_BEGINNING]
+        upload = bool(self._beginning) and not holds_json(self._content_type, self._beginning)
+        if upload or self._size > _MAX_REQUEST_BYTES:
             self._parts.clear()
             return
         self._parts.append(part)
@@ -177,22 +187,26 @@ class _Responder:
     async def _start(self, message: Message) -> None:
         headers = [(bytes(name), bytes(value)) for name, value in message.get("headers", [])]
         undo = decoder(codings(headers))
-        path = self._scope["path"]
-        if undo is None:
+        path, status = self._scope["path"], message["status"]
+        why = why_untouched(status, self._content_type, self._beginning or None)
+        if why is not None:
+            left_alone(path, why)
+        elif undo is None:
             logger.warning("%s: left alone, cannot decode %s", path, ", ".join(codings(headers)))
-        touched = has_message(message["status"]) and holds_json(self._content_type, self._body)
-        if not touched or undo is None:
+        if why is not None or undo is None:
             await self._send(message)
             return
         self._decoder = undo
         self._head = message
         self._answer = Answer(
-            RequestInfo.parse(self._url, self._body),
+            RequestInfo.parse(self._url, self._body, paths=self._middleware.options.paths),
             self._middleware.options,
             self._middleware.on_report,
             path=path,
-            status=message["status"],
+            status=status,
             headers=headers,
+            began=self._began,
+            upstream=_upstream(self._scope),
         )
         self._body = None
         self._scope.setdefault("state", {})["normalizer"] = self._answer.report
@@ -209,12 +223,15 @@ class _Responder:
                 self._ahead = answer.over and more_body
                 await self._deliver(answer, out)
                 if answer.over:
+                    await answer.reported()
                     return
             if not more_body:
                 cut = "cut in its compression" if self._decoder.midway else None
                 await self._deliver(answer, answer.close(cut))
         except CodingError as error:
             await self._deliver(answer, answer.close(f"CodingError: {error}"))
+        if answer.over:
+            await answer.reported()
         if answer.normalizer.waiting is not None and not answer.over:
             self._silence = _task.start(partial(self._flush, answer))
 
@@ -279,6 +296,12 @@ def without_files(scope: Scope) -> Scope:
 
 def _header(headers: Any, name: bytes) -> str | None:
     return next((value.decode("latin-1") for key, value in headers if key.lower() == name), None)
+
+
+def _upstream(scope: Scope) -> str | None:
+    """Host and port, where the application is our proxy and has said so."""
+    origin = getattr(scope.get("state", {}).get("upstream"), "origin", None)
+    return urlsplit(origin).netloc if isinstance(origin, str) else None
 
 
 def _unbuffered(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

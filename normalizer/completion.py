@@ -26,16 +26,19 @@ COMPLETION_FOR_STREAM = Deviation(
     code="B801",
     name="completion-for-stream",
     what="One JSON completion in answer to `stream: true` becomes a stream.",
+    structural=True,
 )
 ERROR_BODY_FOR_STREAM = Deviation(
     code="B802",
     name="error-body-for-stream",
     what="A JSON error with status 200 in answer to `stream: true` becomes an error event.",
+    structural=True,
 )
 LINES_FOR_EVENTS = Deviation(
     code="B803",
     name="lines-for-events",
     what="Chunks as JSON, one a line or all in one list, become events.",
+    structural=True,
 )
 STREAM_FOR_COMPLETION = Deviation(
     code="B804",

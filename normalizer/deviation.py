@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +18,8 @@ class Deviation:
     * ``name``: kebab-case; ``what``: one line on the deviation and its repair.
     * ``option``: the option that switches the repair on, for those that need a guess.
     * ``reported``: it cannot be repaired downstream, only be reported.
+    * ``structural``: what leaves cannot be written without repairing it, so that it cannot be
+      ignored, only be silenced.
 
     Who sends it, who breaks and an example of it are a `normalizer.deviations.Rule`.
     """
@@ -28,6 +29,7 @@ class Deviation:
     what: str
     option: Mapping[str, Any] | None = None
     reported: bool = False
+    structural: bool = False
 
 
 class Findings:
@@ -37,14 +39,21 @@ class Findings:
     then, so that nothing is repaired without a code, and ``ignore`` switches off both.
     """
 
-    __slots__ = ("_off", "_repairs", "log", "report", "touched")
+    __slots__ = ("_off", "_repairs", "_silent", "log", "report", "touched")
 
-    def __init__(self, report: Report, off: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        report: Report,
+        off: frozenset[str] = frozenset(),
+        silent: frozenset[str] = frozenset(),
+    ) -> None:
         self.report = report
         self.touched = False  # since the stream last cleared it: the bytes that came are void
         self.log: list[str] = []  # codes, since the stream last cleared it
         self._off = off
-        self._repairs = report.repairs
+        self._silent = silent
+        # All of them; the report's are the same, without those that are not to be told.
+        self._repairs = {} if silent else report.repairs
 
     def __call__(self, deviation: Deviation) -> bool:
         code = deviation.code
@@ -54,7 +63,10 @@ class Findings:
         self.log.append(code)
         repair = self._repairs.get(code)
         if repair is None:
-            self._repairs[code] = Repair(count=1, first=max(self.report.events_in, 1))
+            repair = Repair(count=1, first=max(self.report.events_in, 1))
+            self._repairs[code] = repair
+            if code not in self._silent:
+                self.report.repairs[code] = repair
         else:
             repair.count += 1
         return True
@@ -62,6 +74,11 @@ class Findings:
     def on(self, deviation: Deviation) -> bool:
         """Whether it would be repaired, where that has to be known before it is found."""
         return deviation.code not in self._off
+
+    @property
+    def any(self) -> bool:
+        """Whether anything was found, told or not."""
+        return bool(self._repairs)
 
     def begin(self, *, touched: bool = False) -> None:
         """A new chunk: nothing of it is touched yet."""
@@ -79,15 +96,3 @@ class Findings:
         on = self(deviation)
         self.touched = touched
         return on
-
-
-@functools.lru_cache(maxsize=64)
-def switched_off(
-    codes: tuple[str, ...], select: tuple[str, ...], ignore: tuple[str, ...]
-) -> frozenset[str]:
-    """The codes that ``select`` and ``ignore``, codes or prefixes of codes, leave out."""
-    return frozenset(
-        code
-        for code in codes
-        if (select and not code.startswith(select)) or (ignore and code.startswith(ignore))
-    )

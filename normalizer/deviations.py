@@ -57,6 +57,45 @@ DEVIATIONS: tuple[Deviation, ...] = tuple(
     )
 )
 CODES: tuple[str, ...] = tuple(deviation.code for deviation in DEVIATIONS)
+STRUCTURAL: frozenset[str] = frozenset(one.code for one in DEVIATIONS if one.structural)
+
+
+@functools.lru_cache(maxsize=64)
+def covered(names: tuple[str, ...]) -> frozenset[str]:
+    """The codes that codes and prefixes of codes stand for. Example: ``covered(("U60",))``."""
+    return frozenset(code for code in CODES if names and code.startswith(names))
+
+
+@functools.lru_cache(maxsize=64)
+def switched_off(select: tuple[str, ...], ignore: tuple[str, ...]) -> frozenset[str]:
+    """The codes that ``select`` and ``ignore``, codes or prefixes of codes, leave out.
+
+    A structural one is repaired and told whatever ``ignore`` covers; not selected, it is not told.
+    """
+    unselected = frozenset(CODES) - covered(select) if select else frozenset()
+    return unselected | (covered(ignore) - STRUCTURAL)
+
+
+# Letters that are typed for digits, and what they are taken for.
+_MISREAD = str.maketrans("OIL", "011")
+
+
+def code_of(given: str) -> str | None:
+    """The code, or prefix of codes, that a user means by one, by a prefix or by a name.
+
+    In any case; None: there is no such. Example: ``code_of("finish-with-content")``, ``code_of("t4")``.
+    """
+    upper, name = given.upper(), given.lower().replace("_", "-")
+    if upper and any(code.startswith(upper) for code in CODES):
+        return upper
+    return next((one.code for one in DEVIATIONS if one.name == name), None)
+
+
+def misread(given: str) -> str | None:
+    """The code or prefix that letters were typed for digits in, if it is one."""
+    upper = given.upper()
+    guess = upper[:1] + upper[1:].translate(_MISREAD)
+    return guess if guess != upper and code_of(guess) == guess else None
 
 
 def deviation(code: str) -> Deviation:
@@ -78,7 +117,7 @@ class Rule:
     * ``request``, ``endpoint``, ``status``: what the example answers, and with what.
     * ``options``: with what `Options` it is repaired, where the defaults do not.
     * ``also``: codes that the example cannot do without.
-    * ``always``: why it is repaired also where it is ignored, and then only not reported.
+    * ``always``: why a structural one cannot be ignored.
     """
 
     deviation: Deviation

@@ -160,6 +160,11 @@ class Pipeline:
                     self._found.begin()
                     self._say(index, delta)
 
+    @property
+    def names(self) -> tuple[str, str]:
+        """The answer's id and model, as far as they are known."""
+        return self._envelope.id, self._envelope.model
+
     def _settle(self, chunk: Chunk, choices: list[Choice], raw: bytes, *, lenient: bool) -> None:
         found = self._found
         ending = all(choice.get("finish_reason") for choice in choices)

@@ -28,6 +28,11 @@ class Report:
     * ``end``: ``"done"``, ``"error"`` (the upstream said so), ``"truncated"``, ``"empty"``, or
       ``"closed"`` (the client went away); None while the stream runs.
     * ``error``: the error that left, if one did.
+    * ``id``, ``model``: as they left; ``model`` is the request's while the answer named none.
+    * ``path``: of the request; ``upstream``: host and port that answered, where the door knows it;
+      ``started``: when the request came in, or was sent, in Unix seconds; ``first_event`` and
+      ``elapsed``: seconds from then to the first event that left, and to the end. Doors fill these
+      in; of a bare `Normalizer` they are None.
     """
 
     repairs: dict[str, Repair] = dataclasses.field(default_factory=dict)
@@ -39,6 +44,13 @@ class Report:
     usage: dict[str, Any] | None = None
     end: End | None = None
     error: dict[str, Any] | None = None
+    id: str | None = None
+    model: str | None = None
+    path: str | None = None
+    upstream: str | None = None
+    started: float | None = None
+    first_event: float | None = None
+    elapsed: float | None = None
 
     def count(self, kind: str, events: int, characters: int) -> None:
         """Count events that left as they came in number, with characters of one kind."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -16,7 +17,8 @@ class RequestInfo:
     Make it with `RequestInfo.parse`.
 
     * ``endpoint``: ``"chat"`` for paths that end in ``/chat/completions``, ``"completions"`` for
-      others that end in ``/completions``, None for any other path: those are never touched.
+      others that end in ``/completions``, what ``paths`` says for those that it names, None for
+      any other path: those are never touched.
     * ``stream``, ``include_usage``, ``n``, ``model``, ``max_tokens``: what the body said.
     * ``tools``, ``functions``: whether the body offered any; ``tool_names``: their names.
     * ``forced``: one tool was demanded by name.
@@ -34,17 +36,24 @@ class RequestInfo:
     tool_names: frozenset[str] = frozenset()
 
     @classmethod
-    def parse(cls, path: str, body: bytes | dict[str, Any] | None = None) -> RequestInfo:
+    def parse(
+        cls,
+        path: str,
+        body: bytes | dict[str, Any] | None = None,
+        *,
+        paths: Sequence[str] = (),
+    ) -> RequestInfo:
         """Read a request's path (or URL) and its JSON body.
 
         ``body`` is the bytes as sent or the object itself; None, or bytes that are no JSON object,
-        is a request of which nothing is known. Never raises on what a body holds.
+        is a request of which nothing is known. ``paths`` are those of `Options`. Never raises on
+        what a body holds.
 
         Example::
 
             RequestInfo.parse("/v1/chat/completions", b'{"model": "m", "stream": true}')
         """
-        endpoint = _endpoint(urlsplit(path).path)
+        endpoint = _endpoint(urlsplit(path).path, paths)
         if isinstance(body, (bytes, bytearray, memoryview)):
             try:
                 body = orjson.loads(body)
@@ -73,8 +82,12 @@ class RequestInfo:
         )
 
 
-def _endpoint(path: str) -> Literal["chat", "completions"] | None:
+def _endpoint(path: str, paths: Sequence[str]) -> Literal["chat", "completions"] | None:
     path = path.rstrip("/")
+    for named in paths:
+        end, _, endpoint = named.partition("=")
+        if path.endswith(end):
+            return "completions" if endpoint == "completions" else "chat"
     if path.endswith("/chat/completions"):
         return "chat"
     return "completions" if path.endswith("/completions") else None

@@ -25,81 +25,97 @@ BYTE_ORDER_MARK = Deviation(
     code="F101",
     name="byte-order-mark",
     what="A byte order mark before the first line is taken away.",
+    structural=True,
 )
 LINE_ENDING = Deviation(
     code="F102",
     name="line-ending",
     what="Lines that end in CR or CRLF end in LF.",
+    structural=True,
 )
 NO_SPACE = Deviation(
     code="F103",
     name="no-space-after-data",
     what="`data:{…}` gets the space that hand-written parsers split on.",
+    structural=True,
 )
 SINGLE_NEWLINE = Deviation(
     code="F104",
     name="single-newline",
     what="Events that one newline parts, not a blank line, are events of their own.",
+    structural=True,
 )
 EVENT_FIELD = Deviation(
     code="F105",
     name="event-field",
     what="`event:` lines are taken away; an `event: error` makes its data an error.",
+    structural=True,
 )
 ID_OR_RETRY_FIELD = Deviation(
     code="F106",
     name="id-or-retry-field",
     what="`id:` and `retry:` lines are taken away.",
+    structural=True,
 )
 EMPTY_DATA = Deviation(
     code="F107",
     name="empty-data",
     what="Events that say nothing (no data, `null`, `{}`) become a comment.",
+    structural=True,
 )
 KEEP_ALIVE_AS_DATA = Deviation(
     code="F108",
     name="keep-alive-as-data",
     what="A keep-alive that was sent as data becomes a comment.",
+    structural=True,
 )
 ERROR_FIELD = Deviation(
     code="F109",
     name="error-field",
     what="The value of an `error:` line becomes an error event.",
+    structural=True,
 )
 DATA_ON_NEXT_LINE = Deviation(
     code="F110",
     name="data-on-next-line",
     what="JSON on the line after an empty `data:` is that event's data.",
+    structural=True,
 )
 BARE_JSON = Deviation(
     code="F111",
     name="bare-json-line",
     what="A line that is JSON without a field name is an event's data.",
+    structural=True,
 )
 JUNK_LINE = Deviation(
     code="F112",
     name="junk-line",
     what="A line that is no field, comment or JSON, and data that is no object, is left out.",
+    structural=True,
 )
 UNTERMINATED = Deviation(
     code="F113",
     name="unterminated-event",
     what="A last event without its blank line is ended.",
+    structural=True,
 )
 SEVERAL_LINES = Deviation(
     code="F114",
     name="json-over-several-lines",
     what="JSON that several `data:` lines hold is put on one.",
+    structural=True,
 )
 NESTED_DATA = Deviation(
     code="F115",
     name="data-within-data",
     what="`data: data: {…}` loses the field name that a proxy put there once more.",
+    structural=True,
 )
 DONE_VARIANT = Deviation(
     code="F116",
     name="done-variant",
     what="`[DONE]` without `data:`, with something behind it, or in other words is `data: [DONE]`.",
+    structural=True,
 )
 COMMENT = Deviation(
     code="F117",

@@ -29,8 +29,8 @@ from normalizer.completion import (
     chunks_of,
     is_completion,
 )
-from normalizer.deviation import Findings, switched_off
-from normalizer.deviations import CODES
+from normalizer.deviation import Findings
+from normalizer.deviations import covered, switched_off
 from normalizer.events import EventStream, own
 from normalizer.lenient import clean, dumps, loads
 from normalizer.options import Options
@@ -100,9 +100,10 @@ class Normalizer:
         self.content_type: str | None = None
         self.ended = False
         self.passes = self.options.mode == "report" or self.request.endpoint is None
-        off = switched_off(CODES, self.options.select, self.options.ignore)
+        chosen = self.options
+        off = switched_off(tuple(chosen.select), tuple(chosen.ignore))
         self._report = Report()
-        self._found = Findings(self._report, off)
+        self._found = Findings(self._report, off, covered(tuple(chosen.silence)))
         self._stream = EventStream(self.request, self.options, self._found, self._report)
         self._body: list[bytes] | None = []  # until the kind of body is known, and of JSON ones
         self._line: list[bytes] | None = []  # the body's first, until it has ended
@@ -149,13 +150,20 @@ class Normalizer:
             if self._stream.ended and not self.ended:
                 out = self._end(self._stream.leave())
         self._report.end = self._report.end or "done"
+        self._name()
         return b"" if self.passes else out
 
     @property
     def report(self) -> Report:
         """What was repaired so far, what went in and out, how it ended."""
         self._stream.settle()
+        self._name()
         return self._report
+
+    def _name(self) -> None:
+        ident, model = self._stream.pipeline.names
+        self._report.id = ident or None
+        self._report.model = model or self.request.model
 
     @property
     def waiting(self) -> float | None:
@@ -337,7 +345,7 @@ class Normalizer:
         self._take_chunks_of(value, apart=False, lenient=lenient)
         if self._stream.ended:
             return self._end(b"")
-        repaired = bool(self._report.repairs) or lenient
+        repaired = self._found.any or lenient
         if (not repaired and gathered.has_form(value)) or not self._found(COMPLETION_FORM):
             return self._pass(raw)
         self._stream.finish("done")

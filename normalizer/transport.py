@@ -11,16 +11,26 @@ import contextlib
 import functools
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from time import monotonic
 from types import AsyncGeneratorType
 from typing import Any, Unpack, cast
 
 from normalizer import _task
-from normalizer._answer import Answer, OnReport, chosen, codings, has_message, holds_json, logger
+from normalizer._answer import (
+    Answer,
+    OnReport,
+    chosen,
+    codings,
+    is_asynchronous,
+    left_alone,
+    logger,
+    why_untouched,
+)
 from normalizer._codings import CodingError, Decoder, decoder
 from normalizer._deadlines import DEADLINES
 from normalizer._pool import TransportFields, split
 from normalizer._wrapping import WrappingTransport, library_of
-from normalizer.options import Options
+from normalizer.options import OptionError, Options
 from normalizer.request import RequestInfo
 
 # Seconds that the upstream has after `[DONE]` to end its body too, so that its connection can be
@@ -42,7 +52,8 @@ class NormalizingTransport(WrappingTransport):
       are kept alive: as many as openai-python's clients have, and more than the libraries' own.
     * ``options``: an `Options`; or its fields as keywords, not both.
     * ``on_report``: called with the `Report` of every answer, once, when it is over. What it raises
-      is logged.
+      is logged. An asynchronous one is awaited in asynchronous clients; a synchronous request
+      raises `OptionError` then.
 
     The report is at ``response.extensions["normalizer"]`` too, from the start, and complete when
     the body has been read. POST requests to ``…/chat/completions`` and ``…/completions`` with a
@@ -76,8 +87,11 @@ class NormalizingTransport(WrappingTransport):
     def handle_request(self, request: Any) -> Any:
         """Send a request of httpx or httpx2; a response of the same library."""
         library = library_of(request)
+        if is_asynchronous(self._on_report):
+            raise OptionError("on_report is asynchronous, and a synchronous client cannot await it")
+        began = monotonic()
         inner = self._inner(library, asynchronous=False).handle_request(request)
-        answer, undo = self._answer(library, request, inner)
+        answer, undo = self._answer(library, request, inner, began)
         if answer is None:
             return inner
         # Of others it is not known when they give the connection to somebody else.
@@ -93,8 +107,9 @@ class NormalizingTransport(WrappingTransport):
     async def handle_async_request(self, request: Any) -> Any:
         """Send a request of httpx or httpx2 on asyncio or trio; a response of the same library."""
         library = library_of(request)
+        began = monotonic()
         inner = await self._inner(library, asynchronous=True).handle_async_request(request)
-        answer, undo = self._answer(library, request, inner)
+        answer, undo = self._answer(library, request, inner, began)
         if answer is None:
             return inner
         stream = _streams(library)[1](answer, inner, library, undo)
@@ -105,18 +120,22 @@ class NormalizingTransport(WrappingTransport):
             raise
         return _response(library, answer, inner, stream)
 
-    def _answer(self, library: Any, request: Any, inner: Any) -> tuple[Answer | None, Decoder]:
+    def _answer(
+        self, library: Any, request: Any, inner: Any, began: float
+    ) -> tuple[Answer | None, Decoder]:
         untouched = None, Decoder([])
-        if request.method != "POST" or not has_message(inner.status_code):
+        if request.method != "POST":
             return untouched
         url = str(request.url)
-        if RequestInfo.parse(url).endpoint is None:
+        if RequestInfo.parse(url, paths=self._options.paths).endpoint is None:
             return untouched
         try:
             body = request.content
         except library.RequestNotRead:
             body = None
-        if not holds_json(request.headers.get("content-type"), body):
+        why = why_untouched(inner.status_code, request.headers.get("content-type"), body)
+        if why is not None:
+            left_alone(request.url.path, why)
             return untouched
         headers = inner.headers.raw
         undo = decoder(codings(headers))
@@ -125,12 +144,14 @@ class NormalizingTransport(WrappingTransport):
             logger.warning("%s: left alone, cannot decode %s", path, names)
             return untouched
         answer = Answer(
-            RequestInfo.parse(url, body),
+            RequestInfo.parse(url, body, paths=self._options.paths),
             self._options,
             self._on_report,
             path=request.url.path,
             status=inner.status_code,
             headers=headers,
+            began=began,
+            upstream=request.url.netloc.decode("ascii"),
         )
         return answer, undo
 
@@ -320,6 +341,7 @@ class _AsyncStream(_Stream):
         self._answer.abandon()
         pending, self._pending = self._pending, None
         async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(self._answer.reported)
             stack.push_async_callback(self._inner.aclose)
             if not self._source.ag_running:  # then another task is reading, and is cut off
                 stack.push_async_callback(self._source.aclose)

@@ -22,6 +22,7 @@ from starlette.routing import Route
 
 from normalizer import OptionError, Options, Report
 from normalizer.asgi import NormalizingMiddleware
+from normalizer.proxy import Upstream
 from tests.conftest import (
     CHAT,
     DONE,
@@ -205,12 +206,6 @@ async def test_many_streams_at_once_share_nothing() -> None:
         {"type": "http", "method": "HEAD", "path": CHAT, "headers": [JSON]},
         {"type": "http", "method": "POST", "path": "/v1/embeddings", "headers": [JSON]},
         {"type": "http", "method": "POST", "path": "/app/events", "headers": [JSON]},
-        {
-            "type": "http",
-            "method": "POST",
-            "path": CHAT,
-            "headers": [(b"Content-Type", b"multipart/form-data")],
-        },
     ],
     ids=lambda scope: "-".join(str(scope.get(key)) for key in ("type", "method", "path")),
 )
@@ -259,6 +254,120 @@ async def test_json_without_a_content_type_is_touched_and_other_bodies_are_not()
     app = normalized(answering(ROLE, STOP))
     assert (await Call(headers=()).to(app)).body == ROLE + STOP + DONE
     assert (await Call(b"model=m&stream=true", headers=()).to(app)).body == ROLE + STOP
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("name", ["application/x-www-form-urlencoded", "text/plain", "", "x"])
+async def test_a_body_that_begins_as_json_is_json(name: str) -> None:
+    headers = ((b"content-type", name.encode()),)
+    app = normalized(answering(ROLE, STOP))
+    body = b" \r\n" * 9 + json.dumps(STREAMED).encode()
+    assert (await Call(body, headers=headers).to(app)).body == ROLE + STOP + DONE
+
+
+@pytest.mark.anyio
+async def test_json_is_known_before_all_of_it_was_read() -> None:
+    async def app(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        await receive()
+        await answering(ROLE, STOP)(scope, rest_is_empty, send)
+
+    headers = ((b"content-type", b"text/plain"),)
+    call = await Call(headers=headers).to(normalized(app))
+    assert call.body == ROLE + STOP + DONE
+
+
+async def rest_is_empty() -> Message:
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("body", "content_type", "status", "told"),
+    [
+        (b"--x\r\nmodel=m", b"multipart/form-data", 200, "no JSON (content type: multipart/form-"),
+        (STREAMED, b"application/json", 304, "status 304 holds no message"),
+    ],
+)
+async def test_what_is_left_alone_is_logged(
+    body: Any, content_type: bytes, status: int, told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "normalizer")
+    app = normalized(answering(ROLE, STOP, status=status))
+    call = await Call(body, headers=((b"content-type", content_type),)).to(app)
+    assert call.body == ROLE + STOP
+    (record,) = caplog.records
+    assert record.levelname == "INFO"
+    assert record.getMessage().startswith(f"{CHAT}: left alone, ")
+    assert told in record.getMessage()
+
+
+@pytest.mark.anyio
+async def test_paths_of_ones_own_are_touched() -> None:
+    app = normalized(answering(ROLE, STOP), paths=["/api/chat", "/complete=completions"])
+    for path in ("/api/chat", "/x/api/chat/"):
+        assert (await Call(path=path).to(app)).body == ROLE + STOP + DONE
+    for path in ("/api/chats", "/myapi/chat", "/api/chat/1"):
+        call = await Call(path=path).to(app)
+        assert call.body == ROLE + STOP
+    legacy = b'data: {"choices":[{"index":0,"text":"Hi","finish_reason":"stop"}]}\n\n'
+    texts = normalized(answering(legacy), paths="/api/chat,/complete=completions")
+    assert b'"text":"Hi"' in (await Call(path="/v2/complete").to(texts)).body
+
+
+@pytest.mark.anyio
+async def test_an_asynchronous_on_report_is_awaited(caplog: pytest.LogCaptureFixture) -> None:
+    reports: list[Report] = []
+
+    async def on_report(report: Report) -> None:
+        await anyio.lowlevel.checkpoint()
+        reports.append(report)
+        raise ValueError("its own")
+
+    call = await Call().to(normalized(answering(ROLE, STOP), on_report=on_report))
+    assert call.body == ROLE + STOP + DONE
+    assert reports == [call.report]
+    assert "on_report failed" in caplog.text
+
+
+@pytest.mark.anyio
+async def test_an_asynchronous_on_report_is_awaited_where_the_request_is_cancelled() -> None:
+    reports: list[Report] = []
+    over = anyio.Event()
+
+    async def on_report(report: Report) -> None:
+        await anyio.lowlevel.checkpoint()
+        reports.append(report)
+        over.set()
+
+    async def app(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        await receive()
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": ROLE, "more_body": True})
+        scope_of_task.cancel()
+        await anyio.lowlevel.checkpoint()
+
+    with anyio.CancelScope() as scope_of_task:
+        await Call().to(normalized(app, on_report=on_report))
+    with anyio.fail_after(10):
+        await over.wait()
+    assert [report.end for report in reports] == ["closed"]
+
+
+@pytest.mark.anyio
+async def test_the_report_says_what_it_is_about() -> None:
+    call = await Call().to(normalized(answering(ROLE, HELLO, STOP, DONE)))
+    report = call.report
+    first = json.loads(ROLE.removeprefix(b"data: "))
+    assert (report.path, report.id, report.model) == (CHAT, first["id"], first["model"])
+    assert report.upstream is None
+    upstream = Upstream(url="http://upstream.test:8000/v1")
+    told = await Call(state={"upstream": upstream}).to(normalized(answering(STREAM)))
+    assert told.report.upstream == "upstream.test:8000"
+    assert report.started is not None
+    assert report.first_event is not None
+    assert report.elapsed is not None
+    assert 0 <= report.first_event <= report.elapsed
 
 
 @pytest.mark.anyio

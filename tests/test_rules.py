@@ -15,9 +15,9 @@ from typing import Any
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 
-from normalizer import Normalizer, Options, RequestInfo
+from normalizer import Normalizer, OptionError, Options, RequestInfo
 from normalizer.deviation import Deviation
-from normalizer.deviations import DEVIATIONS, Rule, deviation, paired, rule, rules
+from normalizer.deviations import CODES, DEVIATIONS, Rule, deviation, paired, rule, rules
 from normalizer.stages import envelope
 from tests.shared import beside
 from tools.deviations import Ran, run
@@ -65,13 +65,39 @@ def test_the_example_has_it_and_nothing_else(one: Rule, example: Callable[..., R
 
 
 @every
-def test_ignored_it_is_not_reported_and_not_repaired(
+def test_left_out_it_is_not_reported_and_not_repaired(
     one: Rule, example: Callable[..., Ran]
 ) -> None:
-    repaired, ignored = example(one), example(one, ignore=(one.deviation.code,))
-    assert one.deviation.code not in ignored.report.codes
-    same = (ignored.out, ignored.status) == (repaired.out, repaired.status)
-    assert same == bool(one.always or one.deviation.reported)
+    code = one.deviation.code
+    # `select` leaves out the structural ones too, which cannot be ignored
+    repaired, left = (
+        example(one),
+        example(one, select=tuple(each for each in CODES if each != code)),
+    )
+    assert code not in left.report.codes
+    same = (left.out, left.status) == (repaired.out, repaired.status)
+    assert same == (one.deviation.structural or one.deviation.reported)
+    if one.deviation.structural:
+        with pytest.raises(OptionError, match=rf"{code} \({one.deviation.name}\) is structural"):
+            Options(ignore=(one.deviation.name,))
+    else:
+        assert example(one, ignore=(code,)).out == left.out
+
+
+@every
+def test_a_prefix_leaves_the_structural_on(one: Rule, example: Callable[..., Ran]) -> None:
+    code = one.deviation.code
+    codes = example(one, ignore=(code[:3],)).report.codes
+    assert (code in codes) or not one.deviation.structural
+    assert one.deviation.structural or code not in codes
+
+
+@every
+def test_silenced_it_is_repaired_and_not_reported(one: Rule, example: Callable[..., Ran]) -> None:
+    told, silent = example(one), example(one, silence=(one.deviation.code, *one.also))
+    assert (silent.out, silent.status) == (told.out, told.status)
+    assert silent.report.codes == {}
+    assert silent.report.end == told.report.end
 
 
 @every
@@ -157,7 +183,8 @@ def test_the_entry_is_whole(one: Rule) -> None:
     assert one.sources
     assert len(set(one.sources)) == len(one.sources)
     assert all(re.fullmatch(r"https://\S+", source) for source in one.sources)
-    assert not (one.always and one.deviation.reported)
+    assert not (one.deviation.structural and one.deviation.reported)
+    assert bool(one.always) == one.deviation.structural
     assert code(one) not in one.also
 
 

@@ -266,7 +266,7 @@ def test_everything_else_is_the_inner_response_itself(
     request = library.Request(
         method,
         f"http://upstream.test{path}",
-        content=json.dumps(STREAMED),
+        content=b"--x\r\n" if "multipart" in content_type else json.dumps(STREAMED).encode(),
         headers={"content-type": content_type},
     )
     assert NormalizingTransport(upstream).handle_request(request) is upstream.responses[0]
@@ -286,6 +286,48 @@ def test_every_path_of_the_api_is_touched(library: Any, path: str) -> None:
     request = library.Request("POST", f"http://upstream.test{path}", json=STREAMED)
     response = NormalizingTransport(Upstream(library, ROLE)).handle_request(request)
     assert isinstance(response.extensions["normalizer"], Report)
+
+
+@both
+def test_a_body_that_begins_as_json_is_json(library: Any) -> None:
+    headers = {"content-type": "application/x-www-form-urlencoded"}
+    request = library.Request("POST", URL, content=b' {"stream": true}', headers=headers)
+    response = NormalizingTransport(Upstream(library, ROLE)).handle_request(request)
+    assert "normalizer" in response.extensions
+
+
+@both
+def test_paths_of_ones_own_are_touched(library: Any) -> None:
+    request = library.Request("POST", "http://upstream.test/api/chat?x=1", json=STREAMED)
+    transport = NormalizingTransport(Upstream(library, ROLE), paths="/api/chat")
+    report = transport.handle_request(request).extensions["normalizer"]
+    assert (report.path, report.upstream) == ("/api/chat", "upstream.test")
+
+
+@both
+@pytest.mark.anyio
+async def test_an_asynchronous_on_report_is_awaited_or_refused(library: Any) -> None:
+    reports: list[Report] = []
+
+    class Sink:
+        async def __call__(self, report: Report) -> None:
+            reports.append(report)
+
+    async def on_report(report: Report) -> None:
+        reports.append(report)
+
+    for sink in (on_report, Sink()):
+        reports.clear()
+        transport = NormalizingTransport(Upstream(library, STREAM), on_report=sink)
+        async with library.AsyncClient(transport=transport) as client:
+            response = await client.post(URL, json=STREAMED)
+        assert reports == [response.extensions["normalizer"]]
+        assert reports[0].elapsed is not None
+        upstream = Upstream(library, STREAM)
+        request = library.Request("POST", URL, json=STREAMED)
+        with pytest.raises(OptionError, match="asynchronous"):
+            NormalizingTransport(upstream, on_report=sink).handle_request(request)
+        assert not upstream.responses
 
 
 @both

@@ -186,7 +186,7 @@ def _chapter(rule: Rule) -> Iterator[str]:
     if one.reported:
         yield from ("", "It cannot be repaired here, only be reported.")
     if rule.always:
-        yield from ("", f"`ignore` only silences it: {rule.always}.")
+        yield from ("", f"Structural, so that `ignore` cannot switch it off: {rule.always}.")
     yield from ("", f"**Who sends it.** {rule.seen}", "", f"**Who breaks.** {rule.breaks}")
     if rule.traps:
         yield from ("", f"**Traps.** {rule.traps}")

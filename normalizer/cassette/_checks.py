@@ -5,10 +5,12 @@ from __future__ import annotations
 import reprlib
 from typing import Any
 
+from normalizer.errors import NormalizerError
+
 _NAMES: dict[type, str] = {dict: "a mapping", list: "a list", str: "a text", int: "a whole number"}
 
 
-class CassetteError(ValueError):
+class CassetteError(NormalizerError, ValueError):
     """A cassette is not what the format says; the message names the file, the place and the fault.
 
     Example: ``x.yaml: interactions[0].response.stream.end: 'over' is none of complete, cut, …``

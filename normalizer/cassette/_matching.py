@@ -13,6 +13,7 @@ from normalizer.cassette import _vcrpy
 from normalizer.cassette._vcrpy import Matcher
 from normalizer.cassette.format import Cassette, Interaction, RecordedRequest, load
 from normalizer.cassette.scrub import Scrubber
+from normalizer.errors import NormalizerError
 
 Source = Cassette | str | os.PathLike[str]
 
@@ -23,7 +24,7 @@ _MOST_DIFFERENCES = 12
 _WIDTH = 70
 
 
-class UnmatchedRequestError(LookupError):
+class UnmatchedRequestError(NormalizerError, LookupError):
     """No recorded request is the same as this one, or all that are have been played.
 
     * ``request``: the one that was asked, without its secrets.

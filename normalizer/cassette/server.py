@@ -18,6 +18,7 @@ from normalizer.cassette.faults import Fault
 from normalizer.cassette.format import RecordedRequest
 from normalizer.cassette.record import texts, url_of
 from normalizer.cassette.scrub import ScrubOptions
+from normalizer.errors import NormalizerError
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -27,7 +28,7 @@ _OF_THE_CONNECTION = {"connection", "date", "keep-alive", "proxy-authenticate", 
 _OF_THE_CONNECTION |= {"server", "te", "trailer", "transfer-encoding", "upgrade"}
 
 
-class BrokenRecordingError(ConnectionAbortedError):
+class BrokenRecordingError(NormalizerError, ConnectionAbortedError):
     """Raised in a server where the recorded body broke off, so that the one it sends does too."""
 
 

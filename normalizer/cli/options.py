@@ -3,40 +3,16 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any
 
 import click
 import orjson
 
-from normalizer.options import OptionError, Options
+from normalizer.options import FIELDS, OptionError, Options, check_variables
 from normalizer.request import RequestInfo
-
-HELP = {
-    "mode": "Repair, or pass the bytes untouched and only report.",
-    "select": "Codes or prefixes of codes (T4) to look for.  [default: all of them]",
-    "ignore": "Codes or prefixes of codes to leave alone.",
-    "reasoning": "The name that reasoning goes by.",
-    "comments": "Comments, which keep idle connections alive, but choke some front ends.",
-    "finish": "Put the finish on a chunk of its own, or leave it with the last content.",
-    "usage": "Where the usage goes: where the request asked for it, on a chunk of its own, on the "
-    "finish, nowhere.",
-    "extras": "Fields that OpenAI's API does not know.",
-    "think_tags": "Take <think>…</think> in the text for reasoning.",
-    "special_tokens": "Take leaked tokens such as <|im_end|> out of the text.",
-    "cumulative": "Take chunks that repeat all the text so far for what they add.",
-    "text_tool_calls": "Dialects of tool calls to look for in the text: hermes, react, kimi, "
-    "deepseek.",
-    "max_event_bytes": "Bytes that one event, or one body of JSON, may have.",
-    "finish_timeout": "Seconds of silence after which a held finish is let go.",
-}
-
-
-def _names(ctx: click.Context, param: click.Parameter, value: Any) -> tuple[str, ...]:  # noqa: ARG001
-    """Names separated by commas, or in a list as a TOML file has them."""
-    parts = value.split(",") if isinstance(value, str) else value
-    return tuple(part.strip() for part in parts if part.strip())
 
 
 def option_flags(*, without: tuple[str, ...] = ()) -> Callable[[Callable[..., Any]], Any]:
@@ -51,13 +27,14 @@ def option_flags(*, without: tuple[str, ...] = ()) -> Callable[[Callable[..., An
         @option_flags(without=("mode",))
         def check(options: Options) -> None: ...
     """
-    names = [name for name in get_type_hints(Options) if name not in without]
+    names = [name for name in FIELDS if name not in without]
 
     def decorate(function: Callable[..., Any]) -> Any:
         @functools.wraps(function)
         def command(*args: Any, **given: Any) -> Any:
             fields = {name: given.pop(name) for name in names}
             try:
+                check_variables(os.environ, besides=_named(given.get("key_env")))
                 options = Options(**fields)
             except OptionError as error:
                 raise click.UsageError(f"{error}.") from None
@@ -70,20 +47,25 @@ def option_flags(*, without: tuple[str, ...] = ()) -> Callable[[Callable[..., An
     return decorate
 
 
+def _named(key_envs: Any) -> set[str]:
+    """The variables that ``--key-env`` names, which may begin as ours do."""
+    given = (key_envs,) if isinstance(key_envs, str) else key_envs or ()
+    return {one.rpartition("=")[2] for one in given}
+
+
 def _flag(name: str) -> Callable[[Any], Any]:
-    hint, default = get_type_hints(Options)[name], getattr(Options(), name)
-    flag = "--" + name.replace("_", "-")
-    given: dict[str, Any] = {"default": default, "help": HELP[name]}
-    if hint is bool:
+    field = FIELDS[name]
+    flag = field.flag
+    given: dict[str, Any] = {"default": field.default, "help": field.help}
+    if field.hint is bool:
         flag = f"{flag}/--no{flag[1:]}"
-    elif get_origin(hint) is Literal:
-        given |= {"type": click.Choice(get_args(hint)), "show_default": True}
-    elif get_origin(hint) is tuple:
-        metavar = "NAMES" if "call" in name else "CODES"
-        given |= {"type": click.UNPROCESSED, "callback": _names, "metavar": metavar}
+    elif field.values:
+        given |= {"type": click.Choice(field.values), "show_default": True}
+    elif field.kind:
+        given |= {"type": click.UNPROCESSED, "metavar": field.kind.upper()}
     else:
-        given |= {"type": hint, "show_default": True}
-    return click.option(flag, name, envvar=f"NORMALIZER_{name.upper()}", show_envvar=True, **given)
+        given |= {"type": field.hint, "show_default": True}
+    return click.option(flag, name, envvar=field.variable, show_envvar=True, **given)
 
 
 def request_flags(function: Callable[..., Any]) -> Any:

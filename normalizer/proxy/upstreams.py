@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import unquote, unquote_plus, urlsplit
 
+from normalizer.errors import NormalizerError
+
 Headers = Iterable[tuple[bytes, bytes]]
 
 # RFC 9110, section 7.6.1, and the two that never were in it. `Expect` is answered by our server.
@@ -38,7 +40,7 @@ _KEY_PARAMETERS = frozenset(
 _VERSION = re.compile(r"/v\d+$")
 
 
-class UpstreamError(ValueError):
+class UpstreamError(NormalizerError, ValueError):
     """An upstream that cannot be one: its URL, or the variable that should hold its key."""
 
 

@@ -18,10 +18,16 @@ ERROR_EMPTY = Deviation(
     what='`"error": null` and its like, on chunks that are no errors, are left out.',
 )
 ERROR_WITHOUT_DONE = Deviation(
-    code="X703", name="error-without-done", what="An error is followed by `[DONE]`."
+    code="X703",
+    name="error-without-done",
+    what="An error is followed by `[DONE]`.",
+    structural=True,
 )
 AFTER_ERROR = Deviation(
-    code="X704", name="data-after-error", what="Nothing is sent after an error and its `[DONE]`."
+    code="X704",
+    name="data-after-error",
+    what="Nothing is sent after an error and its `[DONE]`.",
+    structural=True,
 )
 DONE_MISSING = Deviation(
     code="X705",
@@ -32,6 +38,7 @@ AFTER_DONE = Deviation(
     code="X706",
     name="data-after-done",
     what="A second `[DONE]` and data after the first are left out.",
+    structural=True,
 )
 TRUNCATED = Deviation(
     code="X707",
@@ -52,6 +59,7 @@ TOO_LARGE = Deviation(
     code="X710",
     name="event-too-large",
     what="An event over the limit ends the stream with an error that says so.",
+    structural=True,
 )
 FAILURE_WORD = Deviation(
     code="X711",

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 from normalizer.chunk import Delta
 from normalizer.deviation import Deviation, Findings
 from normalizer.lenient import dumps, loads
-from normalizer.options import OptionError, Options
+from normalizer.options import Options
 
 THINK_TAGS = Deviation(
     code="C320",
@@ -342,10 +342,6 @@ class Markup:
     __slots__ = ("_dialects", "_found", "_made", "_names", "_options", "_readers")
 
     def __init__(self, found: Findings, options: Options, names: frozenset[str]) -> None:
-        unknown = [name for name in options.text_tool_calls if name not in DIALECTS]
-        if unknown:
-            known = ", ".join(DIALECTS)
-            raise OptionError(f"text_tool_calls has {unknown[0]!r}; there are {known}")
         self._found = found
         self._options = options
         self._names = names

@@ -56,7 +56,10 @@ NAME_IN_PIECES = Deviation(
     code="T409", name="call-name-in-pieces", what="A name that comes in pieces leaves whole."
 )
 NAME_LATE = Deviation(
-    code="T410", name="call-name-late", what="Fragments before the name wait for it."
+    code="T410",
+    name="call-name-late",
+    what="Fragments before the name wait for it.",
+    structural=True,
 )
 TYPE_MISSING = Deviation(
     code="T411", name="call-type-missing", what="The first fragment of a call has its type."

@@ -52,7 +52,10 @@ USAGE_LATE = Deviation(
     reported=True,
 )
 USAGE_REPEATED = Deviation(
-    code="U610", name="usage-repeated", what="Of several usages the last one leaves, once."
+    code="U610",
+    name="usage-repeated",
+    what="Of several usages the last one leaves, once.",
+    structural=True,
 )
 
 

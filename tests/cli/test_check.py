@@ -91,7 +91,7 @@ def test_what_is_explained_once_is_not_explained_again(run: Run, sse: Any) -> No
 def test_select_and_ignore(run: Run, sse: Any) -> None:
     file = sse(TWICE.replace(b"data: ", b"data:"))
     assert run("check", file).exit_code == 1
-    assert run("check", "--ignore", "F103,C3", file).exit_code == 0
+    assert run("check", "--ignore", "C3", "--silence", "F103", file).exit_code == 0
     assert "C302" not in run("check", "--select", "F", file).stdout
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 
 from normalizer import Options
 from normalizer.cli import COMMANDS, main
-from normalizer.cli.options import HELP
+from normalizer.options import FIELDS, OTHER_VARIABLES
 from tests.cli.conftest import Run
 
 
@@ -34,7 +35,6 @@ def test_help_teaches(run: Run, command: str) -> None:
 @pytest.mark.parametrize("command", ["serve", "check", "normalize"])
 def test_every_option_has_a_flag(run: Run, command: str) -> None:
     fields = get_type_hints(Options)
-    assert HELP.keys() == fields.keys()
     said = run(command, "--help").stdout
     without = {"mode"} if command != "serve" else set()
     for name in fields:
@@ -131,3 +131,43 @@ def test_an_option_comes_from_the_environment_and_the_flag_wins(run: Run) -> Non
     wrong = run("normalize", stdin=stream, environ={"NORMALIZER_COMMENTS": "shout"})
     assert wrong.exit_code == 2
     assert "NORMALIZER_COMMENTS" in wrong.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "check", "normalize"])
+@pytest.mark.parametrize(
+    ("flags", "environ", "told"),
+    [
+        (("--select", "S5O4"), {}, "did you mean 'S504'"),
+        (("--ignore", "finish-with-contents"), {}, "did you mean 'finish-with-content'"),
+        (("--ignore", "F103"), {}, "silence='F103'"),
+        (("--text-tool-calls", "nope"), {}, "there are hermes"),
+        (("--finish-timeout", "nan"), {}, "finish_timeout is nan"),
+        ((), {"NORMALIZER_REASONNING": "both"}, "did you mean 'NORMALIZER_REASONING'"),
+    ],
+)
+def test_what_no_option_can_be_is_told(
+    run: Run, command: str, flags: tuple[str, ...], environ: dict[str, str], told: str
+) -> None:
+    given = ("--upstream", "http://127.0.0.1:1") if command == "serve" else ("-",)
+    wrong = run(command, *given, *flags, stdin=b"data: [DONE]\n\n", environ=environ)
+    assert wrong.exit_code == 2
+    assert told in wrong.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "check"])
+def test_the_variable_of_a_key_may_begin_as_ours_do(run: Run, command: str) -> None:
+    given = ("--upstream",) if command == "serve" else ()
+    given = (*given, "http://127.0.0.1:1", "--key-env", "NORMALIZER_API_KEY")
+    environ = {"NORMALIZER_API_KEY": "x"}
+    said = run(command, *given, "--ignore", "Z9", environ=environ).stderr
+    assert "NORMALIZER_API_KEY" not in said
+    assert "Z9" in said
+
+
+def test_every_variable_of_a_command_is_known() -> None:
+    known = {field.variable for field in FIELDS.values()} | OTHER_VARIABLES
+    for name in COMMANDS:
+        command = importlib.import_module(COMMANDS[name].target.partition(":")[0])
+        found = getattr(command, COMMANDS[name].target.partition(":")[2])
+        for one in found.params:
+            assert one.envvar is None or one.envvar in known

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 
 from normalizer import (
     Normalizer,
+    NormalizerError,
     NormalizingMiddleware,
     NormalizingTransport,
     OptionError,
@@ -48,6 +49,11 @@ def log(report: Report) -> None:
         print(report.error["message"])
 
 
+async def log_later(report: Report) -> None:
+    seconds: float = (report.elapsed or 0.0) - (report.first_event or 0.0)
+    print(report.path, report.model, report.id, report.upstream, report.started, seconds)
+
+
 # ---------------------------------------------------------------- the transport
 
 client = httpx.Client(transport=NormalizingTransport())
@@ -73,6 +79,7 @@ async def closing() -> None:
 
 app = Starlette(middleware=[Middleware(NormalizingMiddleware, comments="drop")])
 app.add_middleware(NormalizingMiddleware)
+app.add_middleware(NormalizingMiddleware, on_report=log_later, ignore=["S505"], paths="/api/chat")
 app.add_middleware(NormalizingMiddleware, on_report=log, select=("E2", "S5"))
 wrapped: ASGIApp = NormalizingMiddleware(app, options=Options.from_environ())
 
@@ -118,7 +125,8 @@ try:
     options = Options(usage="chunk", max_event_bytes=1024, text_tool_calls=("hermes",))
     environ = Options.from_environ({"NORMALIZER_FINISH": "keep"}, think_tags=True)
 except OptionError as error:
-    print(str(error))
+    root: NormalizerError = error
+    print(str(root))
 
 
 def normalized(pieces: Iterator[bytes], asked: bytes) -> Iterator[bytes]:

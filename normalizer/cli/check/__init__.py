@@ -111,7 +111,7 @@ def check(
           repaired: The id is on the first fragment of a call only.
 
     Exits with 1 if there are findings, with 2 if something could not be read. Choose what to look
-    for with --select and --ignore (codes, or prefixes of them: T4).
+    for with --select, --ignore and --silence (codes, prefixes of them: T4, or names).
     """
     out, err = console(), console(stderr=True)
     linted: list[Linted] = []
