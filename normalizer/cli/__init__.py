@@ -1,4 +1,4 @@
-"""The command line: `stream-normalizer serve`, `check`, `normalize`, `rules`, and those for cassettes.
+"""The command line: `serve`, `check`, `normalize`, `rules`, and those for cassettes.
 
 Click is an extra like every other library of a door, so this module does without it: it holds the
 table of the subcommands and says what to install where something is missing.

@@ -25,7 +25,7 @@ PAGES = {name: (DOCS / f"{name}.md").read_text(encoding="utf-8") for name in ("c
 def test_the_findings_shown_are_real(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(DOCS.parent)
     found = re.search(
-        r"```console\n\$ normalizer (check \S+\.yaml)\n(.*?)```", PAGES["cli"], re.DOTALL
+        r"```console\n\$ stream-normalizer (check \S+\.yaml)\n(.*?)```", PAGES["cli"], re.DOTALL
     )
     assert found is not None
     said = run(*found[1].split()).stdout

@@ -1,4 +1,4 @@
-"""`stream-normalizer record`, `stream-normalizer replay`, and `stream-normalizer cassette show|verify|import|export`."""
+"""`record`, `replay`, and `cassette show|verify|import|export`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The application behind `stream-normalizer record`: it forwards, and records what the upstream was asked.
+"""What is behind `stream-normalizer record`: it forwards, and records what is asked.
 
 AsUpstream              the request as the upstream gets it, so that its URL is recorded
   RecordingMiddleware

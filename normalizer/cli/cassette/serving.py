@@ -1,4 +1,4 @@
-"""`stream-normalizer record` and `stream-normalizer replay`: servers that clients are pointed at."""
+"""`record` and `replay`: servers that clients are pointed at."""
 
 from __future__ import annotations
 
