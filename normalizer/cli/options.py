@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 from collections.abc import Callable
 from pathlib import Path
@@ -10,13 +11,14 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import click
 import orjson
 
+from normalizer.deviations import DEVIATIONS
 from normalizer.options import OptionError, Options
 from normalizer.request import RequestInfo
 
 HELP = {
     "mode": "Repair, or pass the bytes untouched and only report.",
-    "select": "Codes or prefixes of codes (T4) to look for.  [default: all of them]",
-    "ignore": "Codes or prefixes of codes to leave alone.",
+    "select": "Codes, prefixes of codes (T4) or names to look for.  [default: all of them]",
+    "ignore": "Codes, prefixes of codes or names to leave alone.",
     "reasoning": "The name that reasoning goes by.",
     "comments": "Comments, which keep idle connections alive, but choke some front ends.",
     "finish": "Put the finish on a chunk of its own, or leave it with the last content.",
@@ -37,6 +39,27 @@ def _names(ctx: click.Context, param: click.Parameter, value: Any) -> tuple[str,
     """Names separated by commas, or in a list as a TOML file has them."""
     parts = value.split(",") if isinstance(value, str) else value
     return tuple(part.strip() for part in parts if part.strip())
+
+
+def _codes(ctx: click.Context, param: click.Parameter, value: Any) -> tuple[str, ...]:
+    """Codes, prefixes of codes, and names of deviations, as codes; click's error for any other."""
+    names = {one.name: one.code for one in DEVIATIONS}
+    found = []
+    for given in _names(ctx, param, value):
+        code = names.get(given.lower(), given.upper())
+        if not any(known.startswith(code) for known in names.values()):
+            close = difflib.get_close_matches(given.lower(), names, n=3)
+            alike = code[:1] + code[1:].translate(_DIGITS)
+            close = close or difflib.get_close_matches(alike, names.values(), n=3)
+            there = f"did you mean {', '.join(close)}?" if close else _ALL
+            raise click.BadParameter(f"there is no rule {given!r}: {there}", ctx, param)
+        found.append(code)
+    return tuple(found)
+
+
+# letters that are taken for digits
+_DIGITS = str.maketrans("OIL", "011")
+_ALL = "`stream-normalizer rules` has all."
 
 
 def option_flags(*, without: tuple[str, ...] = ()) -> Callable[[Callable[..., Any]], Any]:
@@ -80,7 +103,8 @@ def _flag(name: str) -> Callable[[Any], Any]:
         given |= {"type": click.Choice(get_args(hint)), "show_default": True}
     elif get_origin(hint) is tuple:
         metavar = "NAMES" if "call" in name else "CODES"
-        given |= {"type": click.UNPROCESSED, "callback": _names, "metavar": metavar}
+        read = _names if "call" in name else _codes
+        given |= {"type": click.UNPROCESSED, "callback": read, "metavar": metavar}
     else:
         given |= {"type": hint, "show_default": True}
     return click.option(flag, name, envvar=f"NORMALIZER_{name.upper()}", show_envvar=True, **given)

@@ -98,6 +98,39 @@ def test_select_and_ignore(run: Run, sse: Any) -> None:
     assert "C302" not in run("check", "--select", "F", file).stdout
 
 
+def test_select_and_ignore_take_names_and_lower_case(run: Run, sse: Any) -> None:
+    file = sse(ROLE + chunk({"content": "!"}, "stop") + DONE)
+    for given in ("finish-with-content", "s504", "S504", "s5", "c3,Finish-With-Content"):
+        said = run("check", "--select", given, file)
+        assert (said.exit_code, "S504" in said.stdout) == (1, True)
+        assert run("check", "--ignore", given, file).exit_code == 0
+
+
+@pytest.mark.parametrize("flag", ["select", "ignore"])
+@pytest.mark.parametrize(
+    ("given", "near"),
+    [
+        ("S5O4", "S50"),
+        ("finish-with-contents", "finish-with-content"),
+        ("S504,T4O2", "T40"),
+        ("Z9", "`stream-normalizer rules` has all"),
+        ("S5041", "S504"),
+    ],
+)
+def test_a_code_that_there_is_not(run: Run, sse: Any, flag: str, given: str, near: str) -> None:
+    file = sse(ROLE + chunk({"content": "!"}, "stop") + DONE)
+    for result in (
+        run("check", f"--{flag}", given, file),
+        run("check", file, environ={f"NORMALIZER_{flag.upper()}": given}),
+        run("normalize", f"--{flag}", given, stdin=STREAM),
+    ):
+        assert result.exit_code == 2
+        assert result.stdout == ""
+        assert repr(given.split(",")[-1]) in result.stderr
+        assert near in result.stderr
+        assert result.stderr.count("\n") == 1
+
+
 def test_a_guess_is_looked_for_where_it_is_asked_for(run: Run, sse: Any) -> None:
     body = ROLE + chunk({"content": "<think>a</think>b"}) + STOP + DONE
     assert run("check", sse(body)).exit_code == 0
