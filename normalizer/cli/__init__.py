@@ -16,7 +16,7 @@ DISTRIBUTION = "stream-normalizer"
 
 
 class Command(NamedTuple):
-    """A subcommand: where it is (``module:attribute``), its extras with commas, its line of help."""
+    """A subcommand: where it is (``module:attribute``), its extras with commas, its help."""
 
     target: str
     extra: str
