@@ -83,7 +83,9 @@ _MISREAD = str.maketrans("OIL", "011")
 def code_of(given: str) -> str | None:
     """The code, or prefix of codes, that a user means by one, by a prefix or by a name.
 
-    In any case; None: there is no such. Example: ``code_of("finish-with-content")``, ``code_of("t4")``.
+    In any case; None: there is no such.
+
+    Example: ``code_of("finish-with-content")``, ``code_of("t4")``.
     """
     upper, name = given.upper(), given.lower().replace("_", "-")
     if upper and any(code.startswith(upper) for code in CODES):

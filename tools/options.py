@@ -16,9 +16,9 @@ ROOT = Path(__file__).parents[1]
 INTRODUCTION = """\
 # Options
 
-Each option is a keyword of `Options`, of `NormalizingMiddleware` and of `NormalizingTransport`, a flag
-of `stream-normalizer serve`, `check` and `normalize`, and a variable, which the middleware and the
-command line read. This page is made by `tools/options`.
+Each option is a keyword of `Options`, of `NormalizingMiddleware` and of `NormalizingTransport`, a
+flag of `stream-normalizer serve`, `check` and `normalize`, and a variable, which the middleware and
+the command line read. This page is made by `tools/options`.
 
 ```python
 NormalizingTransport(usage="finish", ignore=("S505", "finish-with-content"))
@@ -27,21 +27,22 @@ NormalizingTransport(usage="finish", ignore=("S505", "finish-with-content"))
     stream-normalizer serve --usage finish --ignore S505,finish-with-content …
     NORMALIZER_USAGE=finish NORMALIZER_IGNORE=S505,finish-with-content vllm serve …
 
-What does not exist raises `OptionError` where it is given, with the nearest word that does: an unknown
-option, code, dialect or value, and an unknown variable that begins with `NORMALIZER_`.
+What does not exist raises `OptionError` where it is given, with the nearest word that does: an
+unknown option, code, dialect or value, and an unknown variable that begins with `NORMALIZER_`.
 
 Lists are any sequence, or one string with commas. Truth in a variable is 1, true, yes or on.
 
-Programs that read `chunk.choices[0]` of each chunk without a look break on the chunk that OpenAI's own
-API sends for `stream_options.include_usage`: its `choices` is empty. `usage="finish"` puts the usage on
-the chunk of the finish instead.
+Programs that read `chunk.choices[0]` of each chunk without a look break on the chunk that OpenAI's
+own API sends for `stream_options.include_usage`: its `choices` is empty. `usage="finish"` puts the
+usage on the chunk of the finish instead.
 """
 
 STRUCTURAL = """
 ## Structural deviations
 
-What leaves cannot be written without repairing these, so `ignore` cannot switch them off: a prefix such
-as `F1` leaves them on, and one by its code or name is an error. `silence` keeps them out of the report.
+What leaves cannot be written without repairing these, so `ignore` cannot switch them off: a prefix
+such as `F1` leaves them on, and one by its code or name is an error. `silence` keeps them out of the
+report.
 """
 
 

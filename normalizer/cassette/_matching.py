@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -43,6 +44,10 @@ class UnmatchedRequestError(NormalizerError, LookupError):
         self.request = request
         self.nearest = nearest
         self.differences = tuple(differences)
+
+
+# pytest shows the test that asked, not the way from here to it.
+HIDDEN = operator.methodcaller("errisinstance", UnmatchedRequestError)
 
 
 class Recordings:
@@ -92,6 +97,7 @@ class Recordings:
 
     def find(self, request: RecordedRequest) -> Interaction:
         """The answer to play to a request; raises `UnmatchedRequestError`."""
+        __tracebackhide__ = HIDDEN
         made = _vcrpy.to_vcrpy(request)
         with self._lock:
             same = [at for at, (_, _, each) in enumerate(self._all) if self._same(made, each)]

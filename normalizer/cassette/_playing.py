@@ -10,7 +10,7 @@ from typing import Literal
 
 from normalizer import _task
 from normalizer.cassette._decoding import decoded
-from normalizer.cassette._matching import Recordings, Source
+from normalizer.cassette._matching import HIDDEN, Recordings, Source
 from normalizer.cassette._vcrpy import Matcher
 from normalizer.cassette.faults import Fault, Piece, Stream
 from normalizer.cassette.format import End, Headers, RecordedRequest, RecordedResponse
@@ -178,5 +178,6 @@ class Player:
 
     def play(self, request: RecordedRequest) -> tuple[Played, Playing]:
         """The answer to such a request; raises `UnmatchedRequestError`."""
+        __tracebackhide__ = HIDDEN
         played = Played(self.recordings.find(request).response, self._split, self._faults)
         return played, Playing(played.stream, self._speed)

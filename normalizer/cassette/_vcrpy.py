@@ -9,12 +9,17 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from normalizer.cassette.format import Headers, RecordedRequest, RecordedResponse
 
 Matcher = Callable[[Any, Any], Any]
+
+# It has a line for each request that is made or compared, which are all of a cassette's each time.
+if logging.getLogger("vcr").level == logging.NOTSET:
+    logging.getLogger("vcr").setLevel(logging.INFO)
 
 
 def request_filter(

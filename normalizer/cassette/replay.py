@@ -10,7 +10,7 @@ from typing import Any, Literal, Unpack, get_args
 
 from normalizer._wrapping import WrappingTransport, library_of
 from normalizer.cassette import _playing
-from normalizer.cassette._matching import MATCH_ON, Source, UnmatchedRequestError
+from normalizer.cassette._matching import HIDDEN, MATCH_ON, Source, UnmatchedRequestError
 from normalizer.cassette._playing import Pace, Played, Player, Playing
 from normalizer.cassette._vcrpy import Matcher
 from normalizer.cassette.faults import Fault
@@ -116,6 +116,7 @@ class ReplayTransport(WrappingTransport):
 
     def handle_request(self, request: Any) -> Any:
         """Answer a request of httpx or httpx2; a response of the same library."""
+        __tracebackhide__ = HIDDEN
         library = library_of(request)
         request.read()
         asked = self._player.asked(_recorded(request))
@@ -131,6 +132,7 @@ class ReplayTransport(WrappingTransport):
 
     async def handle_async_request(self, request: Any) -> Any:
         """Answer a request of httpx or httpx2; a response of the same library."""
+        __tracebackhide__ = HIDDEN
         library = library_of(request)
         await request.aread()
         asked = self._player.asked(_recorded(request))

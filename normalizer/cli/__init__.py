@@ -6,6 +6,8 @@ table of the subcommands and says what to install where something is missing.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import sys
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -14,7 +16,7 @@ DISTRIBUTION = "stream-normalizer"
 
 
 class Command(NamedTuple):
-    """A subcommand: where it is (``module:attribute``), the extra it needs, its line of help."""
+    """A subcommand: where it is (``module:attribute``), its extras with commas, its help."""
 
     target: str
     extra: str
@@ -34,13 +36,17 @@ COMMANDS = {
     ),
     "rules": Command("normalizer.cli.rules:rules", "cli", "Explain what is found and repaired."),
     "record": Command(
-        "normalizer.cli.cassette:record", "cassette", "Record a server's streams to a cassette."
+        "normalizer.cli.cassette:record",
+        "cassette,serve",
+        "Record a server's streams to a cassette.",
     ),
     "replay": Command(
-        "normalizer.cli.cassette:replay", "cassette", "Serve a cassette as it was recorded."
+        "normalizer.cli.cassette:replay", "cassette,serve", "Serve a cassette as it was recorded."
     ),
     "cassette": Command(
-        "normalizer.cli.cassette:cassette", "cassette", "Show, verify, import, export cassettes."
+        "normalizer.cli.cassette:cassette",
+        "cassette,cli",
+        "Show, verify, import, export cassettes.",
     ),
 }
 
@@ -48,17 +54,27 @@ COMMANDS = {
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line with ``args`` (None: the process's own) and exit.
 
-    Exits with 0; with 1 where `check` has findings; with 2 for a wrong usage, a file or server that
+    Exits with 0; with 1 where `check` or `normalize` has found a fault;
+    with 2 for a wrong usage, a file or server that
     cannot be read, and a missing extra.
 
     Example::
 
         main(["rules", "T404"])
     """
+    for stream in (sys.stdout, sys.stderr):
+        # What a terminal or a pipe has no sign for shall not end the command.
+        if isinstance(stream, io.TextIOWrapper):
+            with contextlib.suppress(ValueError):
+                stream.reconfigure(errors="backslashreplace")
     try:
         from normalizer.cli.group import normalizer
     except ModuleNotFoundError as error:
-        print(f"Error: {missing('stream-normalizer', 'cli', error)}", file=sys.stderr)
+        given = sys.argv[1:] if args is None else args
+        name = next((each for each in given if each in COMMANDS), None)
+        extra = COMMANDS[name].extra if name else "cli"
+        command = f"stream-normalizer {name}" if name else "stream-normalizer"
+        print(f"Error: {missing(command, extra, error)}", file=sys.stderr)
         raise SystemExit(2) from None
     normalizer.main(args, prog_name="stream-normalizer")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import importlib
 import importlib.metadata
 from collections.abc import Iterator
@@ -21,8 +22,26 @@ class Failure(click.ClickException):
 
     exit_code = 2
 
+    def __init__(self, message: str) -> None:
+        # errors of YAML and of the system may have several
+        super().__init__(" ".join(part.strip() for part in message.splitlines()))
 
-class LazyGroup(click.Group):
+
+class NearGroup(click.Group):
+    """A group that says which subcommand was meant."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        known, given = self.list_commands(ctx), args[0]
+        if given in known or given.startswith("-") or ctx.resilient_parsing:
+            return super().resolve_command(ctx, args)
+        close = difflib.get_close_matches(given, known, n=1)
+        there = f"Did you mean {close[0]!r}?" if close else f"There are {', '.join(known)}."
+        raise click.UsageError(f"No such command {given!r}. {there}", ctx)
+
+
+class LazyGroup(NearGroup):
     """A group of the subcommands in `COMMANDS`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
@@ -66,7 +85,9 @@ def _in_one_line() -> Iterator[None]:
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(importlib.metadata.version(DISTRIBUTION), message="%(version)s")
+@click.version_option(
+    importlib.metadata.version(DISTRIBUTION), "-V", "--version", message="%(version)s"
+)
 def normalizer() -> None:
     """One canonical OpenAI stream out of every OpenAI-compatible one.
 

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from normalizer import Normalizer, Options, RequestInfo
 from normalizer.cli.check.output import console, fate
+from normalizer.cli.check.severity import severity
 from normalizer.deviations import Rule
 from normalizer.deviations import rules as all_rules
 
@@ -124,7 +125,7 @@ def rules(codes: tuple[str, ...], *, form: str) -> None:
     chosen = _wanted(codes) if codes else list(all_rules())
     out = console()
     if form == "json":
-        click.echo(json.dumps([_plain(rule) for rule in chosen], ensure_ascii=False, indent=2))
+        click.echo(json.dumps([_plain(rule) for rule in chosen], indent=2))
     elif len(chosen) > len(codes) or not codes:
         _table(out, chosen)
     else:
@@ -141,6 +142,7 @@ def _plain(rule: Rule) -> dict[str, object]:
         "code": one.code,
         "name": one.name,
         "what": one.what,
+        "severity": severity(one.code),
         "option": dict(one.option) if one.option else None,
         "repaired": not one.reported,
         "seen": rule.seen,

@@ -15,6 +15,15 @@ import dataclasses
 
 from normalizer.asgi import ASGIApp, NormalizingMiddleware, Receive, Scope, Send
 from normalizer.options import Options
+
+try:
+    import aiohttp  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"normalizer.proxy needs {error.name}: pip install 'stream-normalizer[serve]'",
+        name=error.name,
+    ) from None
+
 from normalizer.proxy.cors import with_cors
 from normalizer.proxy.forward import MAX_BODY_BYTES, Forward
 from normalizer.proxy.metrics import metrics

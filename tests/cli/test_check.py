@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import pytest
 from normalizer import RequestInfo
 from normalizer.cli.check.lint import Answer, lint
 from normalizer.cli.check.notes import CONTINUES
+from normalizer.cli.check.severity import _OF, SEVERITIES, severity
 from normalizer.cli.check.sources import answers
+from normalizer.deviations import CODES
 from tests.cli.conftest import Run
 from tests.conftest import DONE, HELLO, ROLE, STOP, STREAM, WORLD, chunk
 
@@ -42,13 +45,13 @@ def test_a_finding_is_shown_at_its_place(run: Run, sse: Any) -> None:
     result = run("check", file)
     assert result.exit_code == 1
     head, line, marks, *rest = result.stdout.splitlines()
-    assert head == f"{file}:3: C302 role-repeated"
+    assert head == f"{file}:3: warning: C302 role-repeated"
     at = line.index('"role":"assistant"')
     assert marks == "  | " + " " * (at - 4) + "^" * len('"role":"assistant"')
     explained = "\n".join(rest)
     assert "breaks: openai-python's `.stream()` joins them" in explained
     assert "repaired: No later delta says again who speaks." in explained
-    assert "C302  role-repeated        1      1  repaired" in explained
+    assert "warning  C302  role-repeated        1      1  repaired" in explained
     assert "Found 1 deviation in 1 of 1 answer, 4 events." in explained
 
 
@@ -83,7 +86,7 @@ def test_the_numbers_are_the_reports() -> None:
 
 def test_what_is_explained_once_is_not_explained_again(run: Run, sse: Any) -> None:
     said = run("check", sse(TWICE, "a.sse"), sse(TWICE, "b.sse")).stdout
-    assert said.count(": C302 role-repeated") == 2
+    assert said.count(": warning: C302 role-repeated") == 2
     assert said.count("breaks:") == 1
     assert "Found 1 deviation in 2 of 2 answers, 8 events." in said
 
@@ -93,6 +96,39 @@ def test_select_and_ignore(run: Run, sse: Any) -> None:
     assert run("check", file).exit_code == 1
     assert run("check", "--ignore", "C3", "--silence", "F103", file).exit_code == 0
     assert "C302" not in run("check", "--select", "F", file).stdout
+
+
+def test_select_and_ignore_take_names_and_lower_case(run: Run, sse: Any) -> None:
+    file = sse(ROLE + chunk({"content": "!"}, "stop") + DONE)
+    for given in ("finish-with-content", "s504", "S504", "s5", "c3,Finish-With-Content"):
+        said = run("check", "--select", given, file)
+        assert (said.exit_code, "S504" in said.stdout) == (1, True)
+        assert run("check", "--ignore", given, file).exit_code == 0
+
+
+@pytest.mark.parametrize("flag", ["select", "ignore"])
+@pytest.mark.parametrize(
+    ("given", "near"),
+    [
+        ("S5O4", "S50"),
+        ("finish-with-contents", "finish-with-content"),
+        ("S504,T4O2", "T40"),
+        ("Z9", "`stream-normalizer rules` has all"),
+        ("S5041", "S504"),
+    ],
+)
+def test_a_code_that_there_is_not(run: Run, sse: Any, flag: str, given: str, near: str) -> None:
+    file = sse(ROLE + chunk({"content": "!"}, "stop") + DONE)
+    for result in (
+        run("check", f"--{flag}", given, file),
+        run("check", file, environ={f"NORMALIZER_{flag.upper()}": given}),
+        run("normalize", f"--{flag}", given, stdin=STREAM),
+    ):
+        assert result.exit_code == 2
+        assert result.stdout == ""
+        assert repr(given.split(",")[-1]) in result.stderr
+        assert near in result.stderr
+        assert result.stderr.count("\n") == 1
 
 
 def test_a_guess_is_looked_for_where_it_is_asked_for(run: Run, sse: Any) -> None:
@@ -135,7 +171,7 @@ def test_a_capture(run: Run, sse: Any) -> None:
     pieces = [{"t_ms": 1, "b64": base64.b64encode(TWICE).decode()}]
     capture = {"request": request, "response": {"status": 200, "headers": [], "chunks": pieces}}
     said = run("check", sse(json.dumps(capture).encode(), "capture.json")).stdout
-    assert "capture.json:3: C302" in said
+    assert "capture.json:3: warning: C302" in said
 
 
 @pytest.mark.parametrize("body", [TWICE, b"\n" + TWICE, b"<html>502</html>", b""])
@@ -187,7 +223,7 @@ def test_github(run: Run, sse: Any) -> None:
     assert result.exit_code == 1
     quoted = file.replace(",", "%2C")
     assert result.stdout == (
-        f"::error file={quoted},line=5,title=C302 role-repeated::{file}:3: C302 role-repeated: "
+        f"::warning file={quoted},line=5,title=C302 role-repeated::{file}:3: C302 role-repeated: "
         "No later delta says again who speaks.\n"
     )
 
@@ -195,7 +231,16 @@ def test_github(run: Run, sse: Any) -> None:
 def test_github_on_a_cassette_names_the_file(run: Run) -> None:
     path = CASSETTES / "ollama" / "parallel-tool-calls.yaml"
     for line in run("check", "--format", "github", str(path)).stdout.splitlines():
-        assert line.startswith(f"::error file={path},line=1,title=")
+        found = re.match(
+            rf"::(error|warning|notice) file={path},line=(\d+),title=.*?:(\d+): ", line
+        )
+        assert found is not None
+        events = [
+            number
+            for number, text in enumerate(path.read_text().splitlines(), start=1)
+            if text.strip().startswith("data: ")
+        ]
+        assert events[int(found[3]) - 1] == int(found[2])
 
 
 def test_json(run: Run, sse: Any) -> None:
@@ -242,6 +287,92 @@ def test_notes(run: Run, sse: Any, request_: dict[str, Any], body: bytes, note: 
     assert note in result.stdout
     # a note is no finding
     assert result.exit_code == 0
+
+
+ERROR = b'data: {"error":{"message":"CUDA out of memory","type":"e","param":null,"code":507}}\n\n'
+
+
+def test_an_error_in_mid_stream_is_said_in_the_words_of_the_upstream(run: Run, sse: Any) -> None:
+    result = run("check", sse(ROLE + HELLO + ERROR + DONE))
+    assert result.exit_code == 1
+    assert "note: the answer failed: CUDA out of memory (code 507)" in result.stdout
+    assert "No deviations in 1 answer, 3 events; 1 failed." in result.stdout
+
+
+@pytest.mark.parametrize("form", ["text", "json", "github"])
+@pytest.mark.parametrize("body", [b'{"foo": 1}', b'{"choices": []}', b'{"foo": 1}\n{"foo": 2}\n'])
+def test_what_holds_no_answer_is_not_green(run: Run, sse: Any, form: str, body: bytes) -> None:
+    file = sse(body, "foo.json")
+    result = run("check", file, "--format", form)
+    assert result.exit_code in (1, 2)
+    assert "No deviations" not in result.stdout
+    if result.exit_code == 2:
+        assert f"{file}: there is no answer in it" in result.stderr
+
+
+def test_a_plain_completion_is_an_answer(run: Run, sse: Any) -> None:
+    message = {"role": "assistant", "content": "", "refusal": None}
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
+    head = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "m"}
+    result = run("check", sse(json.dumps({**head, "choices": [choice]}).encode(), "a.json"))
+    assert result.exit_code == 0
+
+
+def test_the_worst_comes_first(run: Run, sse: Any) -> None:
+    finish = chunk({"content": "!"}, "stop")
+    again = chunk({"role": "assistant", "content": "a", "tool_calls": []})
+    file = sse(ROLE + again + finish + DONE)
+    found = json.loads(run("check", "--format", "json", file).stdout)["findings"]
+    assert [(one["code"], one["severity"]) for one in found] == [
+        ("S504", "error"),
+        ("C302", "warning"),
+        ("C303", "warning"),
+    ]
+    rows = run("check", file).stdout.split("what becomes of it")[1].split("Found")[0].split("\n")
+    assert [row.split()[:2] for row in rows if row.split()] == [
+        ["error", "S504"],
+        ["warning", "C302"],
+        ["warning", "C303"],
+    ]
+
+
+def test_every_code_has_a_severity() -> None:
+    assert {severity(code) for code in CODES} == set(SEVERITIES)
+    assert severity("T402") == severity("T499") == "error"
+    # the table has no word on a code that is none
+    assert all(any(code.startswith(prefix) for code in CODES) for prefix in _OF)
+
+
+@pytest.mark.parametrize("ascii_", [True, False])
+def test_github_on_strings_of_json_and_on_base64(run: Run, sse: Any, ascii_: bool) -> None:
+    body = ROLE + chunk({"role": "assistant", "content": "“é”"}) + STOP + DONE
+    entry = {
+        "request": {"method": "POST", "url": "http://h/v1/chat/completions", "headers": []},
+        "response": {
+            "status": 200,
+            "headers": [{"name": "content-type", "value": "text/event-stream"}],
+            "content": {"text": body.decode()},
+        },
+    }
+    har = json.dumps({"log": {"entries": [entry, entry]}}, indent=1, ensure_ascii=ascii_)
+    file = sse(har.encode(), "a.har")
+    said = run("check", "--format", "github", file).stdout
+    strings = [at for at, line in enumerate(har.split("\n"), start=1) if '"text": ' in line]
+    assert [f"line={at}," in line for at, line in zip(strings, said.splitlines(), strict=True)] == [
+        True,
+        True,
+    ]
+    request = {"method": "POST", "url": "http://h/v1/chat/completions", "json": {"stream": True}}
+    pieces = [{"t_ms": 1, "b64": base64.b64encode(TWICE).decode()}]
+    capture = {"request": request, "response": {"status": 200, "headers": [], "chunks": pieces}}
+    file = sse(json.dumps(capture).encode(), "capture.json")
+    said = run("check", "--format", "github", file).stdout
+    assert said.startswith(f"::warning file={file},title=C302")
+
+
+def test_github_on_standard_input_names_no_file(run: Run) -> None:
+    said = run("check", "--format", "github", "-", stdin=TWICE).stdout
+    assert said.startswith("::warning title=C302 role-repeated::-:3: ")
 
 
 def test_no_note_where_there_is_nothing_to_say(run: Run, sse: Any) -> None:

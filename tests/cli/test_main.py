@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import json
+import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import get_type_hints
 
 import pytest
@@ -63,7 +66,7 @@ def without(*modules: str, args: tuple[str, ...]) -> subprocess.CompletedProcess
         f"main({args!r})"
     )
     return subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=30
     )
 
 
@@ -73,7 +76,7 @@ def without(*modules: str, args: tuple[str, ...]) -> subprocess.CompletedProcess
         (
             "click",
             ("rules",),
-            "`stream-normalizer` needs click: pip install 'stream-normalizer[cli]'",
+            "`stream-normalizer rules` needs click: pip install 'stream-normalizer[cli]'",
         ),
         (
             "rich",
@@ -84,6 +87,51 @@ def without(*modules: str, args: tuple[str, ...]) -> subprocess.CompletedProcess
             "aiohttp",
             ("serve", "--upstream", "http://h"),
             "`stream-normalizer serve` needs aiohttp: pip install 'stream-normalizer[serve]'",
+        ),
+        (
+            "click",
+            ("replay", "chat.yaml"),
+            (
+                "`stream-normalizer replay` needs click: "
+                "pip install 'stream-normalizer[cassette,serve]'"
+            ),
+        ),
+        (
+            "click",
+            ("--help",),
+            "`stream-normalizer` needs click: pip install 'stream-normalizer[cli]'",
+        ),
+        (
+            "aiohttp",
+            ("record", "--upstream", "http://h", "--cassette", "chat.yaml"),
+            (
+                "`stream-normalizer record` needs aiohttp: "
+                "pip install 'stream-normalizer[cassette,serve]'"
+            ),
+        ),
+        (
+            "vcr",
+            ("record", "--upstream", "http://h", "--cassette", "chat.yaml"),
+            (
+                "`stream-normalizer record` needs vcr: "
+                "pip install 'stream-normalizer[cassette,serve]'"
+            ),
+        ),
+        (
+            "starlette",
+            ("replay", "cassettes"),
+            (
+                "`stream-normalizer replay` needs starlette: "
+                "pip install 'stream-normalizer[cassette,serve]'"
+            ),
+        ),
+        (
+            "yaml",
+            ("cassette", "show", "cassettes"),
+            (
+                "`stream-normalizer cassette` needs yaml: "
+                "pip install 'stream-normalizer[cassette,cli]'"
+            ),
         ),
         (
             "uvicorn",
@@ -106,7 +154,7 @@ def test_a_subcommand_needs_only_its_own_extra() -> None:
 @pytest.mark.parametrize(
     ("args", "line"),
     [
-        (("nonsense",), "Error: No such command 'nonsense'."),
+        (("nonsense",), "Error: No such command 'nonsense'. There are"),
         (("--nonsense",), "Error: No such option '--nonsense'"),
         (("check",), "Error: Missing argument 'TARGET…'."),
         (("check", "x", "--format", "xml"), "Error: Invalid value for '--format'"),
@@ -171,3 +219,74 @@ def test_every_variable_of_a_command_is_known() -> None:
         found = getattr(command, COMMANDS[name].target.partition(":")[2])
         for one in found.params:
             assert one.envvar is None or one.envvar in known
+
+
+@pytest.mark.parametrize(
+    ("args", "line"),
+    [
+        (("chek",), "No such command 'chek'. Did you mean 'check'?"),
+        (("normalise",), "Did you mean 'normalize'?"),
+        (("cassette", "verfy"), "Did you mean 'verify'?"),
+        (("zzz",), "No such command 'zzz'. There are serve, check, normalize"),
+    ],
+)
+def test_a_subcommand_that_there_is_not(run: Run, args: tuple[str, ...], line: str) -> None:
+    result = run(*args)
+    assert result.exit_code == 2
+    assert line in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_the_version_in_short(run: Run) -> None:
+    assert run("-V").stdout == run("--version").stdout
+
+
+@pytest.mark.parametrize("args", [("check",), ("cassette", "show"), ("normalize",)])
+def test_bad_yaml_is_one_line(run: Run, tmp_path: Path, args: tuple[str, ...]) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text("version: 1\ninteractions: [\n  - a: b: c\n")
+    result = run(*args, str(file))
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+    assert str(file) in result.stderr
+
+
+@pytest.mark.parametrize("args", [("serve", "--help"), ("check", "--format", "json"), ("check",)])
+def test_a_terminal_without_utf_8(tmp_path: Path, args: tuple[str, ...]) -> None:
+    file = tmp_path / "answer.sse"
+    file.write_bytes('data:{"choices":[{"delta":{"content":"静夜思"}}]}\n\n'.encode())
+    more = (str(file),) if "--help" not in args else ()
+    done = subprocess.run(
+        [sys.executable, "-m", "normalizer", *args, *more],
+        capture_output=True,
+        check=False,
+        env={**os.environ, "PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0"},
+    )
+    assert b"Traceback" not in done.stderr
+    assert done.returncode == (0 if "--help" in args else 1)
+    assert done.stdout
+    if "json" in args:
+        assert "静夜思" in json.loads(done.stdout)["findings"][0]["text"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(shell: str) -> None:
+    variable = {"_STREAM_NORMALIZER_COMPLETE": f"{shell}_source"}
+    done = subprocess.run(
+        [sys.executable, "-m", "normalizer"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **variable},
+    )
+    assert "_STREAM_NORMALIZER_COMPLETE" in done.stdout
+
+
+def test_the_proxy_says_what_to_install() -> None:
+    script = "import sys; sys.modules['aiohttp'] = None\nimport normalizer.proxy"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.endswith("normalizer.proxy needs aiohttp: pip install 'stream-normalizer[serve]'")

@@ -126,7 +126,94 @@ def test_a_request_that_is_none(run: Run, given: str, line: str) -> None:
 def test_what_is_no_stream_is_an_error(run: Run, body: bytes) -> None:
     request: dict[str, Any] = {"model": "m", "stream": True}
     result = run("normalize", "--request", json.dumps(request), stdin=body)
-    assert result.exit_code == 0
+    assert result.exit_code == 1
     error, done = result.stdout.strip().split("\n\n")
     assert json.loads(error.removeprefix("data: "))["error"]["message"]
     assert done == "data: [DONE]"
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b"hello\n", 1),
+        (b"", 1),
+        (ROLE + HELLO, 1),
+        (ROLE + HELLO + b'data: {"error": {"message": "boom"}}\n\n' + DONE, 1),
+        (STREAM, 0),
+    ],
+)
+def test_it_exits_with_1_where_an_error_leaves(run: Run, body: bytes, code: int) -> None:
+    assert run("normalize", stdin=body).exit_code == code
+
+
+# --- recordings -----------------------------------------------------------------------------------
+
+CASSETTES = Path(__file__).parents[2] / "cassettes"
+SEVEN = CASSETTES / "vllm" / "chat-seven-tokens.yaml"
+
+
+def test_a_cassette_is_played(run: Run, tmp_path: Path) -> None:
+    result = run("normalize", "--report", str(SEVEN))
+    assert result.exit_code == 0
+    assert result.stdout.startswith('data: {"id":"chatcmpl-')
+    assert result.stdout.endswith("data: [DONE]\n\n")
+    assert "messages" not in result.stdout
+    assert "repaired S504 1x" in result.stderr
+    # by how it begins, where its name says nothing
+    other = tmp_path / "recorded"
+    other.write_bytes(SEVEN.read_bytes())
+    assert run("normalize", str(other)).stdout == result.stdout
+
+
+def test_its_own_request_decides_and_a_given_one_wins(run: Run) -> None:
+    assert "data: " in run("normalize", str(SEVEN)).stdout
+    given = run("normalize", "--request", '{"stream": false}', str(SEVEN))
+    assert json.loads(given.stdout)["choices"][0]["finish_reason"] == "length"
+
+
+def test_of_several_answers_one_is_chosen(run: Run, tmp_path: Path) -> None:
+    url = "http://h/v1/chat/completions"
+    asked = {"postData": {"text": '{"stream": true}'}, "method": "POST", "url": url, "headers": []}
+    kind = [{"name": "content-type", "value": "text/event-stream"}]
+    bodies = (STREAM, STREAM.replace(b"world", b"there"))
+    answers = [
+        {"status": 200, "headers": kind, "content": {"text": body.decode()}} for body in bodies
+    ]
+    entries = [{"request": asked, "response": answer} for answer in answers]
+    file = tmp_path / "a.har"
+    file.write_text(json.dumps({"log": {"entries": entries}}))
+    result = run("normalize", str(file))
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert "it holds 2 answers: say which with --interaction, from 0 to 1" in result.stderr
+    for number, body in enumerate(bodies):
+        chosen = run("normalize", "--interaction", str(number), str(file))
+        assert (chosen.exit_code, chosen.stdout_bytes) == (0, body)
+    beyond = run("normalize", "--interaction", "2", str(file))
+    assert beyond.exit_code == 2
+    assert "from 0 to 1" in beyond.stderr
+
+
+def test_a_number_of_a_stream(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "answer.sse"
+    path.write_bytes(STREAM)
+    result = run("normalize", "--interaction", "1", str(path))
+    assert result.exit_code == 2
+    assert "is no recording of several answers" in result.stderr
+
+
+@pytest.mark.parametrize("request_", [(), ("--request", "{}")])
+def test_a_cassette_from_a_pipe(run: Run, request_: tuple[str, ...]) -> None:
+    result = run("normalize", *request_, stdin=SEVEN.read_bytes())
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert "standard input is a cassette: name its file" in result.stderr
+
+
+def test_a_cassette_that_cannot_be_read(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "broken.yaml"
+    file.write_text("interactions:\n- request: [\n")
+    result = run("normalize", str(file))
+    assert result.exit_code == 2
+    assert str(file) in result.stderr
+    assert result.stderr.count("\n") == 1

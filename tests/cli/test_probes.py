@@ -99,8 +99,11 @@ def test_a_server_is_asked_every_probe(run: Run, serve: ServeApp) -> None:
         assert note in result.stdout
     # the one thing that is wrong with it
     assert result.exit_code == 1
-    assert "n=2:1: B806 error-body-shape" in result.stdout
+    assert "n=2:1: warning: B806 error-body-shape" in result.stdout
     assert f" in 1 of {len(PROBES)} answers" in result.stdout
+    assert "; 1 refused." in result.stdout
+    # it knows no tools
+    assert "parallel-tools: note: the tool was not called, the answer is text" in result.stdout
 
 
 def test_its_bare_address_is_enough_for_an_endpoint(run: Run, serve: ServeApp) -> None:
@@ -143,8 +146,8 @@ def test_what_a_server_does_wrong_is_found(run: Run, serve: ServeApp) -> None:
             return answering(STREAM.replace(b"data: ", b"data:"))
 
     result = run("check", serve(Wrong("m")) + "/v1", "--probe", "text", "--probe", "tools")
-    assert "text:1: F103" in result.stdout
-    assert "tools:2: X707" in result.stdout
+    assert "text:1: error: F103" in result.stdout
+    assert "tools:2: error: X707" in result.stdout
 
 
 def test_a_server_that_is_silent(run: Run, serve: ServeApp) -> None:
@@ -164,7 +167,7 @@ def test_a_server_that_is_silent(run: Run, serve: ServeApp) -> None:
 
     url = serve(Silent()) + "/v1"
     result = run("check", url, "--model", "m", "--probe", "text", "--timeout", "0.2")
-    assert "text:2: X707 truncated" in result.stdout
+    assert "text:2: error: X707 truncated" in result.stdout
 
 
 def test_the_key_is_sent_and_not_shown(run: Run, serve: ServeApp) -> None:
@@ -192,7 +195,8 @@ def test_what_to_do_about_a_status(run: Run, serve: ServeApp, status: int, hint:
     result = run("check", url, "--model", "m", "--probe", "text")
     assert f"text: note: answered {status}: no" in result.stdout
     assert hint in result.stdout
-    assert result.exit_code == 0
+    assert result.exit_code == 2
+    assert f"{url}: nothing was answered; text: answered {status}: no" in result.stderr
 
 
 def test_a_redirect_is_not_followed(run: Run, serve: ServeApp) -> None:
@@ -200,8 +204,111 @@ def test_a_redirect_is_not_followed(run: Run, serve: ServeApp) -> None:
     elsewhere = (b"location", serve(server).encode())
     url = serve(answering(status=307, headers=(elsewhere,)))
     result = run("check", url, "--model", "m", "--probe", "text")
-    assert "answered 307, a redirect" in result.stdout
+    assert f"answered 307, a redirect to {elsewhere[1].decode()}: give the URL" in result.stdout
+    assert result.exit_code == 2
     assert server.asked == []
+
+
+class Refusing(Server):
+    """A server that answers as many probes as ``willing``, and the rest with a status."""
+
+    def __init__(self, status: int, *, willing: int = 0, words: bytes | None = None) -> None:
+        super().__init__("m")
+        self.status, self.willing, self.words = status, willing, words
+
+    def answer(self, path: str, request: dict[str, Any]) -> ASGIApp:
+        if len(self.asked) <= self.willing:
+            return super().answer(path, request)
+        if self.words is not None:
+            return answering(self.words, status=self.status)
+        error = {"message": "I will not", "type": None, "param": None, "code": None}
+        return as_json({"error": error}, self.status)
+
+
+@pytest.mark.parametrize("form", ["text", "json", "github"])
+@pytest.mark.parametrize("status", [307, 401, 403, 404, 500, 501, 503])
+def test_a_server_that_answers_nothing(run: Run, serve: ServeApp, status: int, form: str) -> None:
+    server = Refusing(status)
+    result = run("check", serve(server) + "/v1", "--format", form)
+    assert result.exit_code == 2
+    assert f"nothing was answered; text: answered {status}" in result.stderr
+    assert "No deviations" not in result.stdout
+    stops = status in (401, 403, 404)
+    assert len(server.asked) == (1 if stops else len(PROBES))
+    if form == "text" and stops:
+        assert f"; {len(PROBES) - 1} more probes were not sent" in result.stdout
+
+
+def test_a_page_in_its_own_words(run: Run, serve: ServeApp) -> None:
+    page = b"<html><head><title>x</title></head><body><h1>Bad gateway</h1> cf</body></html>"
+    url = serve(Refusing(502, words=page)) + "/v1"
+    result = run("check", url, "--probe", "text")
+    assert "text: note: answered 502: Bad gateway cf\n" in result.stdout
+    assert result.exit_code == 2
+
+
+def test_no_answer_in_a_success(run: Run, serve: ServeApp) -> None:
+    url = serve(Refusing(200, words=b'{"foo": 1}')) + "/v1"
+    result = run("check", url, "--probe", "no-stream", "--probe", "text")
+    assert result.exit_code == 2
+    assert 'no-stream: note: there is no answer in it: {"foo": 1}' in result.stdout
+
+
+@pytest.mark.parametrize(("status", "code", "asked"), [(403, 1, 3), (500, 1, 4), (422, 0, 4)])
+def test_a_server_that_answers_some(
+    run: Run, serve: ServeApp, status: int, code: int, asked: int
+) -> None:
+    server = Refusing(status, willing=2)
+    probes = [f"--probe={name}" for name in ("text", "max_tokens=7", "tools", "no-stream")]
+    result = run("check", serve(server) + "/v1", *probes)
+    assert result.exit_code == code
+    assert len(server.asked) == asked
+    assert f"; {asked - 2} refused." in result.stdout
+
+
+def test_a_server_without_legacy_completions(run: Run, serve: ServeApp) -> None:
+    class Without(Server):
+        def answer(self, path: str, request: dict[str, Any]) -> ASGIApp:
+            if path.endswith("/v1/completions"):
+                return answering(b"404 page not found", status=404)
+            return super().answer(path, request)
+
+    server = Without("m")
+    probes = [f"--probe={name}" for name in ("text", "completions", "error")]
+    result = run("check", serve(server) + "/v1", *probes)
+    assert len(server.asked) == 3
+    assert "completions: note: answered 404: 404 page not found" in result.stdout
+
+
+def test_a_refusal_alone_is_what_was_asked_for(run: Run, serve: ServeApp) -> None:
+    result = run("check", serve(Server("m")) + "/v1", "--probe", "error")
+    assert "error: note: answered 400: messages is no list" in result.stdout
+    assert result.exit_code == 0
+
+
+def test_a_server_that_refuses_nothing(run: Run, serve: ServeApp) -> None:
+    class Willing(Server):
+        def answer(self, path: str, request: dict[str, Any]) -> ASGIApp:
+            return answering(STREAM)
+
+    result = run("check", serve(Willing("m")) + "/v1", "--probe", "error")
+    assert "error: note: a request whose messages are no list was answered" in result.stdout
+
+
+def test_a_key_is_asked_for_before_a_model(run: Run, serve: ServeApp) -> None:
+    error = {"message": "no such key", "type": None, "param": None, "code": None}
+    result = run("check", serve(as_json({"error": error}, 401)) + "/v1")
+    assert result.exit_code == 2
+    assert "/v1/models: answered 401: no such key (name the variable" in result.stderr
+
+
+def test_live_findings_have_no_file(run: Run, serve: ServeApp) -> None:
+    class Wrong(Server):
+        def answer(self, path: str, request: dict[str, Any]) -> ASGIApp:
+            return answering(STREAM.replace(b"data: ", b"data:"))
+
+    said = run("check", serve(Wrong("m")) + "/v1", "--probe=text", "--format=github").stdout
+    assert said.startswith("::error title=F103 no-space-after-data::text:1: ")
 
 
 def test_a_server_that_is_down(run: Run) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from normalizer.cassette.format import CassetteError, Metadata, Origin
-from normalizer.cli import missing
+from normalizer.cli import COMMANDS, missing
 from normalizer.cli.group import Failure
 
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -36,12 +36,14 @@ def reported() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def needing(command: str, extra: str) -> Iterator[None]:
+def needing(command: str) -> Iterator[None]:
     """A library that is missing becomes one line that says what to install."""
     try:
         yield
     except ModuleNotFoundError as error:
-        raise Failure(missing(f"normalizer {command}", extra, error)) from None
+        raise Failure(
+            missing(f"stream-normalizer {command}", COMMANDS[command].extra, error)
+        ) from None
 
 
 def described(command: Callable[..., Any]) -> Any:

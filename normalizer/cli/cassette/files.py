@@ -34,10 +34,10 @@ from normalizer.cli.cassette.common import (
     reported,
 )
 from normalizer.cli.check.output import console
-from normalizer.cli.group import Failure
+from normalizer.cli.group import Failure, NearGroup
 
 
-@click.group()
+@click.group(cls=NearGroup)
 def cassette() -> None:
     """Look at cassettes, search them for secrets, make them of other recordings.
 

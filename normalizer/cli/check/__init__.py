@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 from collections.abc import Iterator
 
@@ -11,8 +12,10 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from normalizer import Options, RequestInfo
 from normalizer.cli.check.lint import Answer, Linted, lint
+from normalizer.cli.check.notes import notes
+from normalizer.cli.check.outcome import exit_code, unanswered
 from normalizer.cli.check.output import as_github, as_json, console, show, summary
-from normalizer.cli.check.probes import PROBES, Server, chosen
+from normalizer.cli.check.probes import PROBES, Server, chosen, stops
 from normalizer.cli.check.sources import answers, files
 from normalizer.cli.group import Failure
 from normalizer.cli.options import option_flags, request_flags
@@ -42,8 +45,15 @@ def _collect(
                 raise Failure(f"--key-env: the variable {key_env} is not set")
         with Server(target, key=key, timeout=timeout) as server:
             asked = model or server.model()
-            for probe in chosen(probes):
-                yield f"asking {server.url}: {probe.name}", server.ask(probe, asked)
+            wanted = list(chosen(probes))
+            for number, probe in enumerate(wanted, start=1):
+                answer = server.ask(probe, asked)
+                stopped = stops(probe, answer.status)
+                if stopped:
+                    answer = dataclasses.replace(answer, unasked=len(wanted) - number)
+                yield f"asking {server.url}: {probe.name}", answer
+                if stopped:
+                    break
 
 
 @click.command()
@@ -110,8 +120,12 @@ def check(
           breaks: …who breaks on it, and how
           repaired: The id is on the first fragment of a call only.
 
-    Exits with 1 if there are findings, with 2 if something could not be read. Choose what to look
-    for with --select, --ignore and --silence (codes, prefixes of them: T4, or names).
+    Findings are in the order of their harm: an error breaks clients or loses text, a warning is a
+    fault that somebody meets, a notice is a wart.
+
+    Exits with 0 only for answers without a fault; with 1 for findings, and for answers that failed;
+    with 2 if something could not be read, or if a server answered nothing. Choose what to look for
+    with --select, --ignore and --silence (codes, prefixes of them: T4, or names).
     """
     out, err = console(), console(stderr=True)
     linted: list[Linted] = []
@@ -137,10 +151,16 @@ def check(
                     click.echo(line)
             elif form == "text":
                 show(out, one, explained)
+    if not linted:
+        raise Failure("there is no answer of a chat or completion in it")
     if form == "json":
         click.echo(as_json(linted))
     elif form == "text":
-        if not linted:
-            raise Failure("there is no answer of a chat or completion in it")
         summary(out, linted)
-    ctx.exit(1 if any(one.findings for one in linted) else 0)
+    nothing = unanswered(linted)
+    if nothing:
+        first = nothing[0]
+        server, name, said = first.answer.server, first.answer.name, next(notes(first))
+        place = f"{server}: nothing was answered; {name}" if server else name
+        raise Failure(f"{place}: {said}")
+    ctx.exit(exit_code(linted))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Callable
 from typing import Literal
 
 from normalizer import Normalizer, Options, Report, RequestInfo
 from normalizer.cli.check.places import Span, one_line, place
+from normalizer.cli.check.severity import rank
 
 End = Literal["complete", "cut", "reset", "timeout", "closed"]
 
@@ -19,8 +21,11 @@ class Answer:
     """What is linted: one answer, without content coding, and what is known of its request.
 
     * ``name``: what findings are shown with: a file's name, or a probe's.
-    * ``file``: the file whose lines are the body's lines, if there is such a file.
+    * ``file``: the file that holds it, if there is one; ``line_in_file``: which of its lines a line
+      of the body is, both from 1; None where it has no line of its own.
     * ``end``: how the body ended; one that the client closed has no end to complain about.
+    * ``server``, ``probe``: for a live answer, whose it is and the name of what was asked.
+    * ``location``: where a redirect leads; ``unasked``: probes that were not sent because of it.
     """
 
     name: str
@@ -29,6 +34,11 @@ class Answer:
     status: int = 200
     end: End = "complete"
     file: str | None = None
+    line_in_file: Callable[[int], int | None] = lambda line: line
+    server: str | None = None
+    probe: str | None = None
+    location: str = ""
+    unasked: int = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +58,7 @@ class Finding:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Linted:
-    """An answer with its findings, in the order of their first events, and its report."""
+    """An answer with its findings, the most harmful first, then by their events; its report."""
 
     answer: Answer
     findings: tuple[Finding, ...]
@@ -109,7 +119,7 @@ def lint(answer: Answer, options: Options | None = None) -> Linted:
         Finding(code=code, events=tuple(one.events), line=one.line, text=one.text, span=one.span)
         for code, one in found.items()
     ]
-    findings.sort(key=lambda finding: (finding.events[0], finding.code))
+    findings.sort(key=lambda one: (rank(one.code), one.events[0], one.code))
     return Linted(answer=answer, findings=tuple(findings), report=normalizer.report)
 
 

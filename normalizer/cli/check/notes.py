@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from normalizer.cli.check.lint import Linted
+from normalizer.cli.check.outcome import outcome, words
 
 CONTINUES = "/v1/completions continues text: use /v1/chat/completions for a chat"
 
@@ -16,13 +17,19 @@ def notes(linted: Linted) -> Iterator[str]:
 
         list(notes(lint(answer)))  # ["finish_reason length: max_tokens=7 cut the answer"]
     """
-    request, report = linted.answer.request, linted.report
-    if 300 <= linted.answer.status < 400:
-        yield f"answered {linted.answer.status}, a redirect: give the URL that it leads to"
+    answer, request, report = linted.answer, linted.answer.request, linted.report
+    if answer.status >= 300:
+        yield _status(linted)
         return
-    if linted.answer.status >= 400:
-        yield f"answered {linted.answer.status}{_because(linted)}{_status(linted.answer.status)}"
+    came = outcome(linted)
+    if came == "failed":
+        yield f"the answer failed: {words(linted)}{_code(linted)}"
+    elif came == "nothing":
+        said = words(linted)
+        yield f"there is no answer in it{f': {said}' if said else ''}"
         return
+    elif answer.probe == "error":
+        yield "a request whose messages are no list was answered, not refused: it checks nothing"
     finishes = set(report.finish.values())
     if request.endpoint == "completions":
         yield CONTINUES
@@ -35,23 +42,40 @@ def notes(linted: Linted) -> Iterator[str]:
             yield "all tokens went into reasoning, none into the answer: raise max_tokens"
     if "content_filter" in finishes:
         yield "finish_reason content_filter: the provider withheld the rest"
+    if answer.probe is not None and request.tools and finishes <= {"stop"} and came == "answered":
+        yield (
+            "the tool was not called, the answer is text: this server or model may not know tools"
+        )
     if request.include_usage and report.usage is None and report.end == "done":
         yield "stream_options.include_usage was asked for, and no usage came"
     if request.n is not None and len(report.finish) not in (0, request.n):
         yield f"n={request.n} was asked for, {len(report.finish)} came"
-    if linted.answer.end == "closed":
+    if answer.end == "closed":
         yield "the client closed the stream before its end, which was not looked at"
 
 
-def _because(linted: Linted) -> str:
-    error = linted.report.error
-    message = error.get("message") if isinstance(error, dict) else None
-    return f": {message}" if isinstance(message, str) and message else ""
+def _status(linted: Linted) -> str:
+    status, said = linted.answer.status, words(linted)
+    if status < 400:
+        to = f" to {linted.answer.location}" if linted.answer.location else ""
+        hint = f", a redirect{to}: give the URL that it leads to"
+    else:
+        hint = (f": {said}" if said else "") + _hint(status)
+    unasked = linted.answer.unasked
+    if unasked:
+        hint += f"; {unasked} more {'probe was' if unasked == 1 else 'probes were'} not sent"
+    return f"answered {status}{hint}"
 
 
-def _status(status: int) -> str:
+def _hint(status: int) -> str:
     if status in (401, 403):
         return " (name the variable with your key: --key-env NAME)"
     if status == 404:
         return " (is the path right? most servers' base URL ends in /v1)"
     return ""
+
+
+def _code(linted: Linted) -> str:
+    error = linted.report.error
+    code = error.get("code") if isinstance(error, dict) else None
+    return f" (code {code})" if isinstance(code, (str, int)) and code != "" else ""

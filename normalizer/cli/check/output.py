@@ -15,10 +15,13 @@ from rich.text import Text
 
 from normalizer.cli.check.lint import Finding, Linted
 from normalizer.cli.check.notes import notes
+from normalizer.cli.check.outcome import outcome, unanswered
+from normalizer.cli.check.severity import Severity, rank, severity
 from normalizer.deviation import Deviation
 from normalizer.deviations import deviation, rule
 
 _PIPED = 100  # columns where nobody says how many there are
+_COLOURS: dict[Severity, str] = {"error": "bold red", "warning": "yellow", "notice": "cyan"}
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -55,14 +58,28 @@ def show(out: Console, linted: Linted, explained: set[str]) -> None:
 
 def summary(out: Console, answers: list[Linted]) -> None:
     """What was found in all, as a table and a sentence."""
-    codes = sorted({finding.code for one in answers for finding in one.findings})
+    found_codes = {finding.code for one in answers for finding in one.findings}
+    codes = sorted(found_codes, key=lambda code: (rank(code), code))
     events = sum(one.report.events_in for one in answers)
     checked = f"{_count(len(answers), 'answer')}, {_count(events, 'event')}"
+    came = [outcome(one) for one in answers]
+    parts = [
+        f"{came.count(each)} {words}"
+        for each, words in (("refused", "refused"), ("failed", "failed"), ("nothing", "empty"))
+        if each in came
+    ]
+    said = f"; {', '.join(parts)}" if parts else ""
     if not codes:
-        out.print(Text(f"No deviations in {checked}.", "green"))
+        if len(unanswered(answers)) < len(answers):
+            out.print(Text(f"No deviations in {checked}{said}.", "yellow" if said else "green"))
         return
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for column, justify in (("code", "left"), ("name", "left"), ("answers", "right")):
+    for column, justify in (
+        ("harm", "left"),
+        ("code", "left"),
+        ("name", "left"),
+        ("answers", "right"),
+    ):
         table.add_column(column, justify=justify)  # type: ignore[arg-type]
     table.add_column("times", justify="right")
     table.add_column("what becomes of it")
@@ -70,12 +87,13 @@ def summary(out: Console, answers: list[Linted]) -> None:
         found = [each for one in answers for each in one.findings if each.code == code]
         times = sum(len(each.events) for each in found)
         one = deviation(code)
-        table.add_row(code, one.name, str(len(found)), str(times), fate(one))
+        harm = Text(severity(code), _COLOURS[severity(code)])
+        table.add_row(harm, code, one.name, str(len(found)), str(times), fate(one))
     out.print(table)
     touched = sum(1 for one in answers if one.findings)
     total = _count(len(codes), "deviation")
     out.print()
-    out.print(Text(f"Found {total} in {touched} of {checked}.", "bold"))
+    out.print(Text(f"Found {total} in {touched} of {checked}{said}.", "bold"))
     out.print(f"What one means, with sources: stream-normalizer rules {codes[0]}", style="dim")
 
 
@@ -84,7 +102,9 @@ def _finding(name: str, finding: Finding, width: int) -> Iterator[Text]:
     yield Text.assemble(
         (f"{name}:{finding.events[0]}", "bold"),
         ": ",
-        (finding.code, "bold red"),
+        (severity(finding.code), _COLOURS[severity(finding.code)]),
+        ": ",
+        (finding.code, "bold"),
         f" {one.name}{_others(finding)}",
     )
     yield from _marked(finding, width - 4)
@@ -181,6 +201,7 @@ def as_json(answers: Iterable[Linted]) -> str:
             {
                 "target": name,
                 "status": linted.answer.status,
+                "outcome": outcome(linted),
                 "notes": list(notes(linted)),
                 "report": dataclasses.asdict(linted.report),
             }
@@ -192,6 +213,7 @@ def as_json(answers: Iterable[Linted]) -> str:
                     "target": name,
                     "code": each.code,
                     "name": one.name,
+                    "severity": severity(each.code),
                     "event": each.events[0],
                     "events": each.events,
                     "line": each.line,
@@ -202,20 +224,32 @@ def as_json(answers: Iterable[Linted]) -> str:
                     "repaired": not one.reported,
                 }
             )
-    return json.dumps({"findings": findings, "answers": streams}, ensure_ascii=False, indent=2)
+    # ASCII, which every terminal and every pipe has
+    return json.dumps({"findings": findings, "answers": streams}, indent=2)
 
 
 def as_github(linted: Linted) -> Iterator[str]:
     """Workflow commands, which GitHub shows beside the lines of a change."""
     for each in linted.findings:
         one = deviation(each.code)
-        file, line = linted.answer.file, each.line
-        if file is None:
-            file, line = linted.answer.name.partition("[")[0], 1
         title = f"{each.code} {one.name}"
         message = f"{linted.answer.name}:{each.events[0]}: {title}{_others(each)}: {one.what}"
-        place = f"file={_property(file)},line={line},title={_property(title)}"
-        yield f"::error {place}::{_escape(message)}"
+        place = _in_file(linted, each.line)
+        yield f"::{severity(each.code)} {place}title={_property(title)}::{_escape(message)}"
+    came = outcome(linted)
+    if came != "answered":
+        for note in notes(linted):
+            said = _escape(f"{linted.answer.name}: {note}")
+            yield f"::error {_in_file(linted, None)}title={came}::{said}"
+
+
+def _in_file(linted: Linted, line: int | None) -> str:
+    """The file and the line, as far as there are such."""
+    answer = linted.answer
+    if answer.file is None:
+        return ""
+    number = None if line is None else answer.line_in_file(line)
+    return f"file={_property(answer.file)}," + ("" if number is None else f"line={number},")
 
 
 def _escape(text: str) -> str:

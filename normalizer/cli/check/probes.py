@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 import httpx2
 
 from normalizer import RequestInfo
-from normalizer.cli.check.lint import Answer, End
+from normalizer.cli.check.lint import Answer, End, lint
+from normalizer.cli.check.notes import notes
 from normalizer.cli.group import Failure
 
 _CHAT, _COMPLETIONS = "chat/completions", "completions"
@@ -107,6 +108,14 @@ class Server:
         """The one model that the server has; raises `Failure` if it has several or none."""
         try:
             answer = self._client.get(f"{self.url}/models")
+            if answer.status_code in (401, 403):
+                said = Answer(
+                    name="models",
+                    body=answer.content,
+                    request=RequestInfo.parse("/v1/chat/completions"),
+                    status=answer.status_code,
+                )
+                raise Failure(f"{self.url}/models: {next(notes(lint(said)))}")
             listed = [str(one["id"]) for one in answer.json()["data"]]
         except httpx2.TransportError as error:
             raise self._failure(error) from None
@@ -135,6 +144,9 @@ class Server:
             raise self._failure(error) from None
         return Answer(
             name=probe.name,
+            probe=probe.name,
+            server=self.url,
+            location=response.headers.get("location", ""),
             body=b"".join(pieces),
             request=RequestInfo.parse(url, json.dumps(body).encode()),
             status=response.status_code,
@@ -155,6 +167,14 @@ def _read(body: Iterable[bytes], pieces: list[bytes]) -> End:
         if size > _MOST:
             return "closed"
     return "complete"
+
+
+def stops(probe: Probe, status: int) -> bool:
+    """Whether it is no use to send more: the key is wrong, or there is no such API or model.
+
+    A server without the legacy completions may have all the rest.
+    """
+    return status in (401, 403) or (status == 404 and probe.path == _CHAT)
 
 
 def chosen(names: tuple[str, ...]) -> Iterator[Probe]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import json
+import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from normalizer import RequestInfo
@@ -50,6 +53,7 @@ def answers(name: str, request: RequestInfo | None) -> Iterator[Answer]:
     except CassetteError as error:
         raise Failure(str(error)) from None
     several = len(bodies) > 1
+    text = _Text(data, bodies)
     for number, (one, body) in enumerate(zip(cassette.interactions, bodies, strict=True)):
         info = _request(one.request, body, request)
         if info.endpoint is None:
@@ -60,9 +64,63 @@ def answers(name: str, request: RequestInfo | None) -> Iterator[Answer]:
             request=info,
             status=one.response.status,
             end=one.response.end,
-            # lines can be counted where the file is the body and nothing else
-            file=name if form == "sse" and body == data and name != "-" else None,
+            file=name if name != "-" else None,
+            line_in_file=functools.partial(text.line, number),
         )
+
+
+class _Text:
+    """A file's text, and which of its lines the lines of the bodies in it are.
+
+    A body may be all of the file, stand in it line by line, or be a string of JSON or YAML.
+    """
+
+    def __init__(self, data: bytes, bodies: list[bytes]) -> None:
+        self._data = data
+        self._bodies = bodies
+
+    def line(self, number: int, line: int) -> int | None:
+        """Of body ``number`` from 0, line ``line`` from 1; None where that cannot be told."""
+        if self._bodies[number] == self._data:
+            return line
+        return self._lines[number].get(line)
+
+    @functools.cached_property
+    def _lines(self) -> list[dict[int, int]]:
+        lines: list[dict[int, int]] = []
+        forms, at, counted, upto = list(_WRITTEN), 0, 1, 0
+        for body in self._bodies:
+            found: dict[int, int] = {}
+            for number, line in enumerate(re.split(rb"\r\n|\r|\n", body), start=1):
+                if not line.strip():
+                    continue
+                for form in forms:
+                    written = form(line.strip())
+                    begin = self._data.find(written, at)
+                    if begin >= 0:
+                        break
+                else:
+                    # what is written in another way (base64) has no lines here
+                    break
+                # the form that fits one line fits the next: no other is searched for in vain
+                forms = [form, *(each for each in _WRITTEN if each is not form)]
+                counted += self._data.count(b"\n", upto, begin)
+                at, upto = begin + len(written), begin
+                found[number] = counted
+            lines.append(found)
+        return lines
+
+
+def _string(line: bytes) -> bytes:
+    words = json.dumps(line.decode("utf-8", "replace"), ensure_ascii=False)
+    return words[1:-1].encode("utf-8", "replace")
+
+
+def _ascii_string(line: bytes) -> bytes:
+    return json.dumps(line.decode("utf-8", "replace"))[1:-1].encode()
+
+
+_WRITTEN: tuple[Callable[[bytes], bytes], ...] = (bytes, _string, _ascii_string)
 
 
 def _form(data: bytes, name: str) -> Form:
