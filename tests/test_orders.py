@@ -297,3 +297,24 @@ def test_fragments_without_a_name_are_on_the_error() -> None:
     assert kinds(outcome.chunks[1:]) == ["content", "error"]
     (fragment,) = outcome.chunks[-1]["nameless_tool_calls"]
     assert fragment["function"]["arguments"] == '{"a":1}'
+
+
+# --- what is canonical --------------------
+
+
+def spaced(*chunks: dict[str, Any]) -> bytes:
+    """Chunks as JSON that we would write otherwise: rewritten, they would differ."""
+    return b"".join(b"data: " + json.dumps(one).encode() + b"\n\n" for one in chunks) + DONE
+
+
+def test_a_clean_call_leaves_byte_for_byte_and_a_repaired_chunk_of_two_choices_does_not() -> None:
+    body = spaced(*text(), HEAD, call("{}"), chunk({}, "tool_calls"))
+    assert normalize(body).out == body
+    both = [{"index": i, "delta": {"content": "x"}, "finish_reason": None} for i in (0, 1)]
+    said = [chunk({"role": "assistant", "content": ""}, index=i) for i in (0, 1)]
+    ends = [chunk({}, "stop", index=i) for i in (0, 1)]
+    shared = {**chunk({}), "choices": both}
+    request = {**STREAM, "n": 2}
+    outcome = normalize(spaced(*said, {**shared, "created": 1700000000.0}, *ends), request)
+    assert b"1700000000.0" not in outcome.out
+    assert [outcome.said(index=i) for i in (0, 1)] == ["x", "x"]
