@@ -41,8 +41,8 @@ STRUCTURAL = """
 ## Structural deviations
 
 What leaves cannot be written without repairing these, so `ignore` cannot switch them off: a prefix
-such as `F1` leaves them on, and one by its code or name is an error. `silence` keeps them out of the
-report.
+such as `F1` leaves them on, and one by its code or name is an error. `silence` keeps them out of
+the report.
 """
 
 

@@ -1,0 +1,216 @@
+"""Long streams of like chunks: they leave as one would alone, and the report counts all of them.
+
+Each stream goes through whole, where most of its chunks take the fast path, and byte by byte,
+where none does: what leaves and what is reported are the same.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.streams import (
+    COMPLETIONS,
+    ENVELOPE,
+    STREAM,
+    WITH_USAGE,
+    Outcome,
+    call,
+    chunk,
+    event,
+    normalize,
+    raw,
+    text,
+)
+
+STOP = chunk({}, "stop")
+WORDS = [f"word {n} " for n in range(150)]
+
+
+def both(body: bytes, request: Any = STREAM, **options: Any) -> Outcome:
+    """The body fed whole; fed byte by byte it is the same."""
+    whole = normalize(body, request, **options)
+    single = normalize(b"", request, pieces=[body[i : i + 1] for i in range(len(body))], **options)
+    assert whole.out == single.out
+    uncounted = {"U610": 0}  # usages taken off by the fast path are not counted again
+    assert {**whole.report.codes, **uncounted} == {**single.report.codes, **uncounted}
+    assert whole.report.end == single.report.end
+    assert whole.report.usage == single.report.usage
+    assert whole.report.characters_in == single.report.characters_in
+    assert whole.report.characters_out == single.report.characters_out
+    return whole
+
+
+def counted(position: int) -> dict[str, int]:
+    return {"prompt_tokens": 3, "completion_tokens": position, "total_tokens": 3 + position}
+
+
+@pytest.mark.parametrize("request_body", [STREAM, WITH_USAGE])
+@pytest.mark.parametrize("place", ["before", "after"])
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_usage_on_every_chunk(request_body: Any, place: str, nested: bool) -> None:
+    more = {"prompt_tokens_details": {"cached_tokens": 1}} if nested else {}
+    said = []
+    for position, word in enumerate(WORDS):
+        usage = {"usage": {**counted(position), **more}}
+        one = chunk({"content": word})
+        said.append({**usage, **one} if place == "before" else {**one, **usage})
+    outcome = both(raw(*text(), *said, STOP), request_body)
+    assert outcome.said() == "".join(WORDS)
+    usages = [one["usage"] for one in outcome.chunks if one.get("usage")]
+    assert usages == [{**counted(len(WORDS) - 1), **more}]
+    assert outcome.report.usage == usages[0]
+    assert outcome.report.codes["U601"] == len(WORDS)
+
+
+@pytest.mark.parametrize("odd", [None, 7, [1], "x", {}, {"a": [{}]}])
+def test_a_usage_that_is_of_another_form_in_between(odd: Any) -> None:
+    said = [chunk({"content": w}, usage=counted(n)) for n, w in enumerate(WORDS[:20])]
+    said[12]["usage"] = odd
+    assert both(raw(*text(), *said, STOP)).said() == "".join(WORDS[:20])
+
+
+@pytest.mark.parametrize("odd", ["", "a b", 'a"b', "é", None, 7, {"x": 1}])
+@pytest.mark.parametrize("repaired", ["", "before", "behind"])
+def test_padding_that_differs_in_each_chunk(odd: Any, repaired: str) -> None:
+    said = [
+        chunk({"content": word}, obfuscation="xyz"[: n % 3 + 1]) for n, word in enumerate(WORDS)
+    ]
+    for one in said if repaired else []:
+        if repaired == "behind":
+            del one["created"]
+        one["created"] = 1700000000.5
+    said[70]["obfuscation"] = odd
+    outcome = both(raw(*text(), *said, STOP))
+    assert outcome.said() == "".join(WORDS)
+    paddings = [one.get("obfuscation") for one in outcome.chunks[1:-1]]
+    assert paddings == [one["obfuscation"] for one in said]
+
+
+@pytest.mark.parametrize("padding", ["", "content", "word", "m", "ab"])
+def test_padding_that_stands_elsewhere_too(padding: str) -> None:
+    said = [chunk({"content": word}, obfuscation=padding) for word in WORDS[:30]]
+    said += [chunk({"content": word}, obfuscation=word[:2]) for word in WORDS[:30]]
+    body = raw(*text(), *said, STOP)
+    assert both(body).out == body
+
+
+def test_padding_before_the_text() -> None:
+    said = [
+        {"obfuscation": "ab"[: n % 2 + 1], **chunk({"content": w})} for n, w in enumerate(WORDS)
+    ]
+    body = raw(*text(), *said, STOP)
+    assert both(body).out == body
+
+
+def test_a_usage_and_padding_on_every_chunk() -> None:
+    said = [
+        chunk({"content": word}, obfuscation="ab"[: n % 2 + 1], usage=counted(n))
+        for n, word in enumerate(WORDS)
+    ]
+    outcome = both(raw(*text(), *said, STOP))
+    assert outcome.said() == "".join(WORDS)
+    assert [one.get("obfuscation") for one in outcome.chunks[1:-1]] == ["a", "ab"] * 75
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b'"\\ud83d"',
+        b'"\\ude00"',
+        b'"a\\"b"',
+        b'"\\u00e9"',
+        b'"\xc3\xa9"',
+        b'"\xff"',
+        b'"\xe2\x82"',
+        b'"a\\/b"',
+        b'""',
+        b"null",
+        b'"\\n"',
+        b'"\t"',
+        b'"a","role":"user","content":"b"',
+    ],
+)
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("repaired", [False, True])
+def test_a_text_of_another_spelling_in_between(odd: bytes, repaired: bool, padded: bool) -> None:
+    more: dict[str, Any] = {"created": 1700000000.5} if repaired else {}
+    more |= {"obfuscation": "abc"} if padded else {}
+    said = [event({**chunk({"content": word}), **more}) for word in WORDS[:40]]
+    said[20] = said[20].replace(json.dumps(WORDS[20]).encode(), odd)
+    assert odd in said[20]
+    outcome = both(raw(*text(), *said, STOP))
+    assert outcome.said().startswith("".join(WORDS[:20]))
+    assert outcome.said().endswith("".join(WORDS[21:40]))
+
+
+def test_a_text_beside_each_delta_is_neither_the_answer_nor_counted() -> None:
+    said = []
+    for number, word in enumerate(WORDS[:40]):
+        one = chunk({"content": "same"})
+        one["choices"][0]["text"] = word if number % 2 else "same"
+        said.append(one)
+    body = raw(*text(), *said, STOP)
+    outcome = both(body)
+    assert outcome.out == body
+    assert outcome.report.characters_in == {"content": 4 * 40}
+
+
+@pytest.mark.parametrize(
+    ("kind", "counted_as"), [("content", "content"), ("reasoning_content", "reasoning")]
+)
+def test_a_closing_message_behind_many_pieces_is_known(kind: str, counted_as: str) -> None:
+    said = [chunk({kind: word}) for word in WORDS]
+    closing = chunk({}, "stop")
+    closing["choices"][0]["message"] = {"role": "assistant", kind: "".join(WORDS) + "end"}
+    outcome = both(raw(*text(), *said, closing))
+    assert outcome.said(kind) == "".join(WORDS) + "end"
+    assert outcome.report.characters_in == {counted_as: len("".join(WORDS)) + 3}
+
+
+def test_arguments_in_many_pieces_of_several_calls() -> None:
+    fragments = []
+    for number in (0, 1):
+        fragments.append(call("", index=number, id=f"call_{number}", name="look", type="function"))
+        fragments += [call(piece, index=number) for piece in ['{"q":"', *WORDS[:40], '"}']]
+    body = raw(*text(), *fragments, chunk({}, "tool_calls"))
+    outcome = both(body)
+    assert outcome.out == body
+    assert [one[2] for one in outcome.calls] == ['{"q":"' + "".join(WORDS[:40]) + '"}'] * 2
+    cut = both(raw(*text(), *fragments[:-1], chunk({}, "tool_calls")))
+    assert "T423" in cut.codes
+
+
+def test_choices_that_take_turns() -> None:
+    request = {**STREAM, "n": 6}
+    said = [chunk({"role": "assistant", "content": ""}, index=i) for i in range(6)]
+    said += [chunk({"content": word}, index=n % 6) for n, word in enumerate(WORDS)]
+    said += [chunk({}, "stop", index=i) for i in range(6)]
+    outcome = both(raw(*said), request)
+    assert outcome.out == raw(*said)
+    assert [outcome.said(index=i) for i in range(6)] == ["".join(WORDS[i::6]) for i in range(6)]
+
+
+def test_a_legacy_completion_s_pieces() -> None:
+    envelope = {**ENVELOPE, "object": "text_completion"}
+    choice = {"index": 0, "text": "", "logprobs": None, "finish_reason": None}
+    said = [{**envelope, "choices": [{**choice, "text": word}]} for word in WORDS]
+    said.append({**envelope, "choices": [{**choice, "finish_reason": "stop"}]})
+    outcome = both(raw(*said), path=COMPLETIONS)
+    assert outcome.out == raw(*said)
+    assert outcome.report.characters_in == {"content": len("".join(WORDS))}
+
+
+def test_an_event_over_the_limit_among_many() -> None:
+    said = [chunk({"content": word}) for word in WORDS[:30]]
+    said[20] = chunk({"content": "x" * 600})
+    outcome = both(raw(*text(), *said, STOP), max_event_bytes=500)
+    assert outcome.said() == "".join(WORDS[:20])
+    assert outcome.error["type"] == "upstream_too_large"
+    said = [chunk({"content": word}, obfuscation="ab") for word in WORDS[:30]]
+    said[20]["obfuscation"] = "x" * 600
+    outcome = both(raw(*text(), *said, STOP), max_event_bytes=500)
+    assert outcome.said() == "".join(WORDS[:20])
+    assert outcome.error["type"] == "upstream_too_large"
