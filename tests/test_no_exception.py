@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +15,7 @@ import pytest
 from normalizer.lenient import clean, dumps
 from tests.streams import CHAT, COMPLETIONS, STREAM, USAGE, call, chunk, event, normalize, raw
 
+ROOT = Path(__file__).parent.parent
 TOOLS = {**STREAM, "tools": [{"type": "function", "function": {"name": "look"}}]}
 
 
@@ -126,3 +130,15 @@ def test_deep_nesting_where_a_word_is_expected(holder: str) -> None:
     assert done.report.end in ("done", "error")
     if holder == "text":
         assert done.chunks[0]["choices"][0]["text"] == deep().decode()
+
+
+def test_the_fuzzer_finds_nothing_in_the_cassettes() -> None:
+    done = subprocess.run(
+        [sys.executable, "tools/fuzz", "--count", "300", "--corpus", "cassettes"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "300 executions" in done.stdout
