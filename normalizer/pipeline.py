@@ -441,7 +441,7 @@ class Pipeline:
                 choice.pop("delta", None)
                 delta = delta if isinstance(delta, dict) else {}
                 text = choice.get("text")
-                choice["text"] = text if isinstance(text, str) else _said_in(delta) or text
+                choice["text"] = text if isinstance(text, str) else _said_in(delta) or text or ""
                 for key, value in delta.items():
                     # its index is settled, and of a delta in the delta nothing can be made
                     if key not in ("role", "content", "text", "index", "delta") and value:

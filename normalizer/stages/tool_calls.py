@@ -355,6 +355,7 @@ class ToolCalls:
         if new:
             if fragment.get("type") != "function" and self._found(TYPE_MISSING):
                 fragment["type"] = "function"
+            given = function.get("arguments")
             if text and self._found(ARGUMENTS_WITH_HEAD):
                 function["arguments"] = ""
             call.head = fragment
@@ -362,7 +363,7 @@ class ToolCalls:
             if not text or function["arguments"]:
                 call.hear(text)
                 return out
-            fragment = {"index": fragment.get("index"), "function": {"arguments": text}}
+            fragment = {"index": fragment.get("index"), "function": {"arguments": given}}
         elif not text and set(fragment) <= {"index", "function"} and self._found.touched:
             # what it had was taken off it, and nothing is left to say
             return out
