@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from normalizer.lenient import clean
+from normalizer.lenient import clean, rewritten
 
 Chunk = dict[str, Any]
 Choice = dict[str, Any]
@@ -88,19 +88,10 @@ def strict(chunk: Chunk) -> Chunk:
     """The chunk without what JSON has not; its texts stay, whose halves may yet be joined."""
     texts = {id(text) for choice in as_list(chunk.get("choices")) for text in _texts(choice)}
 
-    def cleaned(value: Any, within: str) -> Any:
-        if isinstance(value, str):
-            return value if id(value) in texts else clean(value)
-        if isinstance(value, dict):
-            return {
-                clean(key): cleaned(item, "logprobs" if "logprob" in key else within)
-                for key, item in value.items()
-            }
-        if isinstance(value, list):
-            return [cleaned(item, within) for item in value]
-        return clean(value, within)
+    def leaf(value: Any, within: str) -> Any:
+        return value if id(value) in texts else clean(value, within)
 
-    settled: Chunk = cleaned(chunk, "")
+    settled: Chunk = rewritten(chunk, leaf)
     return settled
 
 

@@ -6,6 +6,7 @@ import re
 import time
 from typing import Any
 
+from normalizer._failure import log_failure
 from normalizer.chunk import CHOICE_KEYS, Chunk, as_list
 from normalizer.completion import LINES_FOR_EVENTS, Gathered
 from normalizer.deviation import Findings
@@ -331,6 +332,30 @@ class EventStream:
         if self.gathered is None:
             self.out.append(b"data: " + data + b"\n\n")
         self.finish(end)
+
+    def abort(self, event: dict[str, Any]) -> None:
+        """End with the event of an error of ours, of which it is not known what it left undone."""
+        self.forget()
+        bare = {**event}
+        try:
+            self.pipeline.close()
+            self.outlet.cut()
+            self.outlet.ride_on_error(event)
+            data = dumps(event)
+        except Exception as error:  # broad on purpose: what cannot leave must not keep the end back
+            log_failure(error)
+            event, data = bare, dumps(bare)
+        self.error = event
+        self._report.error = event["error"]
+        self._report.events_out += 1
+        self._behind = None
+        if self.gathered is None:
+            self.out.append(b"data: " + data + b"\n\n")
+        self.finish("error")
+
+    def forget(self) -> None:
+        """Forget what left in frames and is not counted yet."""
+        self._frames.clear()
 
     def finish(self, end: End, *, mark: bool = True) -> None:
         """Nothing more leaves; ``mark``: `[DONE]` does."""

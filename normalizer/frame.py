@@ -61,7 +61,6 @@ class Frame:
         "_limit",
         "_middle",
         "_plain",
-        "_plain_hole",
         "codes",
         "hear",
         "heard",
@@ -86,10 +85,9 @@ class Frame:
         self.same = came == left and hole != "usage"
         self._plain = _PLAIN if self.same else _WRITTEN
         self.heard: list[bytes] = []
-        self.usage: bytes | None = None  # the last one that was taken off
+        self.usage: dict[str, Any] | None = None  # the last one that was taken off
         self._hole = hole  # "", or what the other hole is: "padding", "usage", "usage first"
         self._hole_first = hole == "usage first"
-        self._plain_hole = _PADDING if hole == "padding" else _USAGE.fullmatch
         self._before, self._after = came[0], came[-1]
         self._middle = came[1] if hole else b""
         self._leaves_before, self._leaves_after = left[0], left[-1]
@@ -142,7 +140,10 @@ class Frame:
                 inside, other = other, inside
             if self._plain(inside) is None or not (inside.isascii() or _is_utf_8(inside)):
                 break
-            if self._plain_hole(other) is None:
+            if self._hole == "padding":
+                if _PADDING(other) is None:
+                    break
+            elif (usage := _usage(other)) is None:
                 break
             self.heard.append(inside)
             if self._hole == "padding":
@@ -150,7 +151,7 @@ class Frame:
                     leaves = (self._leaves_before, inside, middle, other, self._leaves_after)
                     out.append(b"".join(leaves))
             else:
-                self.usage = other
+                self.usage = usage
                 out.append(self._leaves_before + inside + self._leaves_after)
             position = last + len(after)
         return position
@@ -176,7 +177,7 @@ class Frames:
         self,
         found: Findings,
         report: Report,
-        take_usage: Callable[[bytes], None],
+        take_usage: Callable[[dict[str, Any]], None],
         limit: int,
     ) -> None:
         self.last: Frame | None = None
@@ -295,6 +296,15 @@ def _usage_hole(came: list[bytes]) -> str:
             came[number : number + 1] = [part[: match.start()], part[match.end() :]]
             return "usage" if number else "usage first"
     return ""
+
+
+def _usage(data: bytes) -> dict[str, Any] | None:
+    """The usage that the bytes in a hole are; None if they are none, or more than one."""
+    try:
+        usage, lenient = loads(data)
+    except ValueError:
+        return None
+    return usage if isinstance(usage, dict) and not lenient else None
 
 
 def _padding_hole(came: list[bytes], goes: list[bytes], chunk: Chunk) -> str:

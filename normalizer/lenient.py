@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import orjson
 
 # OpenAI's own value for "very unlikely"; a null there crashes clients that compute with it
 UNLIKELY = -9999.0
+
+_NO_VALUE = object()
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
@@ -41,27 +44,66 @@ def dumps(value: Any) -> bytes:
     try:
         return orjson.dumps(value)
     except TypeError:
-        # integers beyond 64 bits, nesting beyond orjson's: the standard library has no such bound
-        text = json.dumps(clean(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-        return text.encode()
+        # integers beyond 64 bits, nesting beyond orjson's, which the standard library bounds too
+        return "".join(_written(clean(value))).encode()
 
 
 def clean(value: Any, within: str = "") -> Any:
     """The value without NaN, infinities and lone surrogates; pairs of them are joined."""
+    return rewritten(value, _clean_leaf, within)
+
+
+def rewritten(value: Any, leaf: Callable[[Any, str], Any], within: str = "") -> Any:
+    """A copy of a JSON value: its keys clean, ``leaf(item, within)`` for what holds no others.
+
+    ``within`` is "logprobs" below a key that names them. However deep the nesting is: an upstream's
+    may be deeper than Python's stack.
+    """
+    holder: list[Any] = [None]
+    todo: list[tuple[Any, Any, Any, str]] = [(holder, 0, value, within)]
+    while todo:
+        into, place, item, within = todo.pop()
+        if isinstance(item, dict):
+            into[place] = made = dict.fromkeys(map(clean_text, item))
+            for key, inner in reversed(item.items()):
+                below = "logprobs" if "logprob" in key else within
+                todo.append((made, clean_text(key), inner, below))
+        elif isinstance(item, list):
+            into[place] = copied = [None] * len(item)
+            todo += [(copied, number, inner, within) for number, inner in enumerate(item)]
+        else:
+            into[place] = leaf(item, within)
+    return holder[0]
+
+
+def _clean_leaf(value: Any, within: str) -> Any:
     if isinstance(value, str):
         return clean_text(value)
-    if isinstance(value, float):
-        if math.isfinite(value):
-            return value
+    if isinstance(value, float) and not math.isfinite(value):
         return UNLIKELY if within == "logprobs" else None
-    if isinstance(value, dict):
-        return {
-            clean_text(key): clean(item, "logprobs" if "logprob" in key else within)
-            for key, item in value.items()
-        }
-    if isinstance(value, list):
-        return [clean(item, within) for item in value]
     return value
+
+
+def _written(value: Any) -> Iterator[str]:
+    """The JSON of a clean value, in pieces, however deep its nesting is."""
+    todo: list[tuple[str, Any]] = [("", value)]  # a text to be written, and a value behind it
+    while todo:
+        text, item = todo.pop()
+        yield text
+        if item is _NO_VALUE:
+            continue
+        if isinstance(item, dict):
+            yield "{"
+            todo.append(("}", _NO_VALUE))
+            keys = [json.dumps(key, ensure_ascii=False) + ":" for key in item]
+            keys[1:] = ["," + key for key in keys[1:]]
+            todo += reversed(list(zip(keys, item.values(), strict=True)))
+        elif isinstance(item, list):
+            yield "["
+            todo.append(("]", _NO_VALUE))
+            todo += [("," if number else "", item[number]) for number in reversed(range(len(item)))]
+        else:
+            yield json.dumps(item, ensure_ascii=False, allow_nan=False)
 
 
 def clean_text(text: str) -> str:

@@ -299,6 +299,8 @@ class Outlet:
                 if self._found(finish_stage.FINISH_MISSING):
                     word = self._tools.called(index) or "stop"
                     self._hold_made_up(index, word)
+                elif index in self.heads:
+                    self.release_head(index)
         self.release()
         self.send_usage()
         late = self._usage.value is not None or self._usage.half is not None

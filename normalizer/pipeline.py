@@ -13,7 +13,7 @@ from normalizer.call import Call
 from normalizer.chunk import REASONING_KEYS, Choice, Chunk, Delta, count, count_text, strict
 from normalizer.deviation import Findings
 from normalizer.frame import OneText
-from normalizer.lenient import loads
+from normalizer.lenient import dumps
 from normalizer.options import Options
 from normalizer.outlet import Emit, Outlet, Plan, Stages
 from normalizer.report import Report
@@ -228,9 +228,9 @@ class Pipeline:
                 return OneText(said, "arguments", index, call.hear)
         return None
 
-    def take_usage(self, usage: bytes) -> None:
+    def take_usage(self, usage: dict[str, Any]) -> None:
         """The last usage of chunks that did not come this way."""
-        self._usage.keep(loads(usage)[0])
+        self._usage.keep(usage)
 
     def _begin(self, index: int) -> None:
         """A choice appears that has not been seen."""
@@ -446,12 +446,13 @@ class Pipeline:
                 choice.pop("delta", None)
                 delta = delta if isinstance(delta, dict) else {}
                 text = choice.get("text")
-                choice["text"] = text if isinstance(text, str) else delta.get("content") or ""
+                choice["text"] = text if isinstance(text, str) else _said_in(delta) or text or ""
                 for key, value in delta.items():
-                    if key not in ("role", "content") and value:
+                    # its index is settled, and of a delta in the delta nothing can be made
+                    if key not in ("role", "content", "text", "index", "delta") and value:
                         choice[key] = value
         if not isinstance(choice.get("text"), str) and found(content_stage.CONTENT_NOT_TEXT):
-            choice["text"] = "" if choice.get("text") is None else str(choice["text"])
+            choice["text"] = "" if choice.get("text") is None else dumps(choice["text"]).decode()
         self._content.join_halves(index, choice, ("text",))
         count_text(self._report.characters_in, choice.get("text"))
         word = self._finish.read(choice)
@@ -461,3 +462,7 @@ class Pipeline:
             else:
                 self.out.release_finishes(final=False)
         return Plan([choice], finish=word)
+
+
+def _said_in(delta: Delta) -> Any:
+    return delta.get("content") or delta.get("text") or ""

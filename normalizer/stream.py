@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from normalizer._failure import log_failure
 from normalizer.chunk import as_list
 from normalizer.completion import (
     COMPLETION_FOR_STREAM,
@@ -54,7 +55,9 @@ class Normalizer:
     ``request`` is what is known of the request (`RequestInfo.parse`), ``options`` what the user
     chose, ``status`` the upstream's status. `feed` each piece of the body as it comes, then
     `close`; both give the bytes that may leave. Neither raises on what the bytes hold: what is
-    wrong with them becomes repairs in `report` and error events.
+    wrong with them becomes repairs in `report` and error events. Should a fault of ours raise all
+    the same, the answer ends with an error of type ``normalizer_error``, and the logger
+    ``normalizer`` says where.
 
     * ``content_type``: what the answer now is; None until that is known. Still None after `close`:
       the bytes left as they came, and so does the upstream's own header.
@@ -118,12 +121,15 @@ class Normalizer:
     def feed(self, data: bytes) -> bytes:
         """Take bytes of the body as they came; the bytes that may leave, if any."""
         stream, body, passed = self._stream, self._body, self.passes
-        if body is not None:
-            out = b"" if self.ended else self._first(body, data)
-        else:
-            out = stream.feed(data)
-            if stream.ended and not self.ended:
-                out = self._end(out)
+        try:
+            if body is not None:
+                out = b"" if self.ended else self._first(body, data)
+            else:
+                out = stream.feed(data)
+                if stream.ended and not self.ended:
+                    out = self._end(out)
+        except Exception as error:  # broad on purpose: see _failed
+            out = self._failed(error)
         if not passed:
             return out
         return data
@@ -136,19 +142,19 @@ class Normalizer:
         waiting = self.waiting
         if waiting is None or waiting > 0:
             return b""
-        self._stream.flush()
-        out = self._stream.leave()
+        try:
+            self._stream.flush()
+            out = self._stream.leave()
+        except Exception as error:  # broad on purpose: see _failed
+            out = self._failed(error)
         return b"" if self.passes else out
 
     def close(self, broken: str | None = None) -> bytes:
         """The body has ended; ``broken`` says how, if it was the connection that did."""
-        out = b""
-        if self._body is not None and not self.ended:
-            out = self._whole(b"".join(self._body), broken)
-        else:
-            self._stream.close(broken)
-            if self._stream.ended and not self.ended:
-                out = self._end(self._stream.leave())
+        try:
+            out = self._close(broken)
+        except Exception as error:  # broad on purpose: see _failed
+            out = self._failed(error)
         self._report.end = self._report.end or "done"
         self._name()
         return b"" if self.passes else out
@@ -156,7 +162,11 @@ class Normalizer:
     @property
     def report(self) -> Report:
         """What was repaired so far, what went in and out, how it ended."""
-        self._stream.settle()
+        try:
+            self._stream.settle()
+        except Exception as error:  # broad on purpose: see _failed
+            log_failure(error)
+            self._stream.forget()
         self._name()
         return self._report
 
@@ -170,17 +180,47 @@ class Normalizer:
         """Seconds until `flush` lets go of a held finish; None while none is held."""
         return self._stream.waiting
 
+    def _close(self, broken: str | None) -> bytes:
+        if self._body is not None and not self.ended:
+            return self._whole(b"".join(self._body), broken)
+        self._stream.close(broken)
+        if self._stream.ended and not self.ended:
+            return self._end(self._stream.leave())
+        return b""
+
+    def _failed(self, error: Exception) -> bytes:
+        """The last guard: an exception that nobody foresaw is a fault of ours, and an answer's end.
+
+        It is caught broadly because an answer that breaks off without a word is the one thing that
+        must not become of it, whatever the fault is.
+        """
+        log_failure(error)
+        body, self._body = self._body, None
+        if self.ended:
+            return b""
+        stream = self._stream
+        if self.status >= 300 and body is not None:
+            # the upstream's own words about its error are worth more than ours
+            self._report.end = "error"
+            return self._pass(b"".join(body))
+        self._streams = bool(self._streams)
+        if not (self._streams and stream.ended):
+            message = f"The answer could not be normalized any further ({type(error).__name__})."
+            stream.abort(own("normalizer_error", message))
+        return self._end(stream.leave())
+
     def _end(self, out: bytes) -> bytes:
         """The stream has ended: what leaves, of ``out`` and of what was gathered."""
-        self.ended = True
         stream = self._stream
-        if self._streams is not False:
-            return out
-        if not self.passes:
-            self.content_type = JSON
-        if stream.error is not None:
-            return self._error_body(stream.error)
-        return dumps(stream.gathered.completion()) if stream.gathered is not None else out
+        if self._streams is False:
+            if stream.error is not None:
+                out = self._error_body(stream.error)
+            elif stream.gathered is not None:
+                out = dumps(stream.gathered.completion())
+            if not self.passes:
+                self.content_type = JSON
+        self.ended = True
+        return out
 
     def _error_body(self, event: dict[str, Any]) -> bytes:
         """An error in answer to `stream: false`: it has a status of its own."""

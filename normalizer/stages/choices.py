@@ -51,6 +51,9 @@ TEXT_BESIDE_CHOICES = Deviation(
 )
 
 
+_DIGITS = 9  # that an index given as text may have; more is no index, and may be no int
+
+
 class Choices:
     """Gives each choice its index. Says which, of those nobody asked for, belong together."""
 
@@ -118,7 +121,8 @@ class Choices:
         index = choice.get("index")
         if type(index) is not int or index < 0:
             if self._found(INDEX_MISSING):
-                index = int(index) if isinstance(index, str) and index.isdecimal() else 0
+                text = index if isinstance(index, str) and len(index) <= _DIGITS else ""
+                index = int(text) if text.isdecimal() else 0
             else:
                 return index if isinstance(index, int) else 0
         if not self.single or (index == 0 and not self._counting) or index in self._own:

@@ -6,6 +6,7 @@ from typing import Any
 
 from normalizer.chunk import TEXT_KEYS, Choice, Chunk
 from normalizer.deviation import Deviation, Findings
+from normalizer.lenient import dumps
 
 FINISH_EMPTY = Deviation(
     code="S501", name="finish-empty", what='A finish_reason of `""` or `"null"` is null.'
@@ -137,12 +138,10 @@ class Finish:
             if self._found(FINISH_EMPTY):
                 choice["finish_reason"] = None
             return None
-        word = (
-            next((r for r in reason if isinstance(r, str)), "")
-            if isinstance(reason, list)
-            else reason
-        )
-        word = word if isinstance(word, str) else str(word)
+        words = reason if isinstance(reason, list) else [reason]
+        word = next((word for word in words if isinstance(word, str) and word), None)
+        if word is None:
+            word = dumps(reason).decode()
         if word.lower() in FAILURES or word.lower().startswith("error:"):
             self.failure = self.failure or word
             return "stop"

@@ -403,7 +403,11 @@ class Markup:
             if isinstance(function, dict) and self._was_made(made, function):
                 del delta["function_call"]
         if isinstance(calls, list):
-            kept = [c for c in calls if not self._was_made(made, c.get("function"))]
+            kept = [
+                call
+                for call in calls
+                if not (isinstance(call, dict) and self._was_made(made, call.get("function")))
+            ]
             if len(kept) != len(calls):
                 delta["tool_calls"] = kept
 

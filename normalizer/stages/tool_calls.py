@@ -349,7 +349,7 @@ class ToolCalls:
         if call.stash:
             earlier, call.stash = call.stash, []
             self._found.touched = True  # they did not leave with the chunks that they came in
-            said = "".join(f["function"].get("arguments") or "" for f in earlier)
+            said = "".join(_spelt(f["function"].get("arguments")) for f in earlier)
             fragment = {**earlier[0], **fragment}
             fragment["function"] = function = {**earlier[0]["function"], **function}
             text = said + text
@@ -358,6 +358,7 @@ class ToolCalls:
         if new:
             if fragment.get("type") != "function" and self._found(TYPE_MISSING):
                 fragment["type"] = "function"
+            given = function.get("arguments")
             if text and self._found(ARGUMENTS_WITH_HEAD):
                 function["arguments"] = ""
             call.head = fragment
@@ -365,7 +366,7 @@ class ToolCalls:
             if not text or function["arguments"]:
                 call.hear(text)
                 return out
-            fragment = {"index": fragment.get("index"), "function": {"arguments": text}}
+            fragment = {"index": fragment.get("index"), "function": {"arguments": given}}
         elif not text and set(fragment) <= {"index", "function"} and self._found.touched:
             # what it had was taken off it, and nothing is left to say
             return out
@@ -414,7 +415,7 @@ class ToolCalls:
             return ""
         if self._found(ARGUMENTS_OBJECT):
             function["arguments"] = dumps(arguments).decode()
-        return str(function["arguments"])
+        return _spelt(function["arguments"])
 
     def _call(
         self, calls: _Calls, index: int | None, ident: str, name: str, text: str
@@ -500,6 +501,13 @@ class ToolCalls:
             calls.by_index[index] = call
         calls.last = call
         return [Fragment(call, fragment, head=True)]
+
+
+def _spelt(arguments: Any) -> str:
+    """Arguments as text, where their own repair is switched off too."""
+    if isinstance(arguments, str):
+        return arguments
+    return "" if arguments is None else dumps(arguments).decode()
 
 
 def _made_up_id() -> str:
