@@ -1,0 +1,158 @@
+"""What an answer costs grows with its length, and what is kept of it is bounded.
+
+Counted are steps, not seconds: what is read again at each event shows as calls, or as bytes that
+are read more than once.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from normalizer import Normalizer, Options, RequestInfo
+from tests.streams import event
+
+TOOLS = {"tools": [{"type": "function", "function": {"name": "look"}}]}
+
+
+def chunk(delta: Any, finish: str | None = None, index: int = 0, **more: Any) -> bytes:
+    choice = {"index": index, "delta": delta, "finish_reason": finish}
+    envelope = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    return event({**envelope, "choices": [choice], **more})
+
+
+def normalizer(
+    *, path: str = "/v1/chat/completions", request: Any = None, **options: Any
+) -> Normalizer:
+    asked = {"model": "m", "stream": True, **(request or {})}
+    return Normalizer(RequestInfo.parse(path, asked), Options(**options))
+
+
+@contextmanager
+def counted_calls() -> Iterator[list[int]]:
+    """Counts the calls of functions, those that are written in C too."""
+    calls = [0]
+
+    def count(_frame: FrameType, what: str, _argument: Any) -> None:
+        calls[0] += what in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        yield calls
+    finally:
+        sys.setprofile(None)
+
+
+def steps(pieces: Iterable[bytes], **options: Any) -> int:
+    """The calls that it takes to normalize a body that comes in these pieces."""
+    one = normalizer(**options)
+    with counted_calls() as calls:
+        for piece in pieces:
+            one.feed(piece)
+        one.close()
+    return calls[0]
+
+
+def assert_linear(cost: Callable[[int], int], size: int) -> None:
+    """Twice the size is twice the cost, give or take what does not grow at all."""
+    once, twice, four_times = (cost(size * factor) for factor in (1, 2, 4))
+    assert twice < 2.5 * once + 100, (once, twice, four_times)
+    assert four_times < 2.5 * twice + 100, (once, twice, four_times)
+
+
+class Meter:
+    """Stands for a function that reads text or bytes, and adds up their lengths."""
+
+    def __init__(self, reads: Callable[..., Any]) -> None:
+        self._reads = reads
+        self.read = 0
+
+    def __call__(self, text: Any, *rest: Any) -> Any:
+        self.read += len(text)
+        return self._reads(text, *rest)
+
+
+# --- lines --------------------
+
+
+class _Line(bytes):
+    """A line that tells how often its length is asked for."""
+
+    asked = 0
+
+    def __len__(self) -> int:
+        _Line.asked += 1
+        return super().__len__()
+
+
+def test_a_page_of_blank_lines_is_added_up_once() -> None:
+    from normalizer.sse import EventReader
+
+    def asked(size: int) -> int:
+        reader = EventReader(lambda _: True, limit=8 * 1024 * 1024)
+        _Line.asked = 0
+        reader.receive(b"<\n")
+        assert reader.next() is None
+        for _ in range(size):
+            reader._line(_Line(b""))
+        return _Line.asked
+
+    assert_linear(asked, 100)
+
+
+def test_a_page_that_does_not_end_ends_at_a_limit() -> None:
+    one = normalizer()
+    one.feed(b"<\n" + b"\n" * 70_000)
+    assert one.ended
+    assert one.report.error is not None
+    assert "a page of HTML" in one.report.error["message"]
+
+
+def test_a_page_is_no_larger_than_an_event_may_be() -> None:
+    one = normalizer(max_event_bytes=1000)
+    one.feed(b"<\n" + b"<p>\n" * 300)
+    assert one.ended
+
+
+@pytest.mark.parametrize("line", [b'"x"', b'{"x": 1},', b"]", b'"x": "}"', b"[1],"])
+def test_json_over_many_lines_is_parsed_a_bounded_number_of_times(
+    line: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from normalizer import lenient, sse
+
+    def parsed(size: int) -> int:
+        meter = Meter(lenient.loads)
+        with monkeypatch.context() as patch:
+            patch.setattr(sse, "loads", meter)
+            one = normalizer()
+            one.feed(b'data: {"a":[\n' + (b"data: " + line + b"\n") * size)
+            one.close()
+        return meter.read
+
+    assert_linear(parsed, 100)
+
+
+def test_json_over_many_lines_is_still_read() -> None:
+    lines = json.dumps(json.loads(chunk({"content": 'He said "[{\\'})[6:]), indent=1).split("\n")
+    one = normalizer()
+    out = one.feed(b"".join(b"data: " + line.encode() + b"\n" for line in lines) + b"\n")
+    assert json.dumps('He said "[{\\').encode() in out
+    assert set(one.report.codes) == {"C301", "F114"}
+
+
+def test_a_field_name_that_comes_over_and_over_is_read_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def calls(size: int) -> int:
+        return steps([b": x\n\n" + b"data:" * size + b'{"a": 1}\n\n'])
+
+    assert_linear(calls, 100)
+    one = normalizer()
+    one.feed(b"data: " * 5 + chunk({"role": "assistant", "content": "Hi"}))
+    assert one.report.codes == {"F115": 1}
