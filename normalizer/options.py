@@ -24,6 +24,7 @@ class OptionFields(TypedDict, total=False):
     cumulative: bool
     text_tool_calls: tuple[str, ...]
     max_event_bytes: int
+    max_held_bytes: int
     finish_timeout: float
 
 
@@ -56,6 +57,8 @@ class Options:
       guess and are off unless asked for. ``text_tool_calls`` names the dialects to look for:
       ``"hermes"``, ``"react"``, ``"kimi"``, ``"deepseek"``.
     * ``max_event_bytes``: bytes that one event, or a body that has to be read whole, may have.
+    * ``max_held_bytes``: bytes that one stream may make us keep beside the event at hand; what is
+      over it leaves unrepaired.
     * ``finish_timeout``: seconds of silence after which a held finish is let go by `flush`.
     """
 
@@ -72,6 +75,7 @@ class Options:
     cumulative: bool = False
     text_tool_calls: tuple[str, ...] = ()
     max_event_bytes: int = 8 * 1024 * 1024
+    max_held_bytes: int = 8 * 1024 * 1024
     finish_timeout: float = 2.0
 
     def __post_init__(self) -> None:

@@ -28,7 +28,7 @@ def chunk(delta: Any, finish: str | None = None, index: int = 0, **more: Any) ->
 
 
 def normalizer(
-    *, path: str = "/v1/chat/completions", request: Any = None, **options: Any
+    path: str = "/v1/chat/completions", request: Any = None, **options: Any
 ) -> Normalizer:
     asked = {"model": "m", "stream": True, **(request or {})}
     return Normalizer(RequestInfo.parse(path, asked), Options(**options))
@@ -156,3 +156,101 @@ def test_a_field_name_that_comes_over_and_over_is_read_once(
     one = normalizer()
     one.feed(b"data: " * 5 + chunk({"role": "assistant", "content": "Hi"}))
     assert one.report.codes == {"F115": 1}
+
+
+# --- the beginning of a body --------------------
+
+
+@pytest.mark.parametrize(
+    ("first", "path"),
+    [
+        (b"", "/v1/chat/completions"),
+        (b"\xef\xbb\xbf", "/v1/chat/completions"),
+        (b'{"a": 1}\n', "/v1/completions"),
+        (b'{"a": 1, "b": 2, "c": 3}\n', "/v1/completions"),
+    ],
+)
+def test_blanks_before_the_first_event_are_not_looked_at_again(first: bytes, path: str) -> None:
+    one = normalizer(path=path)
+    one.feed(first)
+    for _ in range(1000):
+        one.feed(b"\n")
+    assert sum(map(len, one._line or [])) < 100
+
+
+def test_a_long_first_line_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = normalizer()
+    for piece in [b'{"choices": [{"index": 0, "delta": {"content": "', *[b"a"] * 1000]:
+        one.feed(piece)
+    assert len(one._line or []) == 1001, "the pieces were put together again and again"
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_blanks_before_the_first_event_are_bounded(mark: bytes) -> None:
+    one = normalizer(max_event_bytes=1000)
+    one.feed(mark)
+    out = b"".join(one.feed(b"\n" * 100) for _ in range(11))
+    assert b"upstream_too_large" in out
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 1000])
+@pytest.mark.parametrize("blanks", [b"", b"\n\n", b"\xef\xbb\xbf"])
+def test_a_body_s_kind_is_known_however_it_is_split(size: int, blanks: bytes) -> None:
+    for body, kind in [
+        (chunk({"content": "Hi"}), "text/event-stream"),
+        (chunk({"content": "Hi"})[6:-1] * 2, "text/event-stream"),
+        (b'{"error": {"message": "no"}}\n\n', "application/json"),
+    ]:
+        one = Normalizer(RequestInfo(endpoint="chat"))
+        whole = blanks + body
+        for start in range(0, len(whole), size):
+            one.feed(whole[start : start + size])
+        one.close()
+        assert str(one.content_type).startswith(kind), body
+
+
+# --- markup --------------------
+
+
+@pytest.mark.parametrize("text", [" ", "\n", "</s>", "<|im_end|>", " </s>", "a ", "<|"])
+def test_what_may_be_the_end_of_an_answer_is_read_once(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from normalizer.stages import markup
+
+    def read(size: int) -> int:
+        meter = Meter(markup._beginning_at_end)
+        with monkeypatch.context() as patch:
+            patch.setattr(markup, "_beginning_at_end", meter)
+            one = normalizer(special_tokens=True)
+            for _ in range(size):
+                one.feed(chunk({"content": text}))
+            one.close()
+        return meter.read
+
+    assert_linear(read, 50)
+
+
+@pytest.mark.parametrize("option", ["special_tokens", "think_tags"])
+def test_blanks_that_wait_are_bounded(option: str) -> None:
+    options: dict[str, Any] = {option: True}
+    one = normalizer(max_held_bytes=1000, **options)
+    out = b"".join(one.feed(chunk({"content": " " * 100})) for _ in range(15))
+    assert out.count(b" " * 100) >= 10
+    out += one.feed(chunk({"content": "Hi"})) + one.feed(b"data: [DONE]\n\n") + one.close()
+    assert said(out) == " " * 1500 + "Hi"
+
+
+def test_the_tokens_at_the_end_are_left_out_and_those_before_it_are_not() -> None:
+    one = normalizer(special_tokens=True)
+    out = b""
+    for piece in ["a", " </s>", "\n", "b", " <|im", "_end|>", " ", "</s>\n"]:
+        out += one.feed(chunk({"content": piece}))
+    assert said(out + one.feed(b"data: [DONE]\n\n")) == "a </s>\nb"
+
+
+def said(out: bytes) -> str:
+    """The content of all chunks."""
+    events = [line[6:] for line in out.split(b"\n") if line.startswith(b"data: {")]
+    choices = [choice for one in events for choice in json.loads(one)["choices"]]
+    return "".join(choice["delta"].get("content") or "" for choice in choices)
