@@ -254,3 +254,32 @@ def said(out: bytes) -> str:
     events = [line[6:] for line in out.split(b"\n") if line.startswith(b"data: {")]
     choices = [choice for one in events for choice in json.loads(one)["choices"]]
     return "".join(choice["delta"].get("content") or "" for choice in choices)
+
+
+# --- what rides --------------------
+
+
+def progress(number: int, **more: Any) -> bytes:
+    return event({"choices": [], "progress": {"done": number}, **more})
+
+
+def test_progress_leaves_at_once_and_is_not_compared_with_all_that_came() -> None:
+    one = normalizer()
+    outs = [one.feed(progress(number)) for number in range(5)]
+    assert outs[0] == b""
+    assert [out.count(b'"progress"') for out in outs[1:]] == [2, 1, 1, 1]
+    held = one._stream.outlet._riders
+    assert held.count == 0
+
+
+@pytest.mark.parametrize("more", [{"choices": []}, {}])
+def test_riders_are_bounded(more: Any) -> None:
+    one = normalizer(max_event_bytes=2000)
+    out = b""
+    for number in range(100):
+        out += one.feed(event({**more, f"key{number}": 1, "same": number}))
+        assert len(one._stream.outlet._riders.rest()) < 30
+    out += one.close()
+    for number in range(100):
+        assert b'"key%d":1' % number in out
+        assert b'"same":%d' % number in out

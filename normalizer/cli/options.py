@@ -28,6 +28,7 @@ HELP = {
     "cumulative": "Take chunks that repeat all the text so far for what they add.",
     "text_tool_calls": "Dialects of tool calls to look for in the text: hermes, react, kimi, "
     "deepseek.",
+    "max_held_bytes": "Bytes that one stream may make us keep beside the event at hand.",
     "max_event_bytes": "Bytes that one event, or one body of JSON, may have.",
     "finish_timeout": "Seconds of silence after which a held finish is let go.",
 }
