@@ -43,6 +43,7 @@ class OptionFields(TypedDict, total=False):
     text_tool_calls: Sequence[str]
     paths: Sequence[str]
     max_event_bytes: int
+    max_held_bytes: int
     finish_timeout: float
 
 
@@ -82,6 +83,8 @@ class Options:
     * ``paths``: ends of further paths whose answers are chats' (``"/api/chat"``), or, with
       ``=completions`` behind, legacy completions'.
     * ``max_event_bytes``: bytes that one event, or a body that has to be read whole, may have.
+    * ``max_held_bytes``: bytes that one stream may make us keep beside the event at hand; what is
+      over it leaves unrepaired.
     * ``finish_timeout``: seconds of silence after which a held finish is let go by `flush`.
     """
 
@@ -132,6 +135,11 @@ class Options:
     )
     max_event_bytes: int = _option(
         8 * 1024 * 1024, "Bytes that one event, or one body of JSON, may have.", unit="bytes"
+    )
+    max_held_bytes: int = _option(
+        8 * 1024 * 1024,
+        "Bytes that one stream may make us keep beside the event at hand.",
+        unit="bytes",
     )
     finish_timeout: float = _option(
         2.0, "Seconds of silence after which a held finish is let go.", unit="seconds"

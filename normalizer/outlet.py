@@ -145,7 +145,7 @@ class Outlet:
         """Send or hold what a plan makes of one choice of a chunk."""
         pieces = plan.pieces
         if not pieces:
-            if self._riders.take(chunk, self.last):
+            if self.take_riders(chunk):
                 self._found(choices_stage.CHOICES_EMPTY)
             return
         index = pieces[0]["index"]
@@ -178,7 +178,7 @@ class Outlet:
                 said = {key: value for key, value in chunk.items() if key != "usage"}
                 self.send({**said, "choices": [text]}, None)
             else:
-                self._riders.take(chunk, self.last)
+                self.take_riders(chunk)
             return
         self.send_held_text(index)
         differs = self._finish.hold(index, chunk, raw, word)
@@ -242,6 +242,25 @@ class Outlet:
         self.last = chunk
         self._emit(chunk, raw)
 
+    def take_riders(self, chunk: Chunk) -> bool:
+        """Take what rides of a chunk that is not sent itself; was there anything new?
+
+        Another value of what waits, or of what left, is progress: it leaves at once, on an empty
+        delta.
+        """
+        riders = self._riders
+        index = next(reversed(self.order), 0)
+        if index in self._finish.left:
+            return riders.take(chunk, self.last)
+        # nobody's chunk cannot be progress before the stream has its id
+        progress = ("choices" in chunk or bool(self._envelope.id)) and riders.progress(chunk)
+        if progress:
+            self._leftovers(index)
+        news = riders.take(chunk, self.last)
+        if progress or riders.full:
+            self._leftovers(index)
+        return news
+
     def comment(self, text: bytes) -> bool:
         """Whether a comment may leave now; else it leaves behind the finish that is held.
 
@@ -291,7 +310,7 @@ class Outlet:
         """`[DONE]`, or an end that is as good: every choice gets its finish."""
         for chunk, raw in self.put_off.values():
             if self._found(choices_stage.CHOICE_SILENT):
-                self._riders.take(chunk, self.last)
+                self.take_riders(chunk)
             else:
                 self.send(chunk, raw)
         for index in self.order:
@@ -382,14 +401,22 @@ class Outlet:
     def _leftovers(self, index: int) -> None:
         """Riders that found no chunk without another value of their name get their own."""
         while self._riders.waiting:
-            waiting = len(self._riders.waiting)
-            if self._endpoint == "chat":
-                self._say(index, {})
-            else:
-                choice = {"index": index, "text": "", "logprobs": None, "finish_reason": None}
-                self.send(self._envelope.chunk([choice]), None)
-            if len(self._riders.waiting) == waiting:
+            waiting = self._riders.count
+            self._say_nothing(index)
+            if self._riders.count == waiting:
                 return
+
+    def _say_nothing(self, index: int) -> None:
+        """A chunk for what rides on it; the first of a choice says who speaks."""
+        if self._endpoint != "chat":
+            choice = {"index": index, "text": "", "logprobs": None, "finish_reason": None}
+            self.send(self._envelope.chunk([choice]), None)
+            return
+        delta: Delta = {}
+        if index not in self._content.spoke:
+            delta = {"role": "assistant", "content": ""}
+            self._content.opened(index)
+        self._say(index, delta)
 
     def _usage_on_finish(self, held: finish_stage.Held, *, last: bool) -> None:
         usage = self._usage
@@ -461,13 +488,17 @@ class Outlet:
             if nameless and not self._found(tools_stage.GHOST_CALL):
                 self._say(index, {"tool_calls": nameless})
             elif nameless:
-                self._riders.waiting.append(("nameless_tool_calls", nameless))
+                waiting = self._riders.waiting
+                waiting["nameless_tool_calls"] = [
+                    *waiting.get("nameless_tool_calls", ()),
+                    *nameless,
+                ]
             held = self._finish.held.get(index)
             if held is not None:
                 self.send_held_text(index)
                 others = {k: v for k, v in held.choice.items() if k not in CHOICE_KEYS}
                 others.pop("native_finish_reason", None)
-                self._riders.take({**held.chunk, **others}, self.last)
+                self.take_riders({**held.chunk, **others})
         for text in self._tail:
             if text != _USAGE_HERE:
                 self._emit({}, text.encode())
@@ -475,5 +506,5 @@ class Outlet:
     def ride_on_error(self, event: dict[str, Any]) -> None:
         """Put on an error event what waited to ride."""
         self._riders.mount(event)
-        for key, value in self._riders.waiting:
+        for key, value in self._riders.rest():
             event.setdefault("extras", []).append({key: value})

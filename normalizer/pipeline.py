@@ -71,7 +71,7 @@ class Pipeline:
         self._errors = Errors(found)
         self._choices = Choices(found, endpoint, request.n)
         self._envelope = Envelope(found, endpoint, request.model)
-        self._riders = Riders(found)
+        self._riders = Riders(found, options.max_event_bytes, options.max_held_bytes)
         self._content = Content(found)
         self._reasoning = Reasoning(found, options.reasoning)
         self._tools = ToolCalls(found, tools=request.tools, functions=request.functions)
@@ -294,17 +294,17 @@ class Pipeline:
         self._envelope.learn(chunk)
         if chunk.get("usage") is None and "x_groq" not in chunk:
             if self._found(choices_stage.CHOICES_EMPTY):
-                self._riders.take(chunk, self.out.last)
+                self.out.take_riders(chunk)
             else:
                 self.out.send(chunk, None if self._found.touched else raw)
             return
         displaced = usage.chunk
         usage.take_apart(chunk, None if self._found.touched else raw)
         if usage.chunk is not chunk:
-            self._riders.take(chunk, self.out.last)
+            self.out.take_riders(chunk)
             return
         if displaced is not None:
-            self._riders.take(displaced, self.out.last)
+            self.out.take_riders(displaced)
         self.out.usage_came()
 
     # ------------------------------------------------------------------ one choice

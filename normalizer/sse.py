@@ -18,6 +18,7 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from normalizer.brackets import Brackets
 from normalizer.deviation import Deviation
 from normalizer.lenient import loads
 
@@ -148,6 +149,7 @@ CONTROL_CHARACTER = Deviation(
 _END_OF_LINE = re.compile(rb"\r\n|\n|\r")
 _HEARTBEAT = re.compile(rb"(?i)[\[(]?(?:ping|pong|heart-?beat|keep-?alive)[\])]?")
 _DONE = re.compile(rb"\[(?:ALL )?DONE\]?")
+_BLANK = re.compile(rb"\s*")
 _BOM = b"\xef\xbb\xbf"
 _PAGE_BYTES = 64 * 1024
 _FIELD = len(b"data: ")  # what a line may have beside its data
@@ -193,6 +195,7 @@ class EventReader:
 
     __slots__ = (
         "_after_cr",
+        "_brackets",
         "_empty",
         "_ended",
         "_found",
@@ -202,6 +205,7 @@ class EventReader:
         "_lines",
         "_name",
         "_page",
+        "_page_size",
         "_parts",
         "_ready",
         "_size",
@@ -228,9 +232,11 @@ class EventReader:
         self._name = ""
         self._lines: list[bytes] = []  # of JSON that is not whole yet
         self._held = 0  # bytes of these lines
+        self._brackets = Brackets()  # and which of theirs are open
         self._empty = False  # an empty `data:` line was the last
         self._unparted = False  # an event was handed on and its blank line has not come
         self._page: list[bytes] = []
+        self._page_size = 0
         self._ready: list[Event] = []
         self._ended = False
 
@@ -401,6 +407,7 @@ class EventReader:
         if self._page:
             self._hand_on(Kind.PAGE, b"\n".join(self._page))
             self._page.clear()
+            self._page_size = 0
         elif self._lines:
             self._hand_on(Kind.INVALID, b"\n".join(self._lines))
         elif self._empty or (self._name and not self._unparted):
@@ -415,9 +422,9 @@ class EventReader:
         elif value:
             self._found(NO_SPACE)
         value = value.strip()
-        while value[:5] == b"data:":
+        if value[:5] == b"data:":
             self._found(NESTED_DATA)
-            value = value[5:].strip()
+            value = _without_field_names(value)
         if self._unparted and value:
             self._found(SINGLE_NEWLINE)
             self._unparted = False
@@ -451,6 +458,8 @@ class EventReader:
             except ValueError:
                 self._lines.append(value)
                 self._held = len(value)
+                self._brackets = Brackets()
+                self._brackets.read(value)
                 return
             self._hand_on(Kind.DATA, value, parsed, lenient)
         self._unparted = True
@@ -461,10 +470,10 @@ class EventReader:
             self._lines.clear()
             self._too_large()
             return
-        if last[-1:] in (b"}", b"]", b'"'):
-            whole = b"\n".join(self._lines)
+        if self._brackets.read(last):
+            # the first time that all are closed: it is whole now, or never will be
             try:
-                parsed, lenient = loads(whole)
+                parsed, lenient = loads(b"\n".join(self._lines))
             except ValueError:
                 pass
             else:
@@ -473,10 +482,10 @@ class EventReader:
                 self._hand_on(Kind.DATA, b" ".join(self._lines), parsed, lenient)
                 self._unparted = True
                 return
-            if last[:1] in (b"{", b"["):
-                self._lines.pop()
-                self._blank()
-                self._payload(last)
+        if last[:1] in (b"{", b"[") and last[-1:] in (b"}", b"]", b'"'):
+            self._lines.pop()
+            self._blank()
+            self._payload(last)
 
     def _no_field(self, line: bytes) -> None:
         text = line.strip()
@@ -506,8 +515,19 @@ class EventReader:
 
     def _page_line(self, line: bytes) -> None:
         self._page.append(line)
-        if b"</html>" in line.lower() or sum(map(len, self._page)) > _PAGE_BYTES:
+        self._page_size += len(line) + 1
+        if b"</html>" in line.lower() or self._page_size > min(_PAGE_BYTES, self._limit):
             self._blank()
+
+
+def _without_field_names(value: bytes) -> bytes:
+    """What is behind the `data:` that a value begins with, however often."""
+    start = 0
+    while value.startswith(b"data:", start):
+        # no copy for each: a line may hold nothing else
+        blank = _BLANK.match(value, start + 5)
+        start = blank.end() if blank else start + 5
+    return value[start:]
 
 
 def _is_utf_8(data: bytes) -> bool:

@@ -45,6 +45,7 @@ JSON = "application/json"
 _BLANK = b" \t\r\n"
 _FIELD = re.compile(rb"^[ \t]*(?:data|event|error):", re.MULTILINE)
 _LINE_BYTES = 64 * 1024
+_START_BYTES = 16  # in which it shows whether a body begins as JSON, behind a byte order mark
 _BOM = b"\xef\xbb\xbf"
 _DEFAULTS = Options()
 
@@ -235,22 +236,30 @@ class Normalizer:
         """Take bytes of a body of which it is not known, or not a stream, what it is."""
         body.append(data)
         self._size += len(data)
-        if self.status < 300 and self._line is not None:
-            self._line.append(data)
-            if self._size > _LINE_BYTES and b"\n" not in data:
-                # a long line is not looked at again with each of its pieces
-                return b"" if self._size <= self.options.max_event_bytes else self._too_large(body)
-            start = b"".join(self._line).lstrip(_BLANK)
-            if len(start) < 3 and _BOM.startswith(start):
-                return b""
-            start = start.removeprefix(_BOM).lstrip(_BLANK)
-            if not start:
-                return b""
-            if start[:1] not in (b"{", b"[") or start[:5] == b"[DONE" or self._chunk_line(start):
-                return self._begin_stream(body)
+        if self.status < 300 and self._line is not None and self._is_stream(self._line, data):
+            return self._begin_stream(body)
         if self._size <= self.options.max_event_bytes:
             return b""
         return self._too_large(body)
+
+    def _is_stream(self, line: list[bytes], data: bytes) -> bool:
+        """Whether a body is a stream, as far as its beginning tells; no byte is read again."""
+        if line and len(line[0]) > _START_BYTES:
+            ended = line[0].endswith(b"\n")
+            if not data.strip(_BLANK) if ended else b"\n" not in data:
+                if not ended:
+                    line.append(data)
+                return False
+        start = (b"".join(line) + data).lstrip(_BLANK)
+        mark = _BOM if start.startswith(_BOM) else b""
+        start = start[len(mark) :].lstrip(_BLANK)
+        # blanks in front say nothing, and of those behind the first line its end is enough
+        ends = b"\n" in start and not start.partition(b"\n")[2].strip(_BLANK)
+        line[:] = [mark + (start.partition(b"\n")[0] + b"\n" if ends else start)]
+        if not start or (len(start) < 3 and _BOM.startswith(start)):
+            return False
+        json = start[:1] in (b"{", b"[") and start[:5] != b"[DONE"
+        return not json or self._chunk_line(start)
 
     def _chunk_line(self, start: bytes) -> bool:
         """Whether the first line is a chunk: JSON lines, not one object."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections import deque
 from typing import Any
 
 from normalizer.chunk import OBJECTS, PADDING_KEYS, TOP_KEYS, Chunk, Endpoint, extras, is_news
 from normalizer.deviation import Deviation, Findings
+from normalizer.lenient import dumps
 
 ID_MISSING = Deviation(
     code="E201", name="id-missing", what="An id that is empty or missing is the stream's."
@@ -50,6 +52,7 @@ RIDER_COLLIDES = Deviation(
 # members that all chunks of a stream have; a chunk is not sent for them alone
 _NO_NEWS = TOP_KEYS | {"system_fingerprint", "service_tier", "provider", *PADDING_KEYS}
 
+_KEY_BYTES = 180  # what a key and its value take beside their text
 _MILLISECONDS = 10**11  # as seconds that is the year 5138
 
 
@@ -133,13 +136,31 @@ class Envelope:
 
 
 class Riders:
-    """Members of chunks that are not sent themselves; they ride on the next one that is."""
+    """Members of chunks that are not sent themselves; they ride on the next one that is.
 
-    __slots__ = ("_delivered", "_found", "waiting")
+    ``waiting`` has one value a key, ``limit`` bytes in all: `full` says when it is time to let it
+    go on a chunk of its own.
+    """
 
-    def __init__(self, found: Findings) -> None:
-        self.waiting: list[tuple[str, Any]] = []
-        self._delivered: dict[str, Any] = {}
+    __slots__ = (
+        "_delivered",
+        "_delivered_size",
+        "_found",
+        "_held",
+        "_later",
+        "_limit",
+        "_size",
+        "waiting",
+    )
+
+    def __init__(self, found: Findings, limit: int, held: int) -> None:
+        self.waiting: dict[str, Any] = {}
+        self._delivered: dict[str, Any] = {}  # the last value of each key
+        self._delivered_size = 0
+        self._later: dict[str, deque[Any]] = {}  # values of keys of which one waits already
+        self._size = 0  # bytes of what waits
+        self._limit = limit
+        self._held = held  # bytes that `_delivered` may have
         self._found = found
 
     def news(self, chunk: Chunk, sent: Chunk) -> bool:
@@ -159,36 +180,75 @@ class Riders:
             if is_news(key, value)
             and value != sent.get(key)
             and value != self._delivered.get(key)
-            and (key, value) not in self.waiting
+            and value != self.waiting.get(key)
         ]
         if news:
             padding = [(key, chunk[key]) for key in PADDING_KEYS if chunk.get(key) is not None]
-            self.waiting += [*news, *padding]
+            for key, value in [*news, *padding]:
+                if key in self.waiting and key not in PADDING_KEYS:
+                    self._later.setdefault(key, deque()).append(value)
+                else:
+                    self.waiting[key] = value
+                self._size += _KEY_BYTES + len(key) + len(dumps(value))
         return bool(news)
+
+    def progress(self, chunk: Chunk) -> bool:
+        """Whether ``chunk`` has another value of what waits, or of what left."""
+        for key, value in extras(chunk).items():
+            last = self.waiting.get(key, self._delivered.get(key))
+            if last is not None and last != value and is_news(key, value):
+                return True
+        return False
+
+    @property
+    def count(self) -> int:
+        """How many values wait."""
+        return len(self.waiting) + sum(map(len, self._later.values()))
+
+    def rest(self) -> list[tuple[str, Any]]:
+        """All that waits, in order."""
+        later = [(key, value) for key, values in self._later.items() for value in values]
+        return [*self.waiting.items(), *later]
+
+    @property
+    def full(self) -> bool:
+        """Whether what waits is over the limit."""
+        return self._size > self._limit
 
     def mount(self, chunk: Chunk) -> bool:
         """Put what waits on a chunk that is to be sent; was it changed?"""
         changed = False
-        stay = []
-        for key, value in self.waiting:
+        stay = {}
+        for key, value in self.waiting.items():
             there = chunk.get(key)
             if there is None:
                 chunk[key] = value
                 changed = True
             elif there != value:
-                stay.append((key, value))
+                stay[key] = value
                 continue
             self._delivered[key] = value
+        self._delivered_size += self._size
+        if self._delivered_size > self._held:
+            # what is forgotten may be delivered once more, if it comes once more
+            self._delivered.clear()
+            self._delivered_size = 0
+        for key in [key for key in self._later if key not in stay]:
+            stay[key] = self._later[key].popleft()
+            if not self._later[key]:
+                del self._later[key]
         self.waiting = stay
+        if not stay:
+            self._size = 0
         return changed
 
     def collides(self, chunk: Chunk) -> bool:
         """Whether a chunk of its own is needed for what waits: ``chunk`` has other values."""
-        differ = any(chunk.get(key) not in (None, value) for key, value in self.waiting) or len(
-            {key for key, _ in self.waiting}
-        ) < len(self.waiting)
-        if differ and all(key in PADDING_KEYS for key, _ in self.waiting):
-            self.waiting = []
+        differ = bool(self._later) or any(
+            chunk.get(key) not in (None, value) for key, value in self.waiting.items()
+        )
+        if differ and self.waiting.keys() <= PADDING_KEYS:
+            self.waiting = {}
             return False
         return differ and self._found(RIDER_COLLIDES)
 

@@ -74,7 +74,6 @@ _TOKENS = (
     *("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end|>", "<|user|>", "<|observation|>"),
     *("<|assistant|>", "<end_of_turn>", "</s>", "<｜end▁of▁sentence｜>", "[/INST]"),
 )
-_AT_END = re.compile(rf"(?:\s*(?:{'|'.join(map(re.escape, _TOKENS))}))+\s*\Z")
 
 
 class Part(NamedTuple):
@@ -98,9 +97,12 @@ class Reader(Protocol):
 class ThinkTags:
     """Reasoning between tags, at the start of an answer only: a later tag is text about tags."""
 
-    def __init__(self, found: Findings) -> None:
+    def __init__(self, found: Findings, limit: int) -> None:
         self._found = found
+        self._limit = limit
         self._held = ""
+        self._blanks: list[str] = []  # in front of what is held
+        self._size = 0  # characters of these
         self._end: str | None = None  # the tag that ends the reasoning
         self._begun = False
         self._blank = False  # the blank lines behind the reasoning have not ended
@@ -111,10 +113,15 @@ class ThinkTags:
         text, self._held = self._held + text, ""
         if not self._begun:
             start = text.lstrip()
-            if any(tag.startswith(start) for tag, _ in _THINK):
-                self._held = text
+            blanks = text[: len(text) - len(start)]
+            self._blanks.append(blanks)
+            self._size += len(blanks)
+            if self._size <= self._limit and any(tag.startswith(start) for tag, _ in _THINK):
+                self._held = start
                 return []
             self._begun = True
+            text = "".join(self._blanks) + start
+            self._blanks.clear()
             tags = next(((a, b) for a, b in _THINK if start.startswith(a)), None)
             if tags is None or not self._found(THINK_TAGS):
                 return [Part("content", text)]
@@ -138,28 +145,40 @@ class ThinkTags:
         return _parts(("content", text))
 
     def close(self) -> list[Part]:
-        held, self._held = self._held, ""
+        held, self._held = "".join(self._blanks) + self._held, ""
+        self._blanks.clear()
         return _parts(("reasoning_content" if self._end else "content", held))
 
 
 class SpecialTokens:
     """Text without the special tokens at its very end; elsewhere they are text about tokens."""
 
-    def __init__(self, found: Findings) -> None:
+    def __init__(self, found: Findings, limit: int) -> None:
         self._found = found
-        self._held = ""
+        self._limit = limit
+        self._held: list[str] = []  # blanks and whole tokens, nothing else
+        self._size = 0  # characters of these
+        self._tokens = False  # there is a token among them
+        self._begun = ""  # behind them: what a token begins with
 
     def feed(self, text: str) -> list[Part]:
-        text = self._held + text
-        start = len(text) - _beginning_at_end(text, _TOKENS)
-        match = _AT_END.search(text, 0, start)
-        start = match.start() if match else len(text[:start].rstrip())
-        self._held = text[start:]
-        return _parts(("content", text[:start]))
+        text = self._begun + text
+        end = len(text) - _beginning_at_end(text, _TOKENS)
+        start, tokens = _blanks_and_tokens(text, end)
+        self._begun = text[end:]
+        said = ""
+        if start or self._size > self._limit:
+            said = "".join(self._held) + text[:start]
+            self._held, self._size, self._tokens = [], 0, False
+        self._held.append(text[start:end])
+        self._size += end - start
+        self._tokens = self._tokens or tokens
+        return _parts(("content", said))
 
     def close(self) -> list[Part]:
-        held, self._held = self._held, ""
-        if _AT_END.fullmatch(held) and self._found(SPECIAL_TOKENS):
+        held, tokens = "".join(self._held) + self._begun, self._tokens and not self._begun
+        self._held, self._size, self._tokens, self._begun = [], 0, False, ""
+        if tokens and self._found(SPECIAL_TOKENS):
             return []
         return _parts(("content", held))
 
@@ -386,11 +405,11 @@ class Markup:
         if options.cumulative:
             readers.append(Cumulative(found))
         if options.think_tags:
-            readers.append(ThinkTags(found))
+            readers.append(ThinkTags(found, options.max_held_bytes))
         if self._dialects and self._names:
             readers.append(CallsInText(found, self._dialects, self._names, made))
         if options.special_tokens:
-            readers.append(SpecialTokens(found))
+            readers.append(SpecialTokens(found, options.max_held_bytes))
         return readers
 
     def _given_beside(self, index: int, delta: Delta) -> None:
@@ -468,6 +487,19 @@ def _beginning_at_end(text: str, markers: Iterable[str]) -> int:
                 longest = size
                 break
     return longest
+
+
+def _blanks_and_tokens(text: str, end: int) -> tuple[int, bool]:
+    """Where the blanks and special tokens begin that go up to ``end``; is there a token?"""
+    tokens = False
+    while True:
+        while end and text[end - 1].isspace():
+            end -= 1
+        token = next((token for token in _TOKENS if text.endswith(token, 0, end)), "")
+        if not token:
+            return end, tokens
+        tokens = True
+        end -= len(token)
 
 
 def _text(arguments: Any) -> str:

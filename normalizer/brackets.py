@@ -1,0 +1,40 @@
+"""Whether the brackets of JSON that comes in pieces are closed: each byte is read once."""
+
+from __future__ import annotations
+
+
+class Brackets:
+    """Follows the brackets and quotes of JSON that comes line by line.
+
+    Example::
+
+        brackets = Brackets()
+        assert not brackets.read(b'{"a": [')
+        assert brackets.read(b"1]}")
+        assert not brackets.read(b"]")  # only the first time
+    """
+
+    __slots__ = ("_closed", "_depth", "_quoted")
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._quoted = False
+        self._closed = False
+
+    def read(self, line: bytes) -> bool:
+        """Whether, for the first time, nothing is open behind a line.
+
+        Before that no JSON is whole, and what is no JSON then does not become it with more lines.
+        """
+        if self._closed:
+            return False
+        if b"\\" in line:
+            line = line.replace(b"\\\\", b"").replace(b'\\"', b"")
+        for number, part in enumerate(line.split(b'"')):
+            if number:
+                self._quoted = not self._quoted
+            if not self._quoted:
+                self._depth += part.count(b"{") + part.count(b"[")
+                self._depth -= part.count(b"}") + part.count(b"]")
+        self._closed = not self._quoted and self._depth <= 0
+        return self._closed

@@ -1,0 +1,285 @@
+"""What an answer costs grows with its length, and what is kept of it is bounded.
+
+Counted are steps, not seconds: what is read again at each event shows as calls, or as bytes that
+are read more than once.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from normalizer import Normalizer, Options, RequestInfo
+from tests.streams import event
+
+TOOLS = {"tools": [{"type": "function", "function": {"name": "look"}}]}
+
+
+def chunk(delta: Any, finish: str | None = None, index: int = 0, **more: Any) -> bytes:
+    choice = {"index": index, "delta": delta, "finish_reason": finish}
+    envelope = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    return event({**envelope, "choices": [choice], **more})
+
+
+def normalizer(
+    path: str = "/v1/chat/completions", request: Any = None, **options: Any
+) -> Normalizer:
+    asked = {"model": "m", "stream": True, **(request or {})}
+    return Normalizer(RequestInfo.parse(path, asked), Options(**options))
+
+
+@contextmanager
+def counted_calls() -> Iterator[list[int]]:
+    """Counts the calls of functions, those that are written in C too."""
+    calls = [0]
+
+    def count(_frame: FrameType, what: str, _argument: Any) -> None:
+        calls[0] += what in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        yield calls
+    finally:
+        sys.setprofile(None)
+
+
+def steps(pieces: Iterable[bytes], **options: Any) -> int:
+    """The calls that it takes to normalize a body that comes in these pieces."""
+    one = normalizer(**options)
+    with counted_calls() as calls:
+        for piece in pieces:
+            one.feed(piece)
+        one.close()
+    return calls[0]
+
+
+def assert_linear(cost: Callable[[int], int], size: int) -> None:
+    """Twice the size is twice the cost, give or take what does not grow at all."""
+    once, twice, four_times = (cost(size * factor) for factor in (1, 2, 4))
+    assert twice < 2.5 * once + 100, (once, twice, four_times)
+    assert four_times < 2.5 * twice + 100, (once, twice, four_times)
+
+
+class Meter:
+    """Stands for a function that reads text or bytes, and adds up their lengths."""
+
+    def __init__(self, reads: Callable[..., Any]) -> None:
+        self._reads = reads
+        self.read = 0
+
+    def __call__(self, text: Any, *rest: Any) -> Any:
+        self.read += len(text)
+        return self._reads(text, *rest)
+
+
+# --- lines --------------------
+
+
+class _Line(bytes):
+    """A line that tells how often its length is asked for."""
+
+    asked = 0
+
+    def __len__(self) -> int:
+        _Line.asked += 1
+        return super().__len__()
+
+
+def test_a_page_of_blank_lines_is_added_up_once() -> None:
+    from normalizer.sse import EventReader
+
+    def asked(size: int) -> int:
+        reader = EventReader(lambda _: True, limit=8 * 1024 * 1024)
+        _Line.asked = 0
+        reader.receive(b"<\n")
+        assert reader.next() is None
+        for _ in range(size):
+            reader._line(_Line(b""))
+        return _Line.asked
+
+    assert_linear(asked, 100)
+
+
+def test_a_page_that_does_not_end_ends_at_a_limit() -> None:
+    one = normalizer()
+    one.feed(b"<\n" + b"\n" * 70_000)
+    assert one.ended
+    assert one.report.error is not None
+    assert "a page of HTML" in one.report.error["message"]
+
+
+def test_a_page_is_no_larger_than_an_event_may_be() -> None:
+    one = normalizer(max_event_bytes=1000)
+    one.feed(b"<\n" + b"<p>\n" * 300)
+    assert one.ended
+
+
+@pytest.mark.parametrize("line", [b'"x"', b'{"x": 1},', b"]", b'"x": "}"', b"[1],"])
+def test_json_over_many_lines_is_parsed_a_bounded_number_of_times(
+    line: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from normalizer import lenient, sse
+
+    def parsed(size: int) -> int:
+        meter = Meter(lenient.loads)
+        with monkeypatch.context() as patch:
+            patch.setattr(sse, "loads", meter)
+            one = normalizer()
+            one.feed(b'data: {"a":[\n' + (b"data: " + line + b"\n") * size)
+            one.close()
+        return meter.read
+
+    assert_linear(parsed, 100)
+
+
+def test_json_over_many_lines_is_still_read() -> None:
+    lines = json.dumps(json.loads(chunk({"content": 'He said "[{\\'})[6:]), indent=1).split("\n")
+    one = normalizer()
+    out = one.feed(b"".join(b"data: " + line.encode() + b"\n" for line in lines) + b"\n")
+    assert json.dumps('He said "[{\\').encode() in out
+    assert set(one.report.codes) == {"C301", "F114"}
+
+
+def test_a_field_name_that_comes_over_and_over_is_read_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def calls(size: int) -> int:
+        return steps([b": x\n\n" + b"data:" * size + b'{"a": 1}\n\n'])
+
+    assert_linear(calls, 100)
+    one = normalizer()
+    one.feed(b"data: " * 5 + chunk({"role": "assistant", "content": "Hi"}))
+    assert one.report.codes == {"F115": 1}
+
+
+# --- the beginning of a body --------------------
+
+
+@pytest.mark.parametrize(
+    ("first", "path"),
+    [
+        (b"", "/v1/chat/completions"),
+        (b"\xef\xbb\xbf", "/v1/chat/completions"),
+        (b'{"a": 1}\n', "/v1/completions"),
+        (b'{"a": 1, "b": 2, "c": 3}\n', "/v1/completions"),
+    ],
+)
+def test_blanks_before_the_first_event_are_not_looked_at_again(first: bytes, path: str) -> None:
+    one = normalizer(path=path)
+    one.feed(first)
+    for _ in range(1000):
+        one.feed(b"\n")
+    assert sum(map(len, one._line or [])) < 100
+
+
+def test_a_long_first_line_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = normalizer()
+    for piece in [b'{"choices": [{"index": 0, "delta": {"content": "', *[b"a"] * 1000]:
+        one.feed(piece)
+    assert len(one._line or []) == 1001, "the pieces were put together again and again"
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_blanks_before_the_first_event_are_bounded(mark: bytes) -> None:
+    one = normalizer(max_event_bytes=1000)
+    one.feed(mark)
+    out = b"".join(one.feed(b"\n" * 100) for _ in range(11))
+    assert b"upstream_too_large" in out
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 1000])
+@pytest.mark.parametrize("blanks", [b"", b"\n\n", b"\xef\xbb\xbf"])
+def test_a_body_s_kind_is_known_however_it_is_split(size: int, blanks: bytes) -> None:
+    for body, kind in [
+        (chunk({"content": "Hi"}), "text/event-stream"),
+        (chunk({"content": "Hi"})[6:-1] * 2, "text/event-stream"),
+        (b'{"error": {"message": "no"}}\n\n', "application/json"),
+    ]:
+        one = Normalizer(RequestInfo(endpoint="chat"))
+        whole = blanks + body
+        for start in range(0, len(whole), size):
+            one.feed(whole[start : start + size])
+        one.close()
+        assert str(one.content_type).startswith(kind), body
+
+
+# --- markup --------------------
+
+
+@pytest.mark.parametrize("text", [" ", "\n", "</s>", "<|im_end|>", " </s>", "a ", "<|"])
+def test_what_may_be_the_end_of_an_answer_is_read_once(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from normalizer.stages import markup
+
+    def read(size: int) -> int:
+        meter = Meter(markup._beginning_at_end)
+        with monkeypatch.context() as patch:
+            patch.setattr(markup, "_beginning_at_end", meter)
+            one = normalizer(special_tokens=True)
+            for _ in range(size):
+                one.feed(chunk({"content": text}))
+            one.close()
+        return meter.read
+
+    assert_linear(read, 50)
+
+
+@pytest.mark.parametrize("option", ["special_tokens", "think_tags"])
+def test_blanks_that_wait_are_bounded(option: str) -> None:
+    options: dict[str, Any] = {option: True}
+    one = normalizer(max_held_bytes=1000, **options)
+    out = b"".join(one.feed(chunk({"content": " " * 100})) for _ in range(15))
+    assert out.count(b" " * 100) >= 10
+    out += one.feed(chunk({"content": "Hi"})) + one.feed(b"data: [DONE]\n\n") + one.close()
+    assert said(out) == " " * 1500 + "Hi"
+
+
+def test_the_tokens_at_the_end_are_left_out_and_those_before_it_are_not() -> None:
+    one = normalizer(special_tokens=True)
+    out = b""
+    for piece in ["a", " </s>", "\n", "b", " <|im", "_end|>", " ", "</s>\n"]:
+        out += one.feed(chunk({"content": piece}))
+    assert said(out + one.feed(b"data: [DONE]\n\n")) == "a </s>\nb"
+
+
+def said(out: bytes) -> str:
+    """The content of all chunks."""
+    events = [line[6:] for line in out.split(b"\n") if line.startswith(b"data: {")]
+    choices = [choice for one in events for choice in json.loads(one)["choices"]]
+    return "".join(choice["delta"].get("content") or "" for choice in choices)
+
+
+# --- what rides --------------------
+
+
+def progress(number: int, **more: Any) -> bytes:
+    return event({"choices": [], "progress": {"done": number}, **more})
+
+
+def test_progress_leaves_at_once_and_is_not_compared_with_all_that_came() -> None:
+    one = normalizer()
+    outs = [one.feed(progress(number)) for number in range(5)]
+    assert outs[0] == b""
+    assert [out.count(b'"progress"') for out in outs[1:]] == [2, 1, 1, 1]
+    held = one._stream.outlet._riders
+    assert held.count == 0
+
+
+@pytest.mark.parametrize("more", [{"choices": []}, {}])
+def test_riders_are_bounded(more: Any) -> None:
+    one = normalizer(max_event_bytes=2000)
+    out = b""
+    for number in range(100):
+        out += one.feed(event({**more, f"key{number}": 1, "same": number}))
+        assert len(one._stream.outlet._riders.rest()) < 30
+    out += one.close()
+    for number in range(100):
+        assert b'"key%d":1' % number in out
+        assert b'"same":%d' % number in out
