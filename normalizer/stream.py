@@ -44,7 +44,6 @@ EVENT_STREAM = "text/event-stream; charset=utf-8"
 JSON = "application/json"
 _BLANK = b" \t\r\n"
 _FIELD = re.compile(rb"^[ \t]*(?:data|event|error):", re.MULTILINE)
-_LINE_BYTES = 64 * 1024
 _START_BYTES = 16  # in which it shows whether a body begins as JSON, behind a byte order mark
 _BOM = b"\xef\xbb\xbf"
 _DEFAULTS = Options()

@@ -102,7 +102,7 @@ def test_a_legacy_call_that_differs_from_the_tool_call_beside_it_is_not_lost(
     assert legacies == [function]
 
 
-@pytest.mark.parametrize(("given", "said"), [(None, ""), (5, "5"), (True, "True")])
+@pytest.mark.parametrize(("given", "said"), [(None, ""), (5, "5"), (True, "true")])
 def test_a_text_that_is_none_is_made_one(given: Any, said: str) -> None:
     choice = {"index": 0, "text": given, "logprobs": None, "finish_reason": None}
     one = {"id": "cmpl-1", "object": "text_completion", "created": 1700000000, "model": "m"}
