@@ -299,12 +299,15 @@ def _usage_hole(came: list[bytes]) -> str:
 
 
 def _usage(data: bytes) -> dict[str, Any] | None:
-    """The usage that the bytes in a hole are; None if they are none, or more than one."""
+    """The usage that the bytes in a hole are; None if they are none, half of one, or several."""
     try:
         usage, lenient = loads(data)
     except ValueError:
         return None
-    return usage if isinstance(usage, dict) and not lenient else None
+    if lenient or not isinstance(usage, dict):
+        return None
+    half = usage.get("prompt_tokens") is None or usage.get("completion_tokens") is None
+    return None if half else usage
 
 
 def _padding_hole(came: list[bytes], goes: list[bytes], chunk: Chunk) -> str:

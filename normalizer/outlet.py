@@ -242,8 +242,10 @@ class Outlet:
         self.last = chunk
         self._emit(chunk, raw)
 
-    def take_riders(self, chunk: Chunk) -> bool:
+    def take_riders(self, chunk: Chunk, *, given: bool = True) -> bool:
         """Take what rides of a chunk that is not sent itself; was there anything new?
+
+        ``given``: it has choices of its own, if only an empty list.
 
         Another value of what waits, or of what left, is progress: it leaves at once, on an empty
         delta.
@@ -252,8 +254,10 @@ class Outlet:
         index = next(reversed(self.order), 0)
         if index in self._finish.left:
             return riders.take(chunk, self.last)
-        # nobody's chunk cannot be progress before the stream has its id
-        progress = ("choices" in chunk or bool(self._envelope.id)) and riders.progress(chunk)
+        # An object without choices may be no chunk at all: before the stream has its id, nothing is
+        # made up for it.
+        ours = given or bool(self._envelope.id)
+        progress = ours and riders.progress(chunk)
         if progress:
             self._leftovers(index)
         news = riders.take(chunk, self.last)

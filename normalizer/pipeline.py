@@ -294,14 +294,14 @@ class Pipeline:
         self._envelope.learn(chunk)
         if chunk.get("usage") is None and "x_groq" not in chunk:
             if self._found(choices_stage.CHOICES_EMPTY):
-                self.out.take_riders(chunk)
+                self.out.take_riders(chunk, given=self._choices.given)
             else:
                 self.out.send(chunk, None if self._found.touched else raw)
             return
         displaced = usage.chunk
         usage.take_apart(chunk, None if self._found.touched else raw)
         if usage.chunk is not chunk:
-            self.out.take_riders(chunk)
+            self.out.take_riders(chunk, given=self._choices.given)
             return
         if displaced is not None:
             self.out.take_riders(displaced)

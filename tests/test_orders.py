@@ -284,8 +284,15 @@ def test_of_a_held_finish_an_error_gets_what_is_the_upstream_s_own() -> None:
     assert "usage" not in outcome.chunks[-1]
 
 
-def test_riders_of_one_name_are_all_on_an_error() -> None:
+def test_riders_of_one_name_before_an_error_have_left_as_progress() -> None:
     riders: list[Any] = [{"choices": [], "cost": cost} for cost in (1, 2)]
+    outcome = normalize(raw(*riders, ERROR, done=False))
+    assert [one["cost"] for one in outcome.chunks[:-1]] == [1, 2]
+    assert "error" in outcome.chunks[-1]
+
+
+def test_riders_of_one_name_without_choices_are_all_on_an_error() -> None:
+    riders: list[Any] = [{"cost": cost} for cost in (1, 2)]
     outcome = normalize(raw(*riders, ERROR, done=False))
     assert outcome.chunks[-1]["cost"] == 1
     assert outcome.chunks[-1]["extras"] == [{"cost": 2}]

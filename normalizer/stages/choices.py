@@ -67,6 +67,7 @@ class Choices:
         "_own",
         "_silent",
         "_times",
+        "given",
         "silent",
         "single",
     )
@@ -82,6 +83,7 @@ class Choices:
         self._silent: set[int] = set()
         self.single = (n or 1) == 1
         self._counting = False
+        self.given = True  # whether the last chunk had choices of its own, if only an empty list
         self._finished = False
         self._joined: set[int] = set()
         self._own: set[int] = set()  # indexes that nobody asked for and that are no mistake
@@ -89,6 +91,7 @@ class Choices:
     def of(self, chunk: Chunk) -> list[Choice]:
         """The chunk's choices, which are those that it has from now on."""
         choices = chunk.get("choices")
+        self.given = choices is not None
         if isinstance(choices, list) and len(choices) == 1 and isinstance(choices[0], dict):
             choice = choices[0]
             if type(choice.get("index")) is int and choice["index"] == self._last:

@@ -113,7 +113,7 @@ def test_select_and_ignore_take_names_and_lower_case(run: Run, sse: Any) -> None
         ("S5O4", "S50"),
         ("finish-with-contents", "finish-with-content"),
         ("S504,T4O2", "T40"),
-        ("Z9", "`stream-normalizer rules` has all"),
+        ("Z9", "`stream-normalizer rules` lists them"),
         ("S5041", "S504"),
     ],
 )
