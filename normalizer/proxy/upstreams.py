@@ -44,7 +44,7 @@ class UpstreamError(NormalizerError, ValueError):
     """An upstream that cannot be one: its URL, or the variable that should hold its key."""
 
 
-class TargetError(ValueError):
+class TargetError(NormalizerError, ValueError):
     """A request's target that no upstream is asked for; the message says why."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -258,6 +259,21 @@ def test_an_upstream_that_is_not_there_is_not_recorded(
     assert response.json()["error"]["type"] == "upstream_unreachable"
     assert server.ended().endswith(f"{path}: 0 interactions recorded\n")
     assert not path.exists()
+
+
+def test_a_path_that_leads_out_of_the_upstreams_is_refused(
+    running: Callable[..., Running], tmp_path: Path
+) -> None:
+    kept = tmp_path / "chat.yaml"
+    server = running("record", "--upstream", "http://127.0.0.1:9/v1", "--cassette", str(kept))
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=PATIENCE) as connection:
+        connection.sendall(b"GET /v1/../../admin HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"'..'" in answer
+    server.ended()
+    assert not kept.exists()
 
 
 def test_an_upstreams_own_502_is_recorded(

@@ -18,7 +18,8 @@ from normalizer.cassette.format import Metadata
 from normalizer.cassette.record import RecordingMiddleware
 from normalizer.cassette.scrub import ScrubOptions
 from normalizer.proxy import Upstream, Upstreams
-from normalizer.proxy.forward import Forward
+from normalizer.proxy.forward import Forward, error_body, respond
+from normalizer.proxy.upstreams import TargetError
 
 # What the forwarder says where the upstream said nothing.
 _ITS_OWN = {"upstream_unreachable", "upstream_timeout"}
@@ -56,7 +57,12 @@ class Recorder:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            await self._app(self._as_upstream(scope, send), receive, send)
+            try:
+                asked = self._as_upstream(scope, send)
+            except TargetError as error:
+                await respond(send, 400, error_body(f"{error}.", "invalid_request_error"))
+                return
+            await self._app(asked, receive, send)
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         else:
