@@ -114,9 +114,12 @@ class Frame:
         heard, plain = self.heard, self._plain
         while data.startswith(before, position):
             at = position + start
-            end = data.find(after, at)
+            # not for what stands behind the text: it may be far away, or nowhere
+            end = data.find(b"\n", at) + 2 - tail
+            if end < at or end > position + self._limit or not data.startswith(after, end):
+                break
             inside = data[at:end]
-            if end < 0 or end > position + self._limit or plain(inside) is None:
+            if plain(inside) is None:
                 break
             if not (inside.isascii() or _is_utf_8(inside)):
                 break
@@ -130,10 +133,12 @@ class Frame:
         before, middle, after = self._before, self._middle, self._after
         while data.startswith(before, position):
             at = position + len(before)
-            end = data.find(middle, at)
+            last = data.find(b"\n", at) + 2 - len(after)
+            if last < at or last > position + self._limit or not data.startswith(after, last):
+                break
+            end = data.find(middle, at, last)
             second = end + len(middle)
-            last = data.find(after, second)
-            if end < 0 or last < 0 or last > position + self._limit:
+            if end < 0:
                 break
             inside, other = data[at:end], data[second:last]
             if self._hole_first:

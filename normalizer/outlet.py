@@ -7,7 +7,7 @@ heads, late riders, finishes, usage.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from normalizer.call import Call
@@ -135,7 +135,7 @@ class Outlet:
         self._usage = stages.usage
         self.heads: dict[int, WaitingHead] = {}
         self.put_off: dict[int, tuple[Chunk, bytes | None]] = {}  # choices nobody asked for
-        self.order: list[int] = []  # choices, as they appeared
+        self.order: dict[int, None] = {}  # choices, as they appeared
         self._tail: list[str] = []  # comments, and the usage chunk's place, behind a held finish
         self.rode = False  # what waited to ride left with the last chunk
         self.last: Chunk = {}  # the chunk that left last
@@ -203,19 +203,20 @@ class Outlet:
             bare["usage"] = held.chunk["usage"]
         held.chunk = bare
 
-    def complete_within(self, piece: Choice, index: int, call: Call) -> None:
-        """Put the complete head of a call where it waits in a piece."""
+    def complete_within(self, piece: Choice, index: int, calls: Iterable[Call]) -> None:
+        """Put the complete heads of calls where they wait in a piece."""
         fragments = piece["delta"]["tool_calls"]
-        place = next(n for n, fragment in enumerate(fragments) if fragment is call.head)
-        fragments[place] = self._tools.complete(index, call)
+        places = {id(fragment): place for place, fragment in enumerate(fragments)}
+        for call in calls:
+            place = places[id(call.head)]
+            fragments[place] = self._tools.complete(index, call)
 
     def release_head(self, index: int) -> None:
         """Let the heads of calls go whose names are complete."""
         waiting = self.heads.pop(index)
         found, touched = self._found, self._found.touched
         found.touched = False
-        for call in waiting.calls:
-            self.complete_within(waiting.chunk["choices"][0], index, call)
+        self.complete_within(waiting.chunk["choices"][0], index, waiting.calls)
         raw = None if found.touched else waiting.raw
         self.send(waiting.chunk, raw)
         found.touched = touched
@@ -290,8 +291,8 @@ class Outlet:
 
     def all_finished(self) -> bool:
         """Whether no choice that has come is unfinished."""
-        finish = self._finish
-        return all(index in finish.held or index in finish.left for index in self.order)
+        # a choice has appeared before its finish is held, and what has left is not held again
+        return len(self._finish.held) + len(self._finish.left) >= len(self.order)
 
     @property
     def finished(self) -> bool:
@@ -486,23 +487,23 @@ class Outlet:
         """The stream ends in an error: what had arrived leaves, what was held does not."""
         for index in list(self.heads):
             self.release_head(index)
+        ghosts: list[dict[str, Any]] = []
         for index in self.order:
             self._say_halves(index)
             nameless = self._tools.nameless(index)
             if nameless and not self._found(tools_stage.GHOST_CALL):
                 self._say(index, {"tool_calls": nameless})
-            elif nameless:
-                waiting = self._riders.waiting
-                waiting["nameless_tool_calls"] = [
-                    *waiting.get("nameless_tool_calls", ()),
-                    *nameless,
-                ]
+            else:
+                ghosts += nameless
             held = self._finish.held.get(index)
             if held is not None:
                 self.send_held_text(index)
                 others = {k: v for k, v in held.choice.items() if k not in CHOICE_KEYS}
                 others.pop("native_finish_reason", None)
                 self.take_riders({**held.chunk, **others})
+        if ghosts:
+            waiting = self._riders.waiting
+            waiting["nameless_tool_calls"] = [*waiting.get("nameless_tool_calls", ()), *ghosts]
         for text in self._tail:
             if text != _USAGE_HERE:
                 self._emit({}, text.encode())

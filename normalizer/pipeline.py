@@ -222,7 +222,8 @@ class Pipeline:
             return None
         if isinstance(value[0], dict) and set(value[0]) == {"index", "function"}:
             function = value[0]["function"]
-            call = self._tools.by_number(index, value[0]["index"])
+            number = value[0]["index"]
+            call = self._tools.by_number(index, number) if type(number) is int else None
             said = function.get("arguments") if isinstance(function, dict) else None
             if isinstance(said, str) and len(function) == 1 and call is not None:
                 return OneText(said, "arguments", index, call.hear)
@@ -238,7 +239,7 @@ class Pipeline:
         if self._choices.single and self._finish.held:
             # nobody asked for a second answer: the first one is over, and may say so
             self.out.release_finishes(final=False)
-        self.out.order.append(index)
+        self.out.order[index] = None
         put_off = self.out.put_off.pop(index, None)
         if put_off is not None:
             chunk, raw = put_off
@@ -385,7 +386,7 @@ class Pipeline:
                 return Plan([choice], release=True)
             return Plan([])
         pieces: list[Choice] = []
-        heads: list[Call] = []
+        heads: dict[Call, None] = {}
         group: list[dict[str, Any]] = []
         said = base and any(delta.get(k) for k in ("content", "refusal", *REASONING_KEYS))
         if said and fragments[0].head:
@@ -399,18 +400,17 @@ class Pipeline:
                 group = []
             if not fragment.head and fragment.call in heads:
                 self._group(pieces, choice, delta, group, said=said)
-                for call in heads:
-                    self.out.complete_within(pieces[-1], index, call)
-                heads, group = [], []
+                self.out.complete_within(pieces[-1], index, heads)
+                heads, group = {}, []
             if fragment.head:
-                heads.append(fragment.call)
+                heads[fragment.call] = None
                 group.append(fragment.value)
             else:
                 group.append(tools.number(fragment))
         self._group(pieces, choice, delta, group, said=said)
         if heads and len(pieces) == 1 and pieces[0] is choice and not found.touched:
             delta["tool_calls"] = given if given is not None and group == given else group
-        return Plan(pieces, head=heads or None)
+        return Plan(pieces, head=list(heads) or None)
 
     def _group(
         self,

@@ -283,3 +283,122 @@ def test_riders_are_bounded(more: Any) -> None:
     for number in range(100):
         assert b'"key%d":1' % number in out
         assert b'"same":%d' % number in out
+
+
+# --- choices, calls, frames --------------------
+
+
+class _Index(int):
+    """An index that tells how often one is compared."""
+
+    compared = 0
+
+    def __eq__(self, other: object) -> bool:
+        _Index.compared += 1
+        return int(self) == other
+
+    __hash__ = int.__hash__
+
+
+def test_a_new_choice_is_not_looked_for_among_all() -> None:
+    def compared(size: int) -> int:
+        pipeline = normalizer(request={"n": size})._stream.pipeline
+        _Index.compared = 0
+        for number in range(size):
+            choice = {"index": _Index(number), "delta": {"content": "x"}, "finish_reason": None}
+            pipeline._plan(choice, lenient=False)
+        return _Index.compared
+
+    assert_linear(compared, 100)
+
+
+def test_whether_all_have_finished_is_not_asked_of_each() -> None:
+    def cost(size: int) -> int:
+        finishes = [chunk({"content": "x"}, "stop", index) for index in range(size)]
+        pieces = [piece for one in finishes for piece in (one, b": ping\n\n")]
+        one = normalizer(request={"n": size})
+        with counted_calls() as calls:
+            for piece in pieces:
+                one.feed(piece)
+        return calls[0]
+
+    assert_linear(cost, 400)
+
+
+def call(number: int, **function: str) -> dict[str, Any]:
+    return {"index": number, "id": f"c{number}", "type": "function", "function": function}
+
+
+class _Walked(list[Any]):
+    """A list that tells how many of its items were looked at."""
+
+    walked = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        for item in super().__iter__():
+            _Walked.walked += 1
+            yield item
+
+
+def test_calls_in_one_delta_are_not_looked_for_among_all() -> None:
+    def cost(size: int) -> int:
+        heads = [call(number, name="look", arguments="") for number in range(size)]
+        one = normalizer(request=TOOLS)
+        one.feed(chunk({"tool_calls": heads}))
+        outlet = one._stream.outlet
+        delta = outlet.heads[0].chunk["choices"][0]["delta"]
+        delta["tool_calls"] = _Walked(delta["tool_calls"])
+        _Walked.walked = 0
+        outlet.release_head(0)
+        return _Walked.walked
+
+    assert_linear(cost, 50)
+
+
+def test_a_call_is_found_by_its_number() -> None:
+    def cost(size: int) -> int:
+        one = normalizer(request=TOOLS)
+        for number in range(size):
+            one.feed(chunk({"tool_calls": [call(number, name="look", arguments="{}")]}))
+        tools = one._stream.pipeline._tools
+        for one_call in tools._choices[0].all:
+            one_call.number = _Index(one_call.number or 0)
+        _Index.compared = 0
+        for number in range(size - 1):
+            assert tools.by_number(0, number) is tools._choices[0].all[number]
+        return _Index.compared
+
+    assert_linear(cost, 50)
+
+
+class _Searched(bytes):
+    """Bytes that tell how many of them were searched."""
+
+    searched = 0
+
+    def find(self, what: Any, start: Any = 0, end: Any = None) -> int:
+        end = len(self) if end is None else end
+        place = super().find(what, start, end)
+        _Searched.searched += (end if place < 0 else place) - start
+        return place
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"obfuscation": "ab"}, {"usage": {"prompt_tokens": 1, "completion_tokens": 1}}]
+)
+def test_a_frame_s_end_is_not_looked_for_in_the_rest_of_a_feed(more: Any) -> None:
+    def said(mark: int) -> bytes:
+        return chunk({"content": "Hello"}, mark=mark, **more)
+
+    def searched(size: int) -> int:
+        one = normalizer()
+        one.feed(chunk({"role": "assistant", "content": ""}) + said(1))
+        frames = one._stream._frames
+        assert frames.any
+        data = _Searched(said(2) * size)
+        _Searched.searched = 0
+        for position in range(0, len(data), len(said(2))):
+            assert frames.take(data, position, []) == position
+        return _Searched.searched
+
+    assert_linear(searched, 10)

@@ -83,7 +83,8 @@ class Content:
         self._found = found
         self.spoke: set[int] = set()  # choices whose first delta has left
         self.said: dict[tuple[int, str], Spoken] = {}
-        self._halves: dict[tuple[int, str], str] = {}  # high surrogates that wait for the low one
+        # high surrogates that wait for the low one, by choice and member
+        self._halves: dict[int, dict[str, str]] = {}
 
     def delta(self, choice: Choice) -> Delta:
         """The choice's delta, which is an object from now on."""
@@ -148,10 +149,7 @@ class Content:
 
     def halves(self, index: int) -> list[str]:
         """The members in which a half still waits for its other one."""
-        left = [key for key in self._halves if key[0] == index]
-        for key in left:
-            del self._halves[key]
-        return [name for _, name in left]
+        return list(self._halves.pop(index, ()))
 
     def says_nothing(self, delta: Delta, choice: Choice) -> bool:
         """Whether a later delta says nothing at all; its choice's own news count."""
@@ -187,11 +185,14 @@ class Content:
             text = holder.get(key)
             if not isinstance(text, str) or not text:
                 continue
-            half = self._halves.pop((index, key), "")
+            waiting = self._halves.get(index, {})
+            half = waiting.pop(key, "")
+            if half and not waiting:
+                del self._halves[index]
             if half and not self._found(PAIR_SPLIT):
                 half = "\ufffd"
             if "\ud800" <= text[-1] <= "\udbff":
-                self._halves[index, key] = text[-1]
+                self._halves.setdefault(index, {})[key] = text[-1]
                 text = text[:-1]
             holder[key] = clean_text(half + text)
 

@@ -133,12 +133,13 @@ class Fragment(NamedTuple):
 class _Calls:
     """The calls of one choice."""
 
-    __slots__ = ("all", "by_id", "by_index", "count", "last", "legacy")
+    __slots__ = ("all", "by_id", "by_index", "by_number", "count", "last", "legacy")
 
     def __init__(self) -> None:
         self.all: list[Call] = []
         self.by_id: dict[str, Call] = {}
         self.by_index: dict[int, Call] = {}
+        self.by_number: dict[int, Call] = {}
         self.last: Call | None = None
         self.count = 0  # heads that have left
         self.legacy: Call | None = None
@@ -193,6 +194,7 @@ class ToolCalls:
         head = call.head or {}
         call.head = None
         call.number = calls.count
+        calls.by_number.setdefault(call.number, call)
         calls.count += 1
         index = head.get("index")
         if type(index) is not int:
@@ -222,7 +224,7 @@ class ToolCalls:
     def by_number(self, choice: int, number: int) -> Call | None:
         """The call that leaves with this index."""
         calls = self._choices.get(choice)
-        return next((c for c in calls.all if c.number == number), None) if calls else None
+        return calls.by_number.get(number) if calls else None
 
     def cut(self, choice: int) -> bool:
         """Whether a call's arguments are incomplete."""
@@ -289,6 +291,7 @@ class ToolCalls:
             if self._functions:
                 # it is call 0 for those who asked for functions; tool calls beside it come after
                 calls.legacy.number = 0
+                calls.by_number.setdefault(0, calls.legacy)
                 calls.count = 1
         call = calls.legacy
         name = function.get("name")
