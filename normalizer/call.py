@@ -20,6 +20,7 @@ class Call:
         "name",
         "number",
         "stash",
+        "stashed",
         "upstream",
         "with_arguments",
     )
@@ -32,6 +33,7 @@ class Call:
         self.number: int | None = None  # once its head has left
         self.head: dict[str, Any] | None = None
         self.stash: list[dict[str, Any]] = []  # fragments before the name
+        self.stashed = 0  # bytes of these
         self.half = ""  # of a surrogate pair, at the end of the arguments so far
         self.with_arguments = False
         self.custom = False

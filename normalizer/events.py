@@ -11,6 +11,7 @@ from normalizer.chunk import CHOICE_KEYS, Chunk, as_list
 from normalizer.completion import LINES_FOR_EVENTS, Gathered
 from normalizer.deviation import Findings
 from normalizer.frame import Frames
+from normalizer.kept import Kept
 from normalizer.lenient import clean, dumps
 from normalizer.options import Options
 from normalizer.pipeline import Pipeline
@@ -38,6 +39,7 @@ class EventStream:
         "_behind",
         "_found",
         "_frames",
+        "_kept",
         "_lacks_done",
         "_left",
         "_options",
@@ -59,7 +61,8 @@ class EventStream:
         self.ended = False
         self.error: dict[str, Any] | None = None
         self.gathered: Gathered | None = None
-        self.pipeline = Pipeline(request, options, found, report, self._emit)
+        self._kept = Kept(options.max_held_bytes)
+        self.pipeline = Pipeline(request, options, found, report, self._emit, self._kept)
         self.outlet = self.pipeline.out
         self._options = options
         self._found = found
@@ -163,7 +166,10 @@ class EventStream:
         self._frames.settle()
         if kind is Kind.DATA:
             self._report.events_in += 1
+            self._kept.arrived = len(event.data)
             self._data(event)
+            if self._kept.size > self._kept.limit and not self.ended:
+                self._over(event)
             if self.outlet.holding:
                 self._since = time.monotonic()
         elif kind is Kind.COMMENT:
@@ -188,6 +194,17 @@ class EventStream:
                 own("upstream_invalid", f"The upstream sent {what} at byte {event.at}: {said}"),
                 "error",
             )
+
+    def _over(self, event: Event) -> None:
+        """More is kept than may be: comments leave, and for the rest the stream ends."""
+        self.outlet.let_comments_go()
+        if not self._kept.over:
+            return
+        self._found(errors.TOO_LARGE)
+        what = "the choices, calls and fragments that have to be kept"
+        limit = f"max_held_bytes, {self._kept.limit} bytes"
+        message = f"With the event at byte {event.at} {what} are over {limit}."
+        self.fail(own("upstream_too_large", message), "error")
 
     def _data(self, event: Event) -> None:
         value, pipeline, found = event.value, self.pipeline, self._found

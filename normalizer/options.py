@@ -83,8 +83,9 @@ class Options:
     * ``paths``: ends of further paths whose answers are chats' (``"/api/chat"``), or, with
       ``=completions`` behind, legacy completions'.
     * ``max_event_bytes``: bytes that one event, or a body that has to be read whole, may have.
-    * ``max_held_bytes``: bytes that one stream may make us keep beside the event at hand; what is
-      over it leaves unrepaired.
+    * ``max_held_bytes``: bytes that one stream may make us keep beside the event at hand, by
+      estimate. Beyond it what may leave unrepaired leaves; for calls, choices and fragments
+      without a name the stream ends with an error of type ``upstream_too_large``.
     * ``finish_timeout``: seconds of silence after which a held finish is let go by `flush`.
     """
 

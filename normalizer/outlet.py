@@ -1,7 +1,7 @@
 """What leaves a stream, and what waits to leave.
 
-Held back are, each bounded: the head of a tool call until its name is complete, and, for each
-choice, its finish. `done`, `cut` and `release` let go of what is held, in the one right order:
+Held back are, bounded by `Kept`: the head of a tool call until its name is complete, and, for
+each choice, its finish. `done`, `cut` and `release` let go of what is held, in the one right order:
 heads, late riders, finishes, usage.
 """
 
@@ -22,6 +22,7 @@ from normalizer.chunk import (
     without_extras,
 )
 from normalizer.deviation import Findings
+from normalizer.kept import CHUNK, COMMENT, Kept
 from normalizer.options import Options
 from normalizer.report import Report
 from normalizer.stages import choices as choices_stage
@@ -51,12 +52,13 @@ class Plan(NamedTuple):
 class WaitingHead:
     """A chunk that holds heads of calls whose last name may go on."""
 
-    __slots__ = ("calls", "chunk", "raw")
+    __slots__ = ("calls", "chunk", "raw", "size")
 
-    def __init__(self, chunk: Chunk, raw: bytes | None, calls: list[Call]) -> None:
+    def __init__(self, chunk: Chunk, raw: bytes | None, calls: list[Call], size: int) -> None:
         self.chunk = chunk
         self.raw = raw
         self.calls = calls
+        self.size = size  # bytes
 
 
 class Stages:
@@ -97,13 +99,16 @@ class Outlet:
         "_envelope",
         "_finish",
         "_found",
+        "_kept",
         "_options",
         "_reasoning",
         "_report",
         "_riders",
         "_tail",
+        "_tail_size",
         "_tools",
         "_usage",
+        "_usage_waits",
         "heads",
         "last",
         "order",
@@ -120,7 +125,9 @@ class Outlet:
         found: Findings,
         report: Report,
         emit: Emit,
+        kept: Kept,
     ) -> None:
+        self._kept = kept
         self._endpoint = endpoint
         self._options = options
         self._found = found
@@ -134,9 +141,12 @@ class Outlet:
         self._finish = stages.finish
         self._usage = stages.usage
         self.heads: dict[int, WaitingHead] = {}
-        self.put_off: dict[int, tuple[Chunk, bytes | None]] = {}  # choices nobody asked for
+        # choices nobody asked for, and their bytes
+        self.put_off: dict[int, tuple[Chunk, bytes | None, int]] = {}
         self.order: dict[int, None] = {}  # choices, as they appeared
         self._tail: list[str] = []  # comments, and the usage chunk's place, behind a held finish
+        self._tail_size = 0  # bytes of the comments in it
+        self._usage_waits = False  # whether the usage chunk's place is in it
         self.rode = False  # what waited to ride left with the last chunk
         self.last: Chunk = {}  # the chunk that left last
         self.released = False  # what was held had to be let go before the end
@@ -159,7 +169,7 @@ class Outlet:
             part["choices"] = [piece]
             whole = raw if last == 0 else None
             if plan.head and number == heads_at:
-                self.heads[index] = WaitingHead(part, whole, plan.head)
+                self.heads[index] = WaitingHead(part, whole, plan.head, self._kept.keep(CHUNK))
                 if plan.finish:
                     self.release_head(index)
             elif plan.finish and number == last:
@@ -181,7 +191,17 @@ class Outlet:
                 self.take_riders(chunk)
             return
         self.send_held_text(index)
+        old = self._finish.held.get(index)
+        before = old.size if old is not None else 0
+        members = max(_members(chunk), _members(old.chunk) if old is not None else 0)
+        size = self._kept.keep(CHUNK)
         differs = self._finish.hold(index, chunk, raw, word)
+        held = self._finish.held[index]
+        # of two finishes one is kept, and of the other what only it had
+        held.size = (
+            before + size if before and _members(held.chunk) > members else max(before, size)
+        )
+        self._kept.size += held.size - size - before
         if differs is not None:
             extra = self._envelope.chunk(differs.pop("choices"))
             self.send({**extra, **differs}, None)
@@ -202,6 +222,9 @@ class Outlet:
         if "usage" in held.chunk:
             bare["usage"] = held.chunk["usage"]
         held.chunk = bare
+        size = min(held.size, CHUNK * len(finish))
+        self._kept.size += size - held.size
+        held.size = size
 
     def complete_within(self, piece: Choice, index: int, calls: Iterable[Call]) -> None:
         """Put the complete heads of calls where they wait in a piece."""
@@ -214,6 +237,7 @@ class Outlet:
     def release_head(self, index: int) -> None:
         """Let the heads of calls go whose names are complete."""
         waiting = self.heads.pop(index)
+        self._kept.size -= waiting.size
         found, touched = self._found, self._found.touched
         found.touched = False
         self.complete_within(waiting.chunk["choices"][0], index, waiting.calls)
@@ -275,9 +299,31 @@ class Outlet:
         for index in list(self.heads):
             self.release_head(index)
         if self._finish.held and not self.released and self.all_finished():
+            size = COMMENT + len(text)
+            self._tail_size += size
+            self._kept.size += size
+            if self._kept.over:
+                self.let_comments_go()
+                return True
             self._tail.append(text.decode("utf-8", "replace"))
             return False
         return True
+
+    def let_comments_go(self) -> None:
+        """Send the comments that wait behind a held finish, in front of it."""
+        comments = [text for text in self._tail if text != _USAGE_HERE]
+        usage_waits = self._usage_waits
+        self._forget_tail()
+        if usage_waits:
+            self.usage_came()
+        for text in comments:
+            self._emit({}, text.encode())
+
+    def _forget_tail(self) -> None:
+        self._tail.clear()
+        self._usage_waits = False
+        self._kept.size -= self._tail_size
+        self._tail_size = 0
 
     @property
     def opened(self) -> bool:
@@ -313,7 +359,7 @@ class Outlet:
 
     def done(self) -> None:
         """`[DONE]`, or an end that is as good: every choice gets its finish."""
-        for chunk, raw in self.put_off.values():
+        for chunk, raw, _ in self.put_off.values():
             if self._found(choices_stage.CHOICE_SILENT):
                 self.take_riders(chunk)
             else:
@@ -345,7 +391,7 @@ class Outlet:
                 self.send_usage()
             else:
                 self._emit({}, text.encode())
-        self._tail.clear()
+        self._forget_tail()
         if self.all_finished():
             self.send_usage()
 
@@ -373,6 +419,7 @@ class Outlet:
             self._usage_on_finish(one, last=final and position == len(held) - 1)
             finish.left[index] = self._report.finish[index] = word
             self.send(one.chunk, one.raw)
+        self._kept.size -= sum(one.size for one in finish.held.values())
         finish.held.clear()
 
     def _before_finish(self, index: int) -> None:
@@ -480,7 +527,8 @@ class Outlet:
         """A usage chunk came: it leaves behind the finishes that are held."""
         if self.released and not self._finish.held:
             self.send_usage()
-        else:
+        elif not self._usage_waits:
+            self._usage_waits = True
             self._tail.append(_USAGE_HERE)
 
     def cut(self) -> None:
@@ -513,3 +561,7 @@ class Outlet:
         self._riders.mount(event)
         for key, value in self._riders.rest():
             event.setdefault("extras", []).append({key: value})
+
+
+def _members(chunk: Chunk) -> int:
+    return len(chunk) + len(chunk["choices"][0])

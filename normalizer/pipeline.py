@@ -13,6 +13,7 @@ from normalizer.call import Call
 from normalizer.chunk import REASONING_KEYS, Choice, Chunk, Delta, count, count_text, strict
 from normalizer.deviation import Findings
 from normalizer.frame import OneText
+from normalizer.kept import CHOICE, CHUNK, Kept
 from normalizer.lenient import dumps
 from normalizer.options import Options
 from normalizer.outlet import Emit, Outlet, Plan, Stages
@@ -44,6 +45,7 @@ class Pipeline:
         "_errors",
         "_finish",
         "_found",
+        "_kept",
         "_markup",
         "_options",
         "_reasoning",
@@ -61,7 +63,9 @@ class Pipeline:
         found: Findings,
         report: Report,
         emit: Emit,
+        kept: Kept,
     ) -> None:
+        self._kept = kept
         endpoint = request.endpoint or "chat"
         asked = {"request": request.include_usage, "chunk": True, "finish": False, "drop": False}
         self._endpoint = endpoint
@@ -74,7 +78,7 @@ class Pipeline:
         self._riders = Riders(found, options.max_event_bytes, options.max_held_bytes)
         self._content = Content(found)
         self._reasoning = Reasoning(found, options.reasoning)
-        self._tools = ToolCalls(found, tools=request.tools, functions=request.functions)
+        self._tools = ToolCalls(found, kept, tools=request.tools, functions=request.functions)
         self._finish = Finish(found, forced=request.forced)
         self._usage = Usage(found, asked=asked[options.usage])
         stages = Stages(
@@ -86,7 +90,7 @@ class Pipeline:
             self._finish,
             self._usage,
         )
-        self.out = Outlet(stages, endpoint, options, found, report, emit)
+        self.out = Outlet(stages, endpoint, options, found, report, emit, kept)
         self._markup = (
             Markup(found, options, request.tool_names)
             if markup_wanted(options) and endpoint == "chat"
@@ -111,7 +115,9 @@ class Pipeline:
                 self._without_choices(chunk, raw)
             elif silent["index"] not in self.out.put_off:
                 put_off = {**chunk, "choices": [silent]}
-                self.out.put_off[silent["index"]] = (put_off, None if found.touched else raw)
+                bytes_as_came = None if found.touched else raw
+                size = self._kept.keep(CHUNK)
+                self.out.put_off[silent["index"]] = (put_off, bytes_as_came, size)
             return
         self._envelope.settle(chunk)
         if self._markup is not None:
@@ -240,9 +246,11 @@ class Pipeline:
             # nobody asked for a second answer: the first one is over, and may say so
             self.out.release_finishes(final=False)
         self.out.order[index] = None
+        self._kept.size += CHOICE
         put_off = self.out.put_off.pop(index, None)
         if put_off is not None:
-            chunk, raw = put_off
+            chunk, raw, size = put_off
+            self._kept.size -= size
             found.touched = raw is None
             self._envelope.settle(chunk)
             plan = self._plan(chunk["choices"][0], lenient=False)

@@ -402,3 +402,69 @@ def test_a_frame_s_end_is_not_looked_for_in_the_rest_of_a_feed(more: Any) -> Non
         return _Searched.searched
 
     assert_linear(searched, 10)
+
+
+# --- what is kept --------------------
+
+
+def nameless(number: int) -> bytes:
+    return chunk({"tool_calls": [{"index": number, "function": {"arguments": f"a{number};"}}]})
+
+
+def named(number: int) -> bytes:
+    return chunk({"tool_calls": [call(number, name=f"look{number};", arguments="{}")]})
+
+
+def opens(number: int) -> bytes:
+    return chunk({"content": f"a{number};"}, index=number)
+
+
+def finishes(number: int) -> bytes:
+    return chunk({"content": f"a{number};"}, "stop", number)
+
+
+@pytest.mark.parametrize("one_more", [nameless, named, opens, finishes])
+def test_what_is_kept_is_bounded(one_more: Callable[[int], bytes]) -> None:
+    one = normalizer(request={"n": 1000, **TOOLS}, max_held_bytes=20_000)
+    out = b""
+    came = 0
+    while not one.ended and came < 1000:
+        out += one.feed(one_more(came))
+        came += 1
+    assert 5 < came < 50
+    assert one.report.error is not None
+    assert one.report.error["type"] == "upstream_too_large"
+    assert "max_held_bytes, 20000 bytes" in one.report.error["message"]
+    assert one.report.codes["X710"] == 1
+    for number in range(came):
+        assert b"%d;" % number in out, "what had arrived leaves"
+    assert out.endswith(b"data: [DONE]\n\n")
+
+
+def test_comments_behind_a_finish_are_bounded() -> None:
+    one = normalizer(max_held_bytes=20_000)
+    out = one.feed(chunk({"content": "Hi"}, "stop"))
+    outs = [one.feed(b": ping %d;\n\n" % number) for number in range(1000)]
+    assert not one.ended
+    assert all(len(b"".join(outs[:number])) > 0 for number in (200, 1000))
+    out += b"".join(outs) + one.feed(b"data: [DONE]\n\n")
+    places = [out.find(b": ping %d;\n\n" % number) for number in range(1000)]
+    assert -1 not in places
+    assert places == sorted(places)
+    assert out.count(b'"finish_reason":"stop"') == 1
+    assert set(one.report.codes) <= {"S504", "C301", "S510"}
+
+
+def test_what_has_left_counts_no_more() -> None:
+    one = normalizer(request=TOOLS, max_held_bytes=20_000)
+    for number in range(5):
+        for _ in range(5):
+            one.feed(nameless(number))
+        one.feed(chunk({"tool_calls": [call(number, name="look", arguments="")]}))
+    for _ in range(200):
+        one.feed(chunk({"content": "x"}, "stop", fp="a") + b": ping\n\n")
+        one.feed(chunk({"content": ""}, "stop", usage={"prompt_tokens": 1, "completion_tokens": 1}))
+    assert not one.ended
+    one.feed(b"data: [DONE]\n\n")
+    assert one.report.end == "done"
+    assert one._stream._kept.size < 5000

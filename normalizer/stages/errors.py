@@ -58,7 +58,7 @@ INVALID = Deviation(
 TOO_LARGE = Deviation(
     code="X710",
     name="event-too-large",
-    what="An event over the limit ends the stream with an error that says so.",
+    what="An event, or what has to be kept, over its limit ends the stream with an error.",
     structural=True,
 )
 FAILURE_WORD = Deviation(

@@ -98,12 +98,13 @@ FAILURES = frozenset(
 class Held:
     """A finish that waits for the end: its chunk, the bytes that chunk came as, its word."""
 
-    __slots__ = ("chunk", "raw", "spoke_after_calls", "word")
+    __slots__ = ("chunk", "raw", "size", "spoke_after_calls", "word")
 
     def __init__(self, chunk: Chunk, raw: bytes | None, word: str) -> None:
         self.chunk = chunk
         self.raw = raw  # None once the chunk is not what came
         self.word = word
+        self.size = 0  # bytes, by estimate
         self.spoke_after_calls = False
 
     @property

@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 from normalizer.call import Call
 from normalizer.chunk import Delta
 from normalizer.deviation import Deviation, Findings
+from normalizer.kept import CALL, CHUNK, INDEX, Kept
 from normalizer.lenient import clean_text, dumps, loads
 
 INDEX_MISSING = Deviation(
@@ -148,10 +149,11 @@ class _Calls:
 class ToolCalls:
     """Settles the tool calls of one stream, by choice."""
 
-    __slots__ = ("_choices", "_found", "_functions", "_tools")
+    __slots__ = ("_choices", "_found", "_functions", "_kept", "_tools")
 
-    def __init__(self, found: Findings, *, tools: bool, functions: bool) -> None:
+    def __init__(self, found: Findings, kept: Kept, *, tools: bool, functions: bool) -> None:
         self._found = found
+        self._kept = kept
         self._tools = tools
         self._functions = functions and not tools
         self._choices: dict[int, _Calls] = {}
@@ -257,7 +259,7 @@ class ToolCalls:
         left = [fragment for call in calls.all for fragment in call.stash] if calls else []
         if left:
             for call in calls.all if calls else ():
-                call.stash = []
+                self._unstash(call)
         return left
 
     def dress(self, choice: int, delta: Delta) -> Delta:
@@ -320,6 +322,7 @@ class ToolCalls:
             call = Call(opens_with, name, index)
             call.given = ident
             calls.all.append(call)
+            self._kept.size += CALL + len(ident) + len(name)
             if opens_with:
                 calls.by_id[opens_with] = call
             new = True
@@ -328,6 +331,8 @@ class ToolCalls:
             self._again(calls, call, fragment, function, ident, name)
         calls.last = call
         if index is not None:
+            if not new and index not in calls.by_index:
+                self._kept.size += INDEX
             calls.by_index[index] = call
         if text and (call.half or "\ud800" <= text[-1] <= "\udbff"):
             text, call.half = _joined(call.half + text)
@@ -335,6 +340,7 @@ class ToolCalls:
             self._found.touched = True
         if not call.name:
             call.stash.append(fragment)
+            call.stashed += self._kept.keep(CHUNK)
             call.with_arguments = call.with_arguments or bool(text)  # heard once it has a name
             return []
         return self._send(call, fragment, function, text, new=new)
@@ -350,7 +356,7 @@ class ToolCalls:
     ) -> list[Fragment]:
         out = []
         if call.stash:
-            earlier, call.stash = call.stash, []
+            earlier = self._unstash(call)
             self._found.touched = True  # they did not leave with the chunks that they came in
             said = "".join(_spelt(f["function"].get("arguments")) for f in earlier)
             fragment = {**earlier[0], **fragment}
@@ -378,6 +384,13 @@ class ToolCalls:
         call.hear(text)
         out.append(Fragment(call, fragment, head=False))
         return out
+
+    def _unstash(self, call: Call) -> list[dict[str, Any]]:
+        """The fragments of a call that waited for its name, which wait no more."""
+        fragments, call.stash = call.stash, []
+        self._kept.size -= call.stashed
+        call.stashed = 0
+        return fragments
 
     def number(self, fragment: Fragment) -> dict[str, Any]:
         """A later fragment as it leaves, with its call's number."""
@@ -483,6 +496,7 @@ class ToolCalls:
         if self._found(deviation):
             del function["name"]
             if deviation is NAME_IN_PIECES:
+                self._kept.size += len(name)
                 call.name = name if name.startswith(call.name) else call.name + name
 
     def _custom(self, calls: _Calls, fragment: dict[str, Any]) -> list[Fragment]:
@@ -498,6 +512,7 @@ class ToolCalls:
         call.custom = True
         call.head = fragment
         calls.all.append(call)
+        self._kept.size += CALL + len(call.id)
         if ident:
             calls.by_id[ident] = call
         if index is not None:
