@@ -4,6 +4,8 @@ Counted are steps, not seconds: what is read again at each event shows as calls,
 are read more than once.
 """
 
+# ruff: noqa: RUF001
+
 from __future__ import annotations
 
 import json
@@ -247,6 +249,109 @@ def test_the_tokens_at_the_end_are_left_out_and_those_before_it_are_not() -> Non
     for piece in ["a", " </s>", "\n", "b", " <|im", "_end|>", " ", "</s>\n"]:
         out += one.feed(chunk({"content": piece}))
     assert said(out + one.feed(b"data: [DONE]\n\n")) == "a </s>\nb"
+
+
+class _Text(str):
+    """Text that counts the characters that are searched in it or copied of it."""
+
+    steps = 0
+
+    def __radd__(self, before: str) -> _Text:
+        _Text.steps += len(before) + len(self)
+        return _Text(before.__add__(self))
+
+    def __getitem__(self, what: Any) -> _Text:
+        part = _Text(super().__getitem__(what))
+        _Text.steps += len(part)
+        return part
+
+    def find(self, marker: str, start: Any = 0, end: Any = None) -> int:
+        at = super().find(marker, start, end)
+        _Text.steps += (at if at >= 0 else len(self)) - start
+        return at
+
+
+# what one beginning among many is followed by; the calls themselves, and the end
+BEGINNINGS = [
+    ("hermes", '<tool_call>{"', "</tool_call>"),
+    ("hermes", "<tool_call>", "</tool_call>"),
+    ("react", "\nAction: look\n", "\nObservation:"),
+    ("react", "\nAction: other\nAction Input: 1", "\nObservation:"),
+    (
+        "kimi",
+        "<|tool_calls_section_begin|><|tool_call_begin|>look<|tool_call_argument_begin|>",
+        "<|tool_calls_section_end|>",
+    ),
+    ("deepseek", "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>look\n", "<｜tool▁calls▁end｜>"),
+]
+
+
+def read_in_text(dialect: str, pieces: Iterable[str]) -> int:
+    """The characters that are read, some of them again, to find calls in a text."""
+    from normalizer.deviation import Findings
+    from normalizer.report import Report
+    from normalizer.stages.markup import DIALECTS, CallsInText
+
+    reader = CallsInText(Findings(Report()), [DIALECTS[dialect]], frozenset({"look"}), [])
+    _Text.steps = 0
+    given = "".join(part.text for piece in pieces for part in reader.feed(_Text(piece)))
+    read = _Text.steps
+    assert given + "".join(part.text for part in reader.close()) == "".join(pieces)
+    return read
+
+
+@pytest.mark.parametrize(("dialect", "begin", "end"), BEGINNINGS)
+def test_many_beginnings_of_calls_in_one_event_are_read_once(
+    dialect: str, begin: str, end: str
+) -> None:
+    assert_linear(lambda size: read_in_text(dialect, [begin * size + end]), 100)
+
+
+@pytest.mark.parametrize(("dialect", "begin", "end"), BEGINNINGS)
+def test_a_call_that_has_not_ended_is_searched_once(dialect: str, begin: str, end: str) -> None:
+    assert_linear(lambda size: read_in_text(dialect, [*[begin] * size, end]), 100)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "begin", "call", "end"),
+    [
+        (
+            "kimi",
+            "<|tool_calls_section_begin|><|tool_call_begin|>look<|tool_call_argument_begin|>",
+            "<|tool_call_end|><|tool_call_begin|>look<|tool_call_argument_begin|>1",
+            "<|tool_call_end|>x<|tool_calls_section_end|>",
+        ),
+        (
+            "deepseek",
+            "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>look\n",
+            "<｜tool▁call▁end｜><｜tool▁call▁begin｜>look\n1",
+            "<｜tool▁call▁end｜>x<｜tool▁calls▁end｜>",
+        ),
+    ],
+)
+def test_calls_behind_many_beginnings_are_read_once(
+    dialect: str, begin: str, call: str, end: str
+) -> None:
+    def calls(size: int) -> int:
+        with counted_calls() as counted:
+            read_in_text(dialect, [begin * size + call * size + end])
+        return counted[0]
+
+    assert_linear(calls, 50)
+
+
+def test_a_call_s_json_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from normalizer import lenient
+    from normalizer.stages import markup
+
+    def parsed(size: int) -> int:
+        meter = Meter(lenient.loads)
+        with monkeypatch.context() as patch:
+            patch.setattr(markup, "loads", meter)
+            read_in_text("hermes", ['<tool_call>{"' * size + "</tool_call>"])
+        return meter.read
+
+    assert_linear(parsed, 100)
 
 
 def said(out: bytes) -> str:

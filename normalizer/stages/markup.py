@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Callable, Iterable
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
 from typing import Any, NamedTuple, Protocol
 
 from normalizer.chunk import Delta
@@ -204,53 +206,150 @@ class Cumulative:
         return []
 
 
+class Section:
+    """A call in the text, or some, between its two markers; and what was learned of it.
+
+    Many beginnings may share one end. What was read for one of them is not read for the next.
+    """
+
+    __slots__ = ("_closes", "dead", "end", "start", "text")
+
+    def __init__(self, text: str, end: int) -> None:
+        self.text = text
+        self.start = 0
+        self.end = end
+        self.dead: set[int] = set()  # where calls begin behind which something is no call
+        self._closes: list[int] | None = None
+
+    def close(self, marker: str, start: int) -> int:
+        """Where the next ``marker`` is, from ``start`` on; -1 if there is none."""
+        if self._closes is None:
+            self._closes = []
+            at = self.text.find(marker, start, self.end)
+            while at >= 0:
+                self._closes.append(at)
+                at = self.text.find(marker, at + len(marker), self.end)
+        number = bisect_left(self._closes, start)
+        return self._closes[number] if number < len(self._closes) else -1
+
+
+Calls = list[tuple[str, str, str]]  # id, name and arguments of each
+
+
 class Dialect(NamedTuple):
     """How one family of models writes calls into its text."""
 
     deviation: Deviation
     begin: str
     end: str
-    read: Callable[[str], list[tuple[str, str, str]] | None]  # id, name and arguments of each
+    read: Callable[[Section, frozenset[str]], Calls]  # none, unless all are calls of these names
     needs_end: bool = True  # else the end of the answer ends a call too
     at_line: bool = False  # it begins a line
 
 
-def _hermes(inside: str) -> list[tuple[str, str, str]] | None:
+_NO_STRING = re.compile(r'[^"<\\]*')
+_STRING_STOPS = re.compile(r'["\\]')
+
+
+def _may_be_json(section: Section) -> bool:
+    """Whether strings end and no beginning of a call is outside of them.
+
+    It stops where that is known: of many beginnings before one end, one at most is read that far.
+    """
+    text, at, end = section.text, section.start, section.end
+    while True:
+        at = _NO_STRING.match(text, at, end).end()  # type: ignore[union-attr]
+        if at == end:
+            return True
+        if text[at] != '"':
+            return False
+        stop = _STRING_STOPS.search(text, at + 1, end)
+        while stop is not None and stop[0] != '"':
+            stop = _STRING_STOPS.search(text, stop.end() + 1, end)
+        if stop is None:
+            return False
+        at = stop.end()
+
+
+def _hermes(section: Section, names: frozenset[str]) -> Calls:
+    if not _may_be_json(section):
+        return []
+    inside = section.text[section.start : section.end].strip()
     try:
-        value, _ = loads(inside.strip().encode("utf-8", "surrogatepass"))
+        value, _ = loads(inside.encode("utf-8", "surrogatepass"))
     except ValueError:
-        return None
-    if not isinstance(value, dict) or not isinstance(value.get("name"), str):
-        return None
+        return []
+    if not isinstance(value, dict):
+        return []
+    name = value.get("name")
+    if not isinstance(name, str) or name not in names:
+        return []
     arguments = value.get("arguments", value.get("parameters", {}))
-    return [("", value["name"], _text(arguments))]
+    return [("", name, _text(arguments))]
 
 
-def _react(inside: str) -> list[tuple[str, str, str]] | None:
-    match = re.fullmatch(r"\s*(\S[^\n]*?)\s*\n+Action Input:\s*(.*?)\s*", inside, re.DOTALL)
-    return [("", match[1], match[2])] if match else None
+_BLANKS = re.compile(r"\s*")
+_LINE = re.compile(r"[^\n]*")
 
 
-_KIMI = re.compile(
-    r"\s*<\|tool_call_begin\|>\s*((?:functions\.)?([^:<\s]+)(?::\d+)?)\s*"
-    r"<\|tool_call_argument_begin\|>\s*(.*?)\s*<\|tool_call_end\|>\s*",
-    re.DOTALL,
+def _react(section: Section, names: frozenset[str]) -> Calls:
+    text, end = section.text, section.end
+    line = _LINE.match(text, _past(_BLANKS, text, section.start, end), end)
+    name = line[0].rstrip() if line else ""
+    if line is None or name not in names:
+        return []
+    at = _past(_BLANKS, text, line.end(), end)
+    if text[at - 1] != "\n" or not text.startswith("Action Input:", at, end):
+        return []
+    return [("", name, text[at + len("Action Input:") : end].strip())]
+
+
+# None of these reads a part of a long text more than a few times, whatever it is.
+_KIMI_CALL = re.compile(
+    r"\s*<\|tool_call_begin\|>\s*(?P<id>(?:functions\.)?(?P<name>[^:<\s]+)(?::\d+)?)\s*"
+    r"<\|tool_call_argument_begin\|>"
 )
-_DEEPSEEK = re.compile(
-    r"\s*<｜tool▁call▁begin｜>(?:function<｜tool▁sep｜>)?([^<\n]+?)\s*(?:<｜tool▁sep｜>|\n)"
-    r"\s*(?:```json\n)?(.*?)(?:\n```)?\s*<｜tool▁call▁end｜>\s*",
-    re.DOTALL,
+_DEEPSEEK_CALL = re.compile(
+    r"\s*<｜tool▁call▁begin｜>(?:function<｜tool▁sep｜>)?(?P<id>)(?P<name>[^<\n]*[^<\s])\s*"
+    r"(?:<｜tool▁sep｜>|\n)\s*(?:```json\n)?"
 )
 
 
-def _kimi(inside: str) -> list[tuple[str, str, str]] | None:
-    calls = [(match[1], match[2], match[3]) for match in _KIMI.finditer(inside)]
-    return calls if calls and not _KIMI.sub("", inside).strip() else None
+def _past(pattern: re.Pattern[str], text: str, at: int, end: int) -> int:
+    match = pattern.match(text, at, end)
+    return match.end() if match else at
 
 
-def _deepseek(inside: str) -> list[tuple[str, str, str]] | None:
-    calls = [("", match[1], match[2]) for match in _DEEPSEEK.finditer(inside)]
-    return calls if calls and not _DEEPSEEK.sub("", inside).strip() else None
+def _calls(
+    section: Section, names: frozenset[str], head: re.Pattern[str], close: str
+) -> Iterator[tuple[str, str, str]]:
+    """The calls one behind another; none of them if something is no call of these names."""
+    text, at = section.text, section.start
+    read: list[tuple[re.Match[str], int]] = []
+    begins: list[int] = []
+    while at < section.end:
+        match = None if at in section.dead else head.match(text, at, section.end)
+        begins.append(at)
+        stop = -1
+        if match is not None and match["name"] in names:
+            stop = section.close(close, match.end())
+        if match is None or stop < 0:
+            section.dead.update(begins)
+            return
+        read.append((match, stop))
+        at = _past(_BLANKS, text, stop + len(close), section.end)
+    for match, stop in read:
+        yield match["id"], match["name"], text[match.end() : stop]
+
+
+def _kimi(section: Section, names: frozenset[str]) -> Calls:
+    calls = _calls(section, names, _KIMI_CALL, "<|tool_call_end|>")
+    return [(ident, name, arguments.strip()) for ident, name, arguments in calls]
+
+
+def _deepseek(section: Section, names: frozenset[str]) -> Calls:
+    calls = _calls(section, names, _DEEPSEEK_CALL, "<｜tool▁call▁end｜>")
+    return [(i, name, rest.rstrip().removesuffix("\n```")) for i, name, rest in calls]
 
 
 DIALECTS = {
@@ -274,73 +373,115 @@ class CallsInText:
         self._found = found
         self._dialects = dialects
         self._begins = [dialect.begin for dialect in dialects]
+        self._longest = max(map(len, self._begins), default=0)
         self._names = names
         self._made = made
-        self._held = ""
         self._open: Dialect | None = None
         self._line_begins = True  # what was given out ended a line
+        self._held: list[str] = []  # what may be, or begins with, a call's beginning
+        self._size = 0  # characters of these
+        self._tail = ""  # the last of these, in which the end of the open call may begin
+        self._text = ""  # while it is read: what was held and what came
+        self._at = 0  # up to where it is read
+        self._searched: dict[str, int] = {}  # from where a marker has still to be searched
+        self._sections: dict[str, Section] = {}  # the last of each kind, by its end
 
     def feed(self, text: str) -> list[Part]:
-        text, self._held = self._held + text, ""
+        self._held.append(text)
+        self._size += len(text)
+        if self._open is not None:
+            end = self._open.end
+            seam = self._tail + text
+            if self._size <= _CALL_CHARACTERS and end not in seam:
+                self._tail = seam[-len(end) + 1 :]
+                return []
+        self._text, self._at = text if len(self._held) == 1 else "".join(self._held), 0
         parts: list[Part] = []
-        while text:
-            if self._open is None:
-                text = self._outside(text, parts)
-            else:
-                text = self._inside(text, self._open, parts)
+        while self._at < len(self._text):
+            if not (
+                self._outside(parts) if self._open is None else self._inside(self._open, parts)
+            ):
+                break
+        self._hold()
         return parts
 
+    def _hold(self) -> None:
+        """Keep what is not read, and what is known of it."""
+        held = self._text[self._at :]
+        self._held, self._size = [held] if held else [], len(held)
+        self._searched = {key: max(at - self._at, 0) for key, at in self._searched.items()}
+        self._tail = held[-len(self._open.end) + 1 :] if self._open else ""
+        self._text, self._at = "", 0
+        self._sections.clear()
+
     def close(self) -> list[Part]:
-        held, self._held = self._held, ""
+        held = "".join(self._held)
+        self._held, self._size, self._tail, self._searched = [], 0, "", {}
         parts: list[Part] = []
         dialect, self._open = self._open, None
         if dialect is not None and not dialect.needs_end:
-            if self._call(dialect, held[len(dialect.begin) :], parts):
+            section = Section(held, len(held))
+            section.start = len(dialect.begin)
+            if self._call(dialect, section, parts):
                 return parts
         self._give(held, parts)
         return parts
 
-    def _outside(self, text: str, parts: list[Part]) -> str:
-        """Give what is before a call's beginning; what is left to read."""
+    def _outside(self, parts: list[Part]) -> bool:
+        """Give what is before a call's beginning; whether there is one."""
         first = min(
-            ((at, one) for one in self._dialects if (at := self._begin(text, one)) >= 0),
+            ((at, one) for one in self._dialects if (at := self._begin(one)) >= 0),
             default=None,
             key=lambda found: found[0],
         )
+        text, start = self._text, self._at
         if first is not None:
-            at, self._open = first
-            self._give(text[:at], parts)
-            return text[at:]
-        kept = _beginning_at_end(text, self._begins)
-        self._give(text[: len(text) - kept], parts)
-        self._held = text[len(text) - kept :]
-        return ""
+            self._at, self._open = first
+        else:
+            last = text[max(start, len(text) - self._longest) :]
+            self._at = len(text) - _beginning_at_end(last, self._begins)
+        self._give(text[start : self._at], parts)
+        return first is not None
 
-    def _begin(self, text: str, dialect: Dialect) -> int:
-        at = text.find(dialect.begin)
-        while at >= 0 and dialect.at_line:
-            if text[at - 1] == "\n" if at else self._line_begins:
-                break
-            at = text.find(dialect.begin, at + 1)
+    def _begin(self, dialect: Dialect) -> int:
+        if not dialect.at_line:
+            return self._find(dialect.begin, self._at)
+        if self._line_begins and self._text.startswith(dialect.begin, self._at):
+            return self._at
+        at = self._find(dialect.begin, self._at)
+        while at >= 0 and (at == self._at or self._text[at - 1] != "\n"):
+            at = self._find(dialect.begin, at + 1)
         return at
 
-    def _inside(self, text: str, dialect: Dialect, parts: list[Part]) -> str:
-        """Read a call that ``text`` begins with; what is left to read."""
-        end = text.find(dialect.end, len(dialect.begin))
-        if end < 0 and len(text) <= _CALL_CHARACTERS:
-            self._held = text
-            return ""
-        self._open = None
-        if end >= 0 and self._call(dialect, text[len(dialect.begin) : end], parts):
-            return text[end + len(dialect.end) :]
-        self._give(text[: len(dialect.begin)], parts)
-        return text[len(dialect.begin) :]
+    def _find(self, marker: str, start: int) -> int:
+        """The next ``marker``; ``start`` never goes back, and nothing is searched twice."""
+        at = self._text.find(marker, max(start, self._searched.get(marker, 0)))
+        self._searched[marker] = at if at >= 0 else max(len(self._text) - len(marker) + 1, 0)
+        return at
 
-    def _call(self, dialect: Dialect, inside: str, parts: list[Part]) -> bool:
-        calls = dialect.read(inside)
-        if not calls or any(name not in self._names for _, name, _ in calls):
+    def _inside(self, dialect: Dialect, parts: list[Part]) -> bool:
+        """Read the call that begins; whether it is known what it is."""
+        start = self._at + len(dialect.begin)
+        end = self._find(dialect.end, start)
+        if end < 0 and len(self._text) - self._at <= _CALL_CHARACTERS:
             return False
-        if not self._found(dialect.deviation):
+        self._open = None
+        if end >= 0:
+            section = self._sections.get(dialect.end)
+            if section is None or section.end != end:
+                section = self._sections[dialect.end] = Section(self._text, end)
+            section.start = start
+            if self._call(dialect, section, parts):
+                self._at = end + len(dialect.end)
+                return True
+        self._give(dialect.begin, parts)
+        self._at = start
+        return True
+
+    def _call(self, dialect: Dialect, section: Section, parts: list[Part]) -> bool:
+        # what is ignored may be a call at each beginning: it is not even read
+        calls = dialect.read(section, self._names) if self._found.on(dialect.deviation) else []
+        if not calls or not self._found(dialect.deviation):
             return False
         for ident, name, arguments in calls:
             function = {"name": name, "arguments": arguments}
@@ -468,13 +609,11 @@ def _parts(*kinds_and_texts: tuple[str, str]) -> list[Part]:
 def _deltas(parts: list[Part]) -> list[Delta]:
     """Parts as deltas, neighbours of one kind as one."""
     deltas: list[Delta] = []
-    for part in parts:
-        if part.call is not None:
-            deltas.append({"tool_calls": [part.call]})
-        elif deltas and part.kind in deltas[-1]:
-            deltas[-1][part.kind] += part.text
+    for kind, group in groupby(parts, lambda part: part.kind):
+        if kind == "call":
+            deltas += [{"tool_calls": [part.call]} for part in group]
         else:
-            deltas.append({part.kind: part.text})
+            deltas.append({kind: "".join(part.text for part in group)})
     return deltas
 
 
