@@ -312,10 +312,18 @@ def _join(old: Any, new: Any) -> Any:
 
 
 def _same(canonical: Any, given: Any) -> bool:
-    if isinstance(canonical, dict) and isinstance(given, dict):
-        return all(
-            key in given and _same(item, given[key]) for key, item in canonical.items()
-        ) and all(given[key] is None for key in given.keys() - canonical.keys())
-    if isinstance(canonical, list) and isinstance(given, list) and len(canonical) == len(given):
-        return all(map(_same, canonical, given))
-    return bool(canonical == given)
+    """Whether two JSON values are one but for nulls, however deep an upstream nests them."""
+    todo = [(canonical, given)]
+    while todo:
+        ours, theirs = todo.pop()
+        if isinstance(ours, dict) and isinstance(theirs, dict):
+            if not ours.keys() <= theirs.keys():
+                return False
+            if any(theirs[key] is not None for key in theirs.keys() - ours.keys()):
+                return False
+            todo += [(item, theirs[key]) for key, item in ours.items()]
+        elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+            todo += zip(ours, theirs, strict=True)
+        elif isinstance(ours, (dict, list)) or isinstance(theirs, (dict, list)) or ours != theirs:
+            return False
+    return True

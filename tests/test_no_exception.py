@@ -40,6 +40,18 @@ def test_deep_nesting_in_a_chunk_that_is_written_anew_is_kept(nested: bytes) -> 
     assert done.report.end == "done"
 
 
+def test_deep_nesting_in_a_body_that_is_compared_is_kept() -> None:
+    nested = deep('{"a":', "}", 500).replace(b":}", b":1}", 1)
+    message = b'{"role":"assistant","content":"x","refusal":null}'
+    body = (
+        b'{"id":"c","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,'
+        b'"message":' + message + b',"logprobs":null,"finish_reason":"stop"}],"z":' + nested + b"}"
+    )
+    done = normalize(body, {})
+    assert nested in done.out
+    assert done.report.end == "done"
+
+
 def test_deep_nesting_in_json_that_only_lenient_parsing_reads_is_kept() -> None:
     """A chunk with NaN is copied first, without what JSON has not."""
     nested = deep(depth=200) + b',"n":NaN'
