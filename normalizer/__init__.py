@@ -1,12 +1,12 @@
 """One canonical OpenAI stream out of every OpenAI-compatible one."""
 
-from normalizer.asgi import NormalizingMiddleware
-from normalizer.errors import NormalizerError, OptionError
-from normalizer.options import Options
-from normalizer.report import Repair, Report
-from normalizer.request import RequestInfo
-from normalizer.stream import Normalizer
-from normalizer.transport import NormalizingTransport
+from normalizer.core.exceptions import NormalizerError, OptionError
+from normalizer.core.normalizer import Normalizer
+from normalizer.core.options import Options
+from normalizer.core.report import Repair, Report
+from normalizer.core.request import RequestInfo
+from normalizer.doors.asgi import NormalizingMiddleware
+from normalizer.doors.transport import NormalizingTransport
 
 __all__ = [
     "Normalizer",

@@ -21,7 +21,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from normalizer import OptionError, Options, Report
-from normalizer.asgi import NormalizingMiddleware
+from normalizer.doors.asgi import NormalizingMiddleware
 from normalizer.proxy import Upstream
 from tests.conftest import (
     CHAT,
@@ -400,7 +400,7 @@ async def test_nothing_is_received_before_the_application_asks() -> None:
 async def test_a_request_too_long_to_note_is_answered_all_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("normalizer.asgi._MAX_REQUEST_BYTES", 20)
+    monkeypatch.setattr("normalizer.doors.asgi._MAX_REQUEST_BYTES", 20)
     call = await Call(PLAIN).to(normalized(answering(STREAM)))
     assert call.body == STREAM  # and not one completion, which such a request gets
 

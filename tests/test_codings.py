@@ -11,10 +11,10 @@ import httpx
 import httpx2
 import pytest
 
-from normalizer import _codings
-from normalizer._codings import CodingError, decoder
-from normalizer.asgi import NormalizingMiddleware
-from normalizer.transport import NormalizingTransport
+from normalizer.doors import _codings
+from normalizer.doors._codings import CodingError, decoder
+from normalizer.doors.asgi import NormalizingMiddleware
+from normalizer.doors.transport import NormalizingTransport
 from tests.conftest import CHAT, EVENT_STREAM, HELLO, ROLE, STREAM, STREAMED, answering
 
 URL = f"http://upstream.test{CHAT}"

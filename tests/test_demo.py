@@ -6,7 +6,7 @@ import functools
 
 import pytest
 
-from normalizer.transport import NormalizingTransport
+from normalizer.doors.transport import NormalizingTransport
 from tools import demo
 
 

@@ -12,8 +12,8 @@ import openai
 import pytest
 
 from normalizer import Normalizer, Options, RequestInfo
-from normalizer.asgi import NormalizingMiddleware
-from normalizer.transport import NormalizingTransport
+from normalizer.doors.asgi import NormalizingMiddleware
+from normalizer.doors.transport import NormalizingTransport
 from tests.conftest import CHAT, EVENT_STREAM, HELLO, STREAM, STREAMED, ASGIApp, answering
 
 URL = f"http://upstream.test{CHAT}"

@@ -94,7 +94,7 @@ class _Line(bytes):
 
 
 def test_a_page_of_blank_lines_is_added_up_once() -> None:
-    from normalizer.sse import EventReader
+    from normalizer.core.sse import EventReader
 
     def asked(size: int) -> int:
         reader = EventReader(lambda _: True, limit=8 * 1024 * 1024)
@@ -126,7 +126,7 @@ def test_a_page_is_no_larger_than_an_event_may_be() -> None:
 def test_json_over_many_lines_is_parsed_a_bounded_number_of_times(
     line: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from normalizer import lenient, sse
+    from normalizer.core import lenient, sse
 
     def parsed(size: int) -> int:
         meter = Meter(lenient.loads)
@@ -218,7 +218,7 @@ def test_a_body_s_kind_is_known_however_it_is_split(size: int, blanks: bytes) ->
 def test_what_may_be_the_end_of_an_answer_is_read_once(
     text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from normalizer.stages import markup
+    from normalizer.wires.chat import markup
 
     def read(size: int) -> int:
         meter = Meter(markup._beginning_at_end)
@@ -288,9 +288,9 @@ BEGINNINGS = [
 
 def read_in_text(dialect: str, pieces: Iterable[str]) -> int:
     """The characters that are read, some of them again, to find calls in a text."""
-    from normalizer.deviation import Findings
-    from normalizer.report import Report
-    from normalizer.stages.markup import DIALECTS, CallsInText
+    from normalizer.core.findings import Findings
+    from normalizer.core.report import Report
+    from normalizer.wires.chat.markup import DIALECTS, CallsInText
 
     reader = CallsInText(Findings(Report()), [DIALECTS[dialect]], frozenset({"look"}), [])
     _Text.steps = 0
@@ -341,8 +341,8 @@ def test_calls_behind_many_beginnings_are_read_once(
 
 
 def test_a_call_s_json_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    from normalizer import lenient
-    from normalizer.stages import markup
+    from normalizer.core import lenient
+    from normalizer.wires.chat import markup
 
     def parsed(size: int) -> int:
         meter = Meter(lenient.loads)

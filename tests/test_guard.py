@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from normalizer import Normalizer, Options, RequestInfo
-from normalizer.completion import Gathered
-from normalizer.events import EventStream
-from normalizer.outlet import Outlet
-from normalizer.pipeline import Pipeline
+from normalizer.core.stream import EventStream
+from normalizer.wires.chat.completion import Gathered
+from normalizer.wires.chat.holdback import Outlet
+from normalizer.wires.chat.wire import Pipeline
 from tests.streams import CHAT, STREAM, call, chunk, event, normalize, raw
 
 Patch = pytest.MonkeyPatch

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from normalizer.lenient import clean, dumps
+from normalizer.core.lenient import clean, dumps
 from tests.streams import CHAT, COMPLETIONS, STREAM, USAGE, call, chunk, event, normalize, raw
 
 ROOT = Path(__file__).parent.parent

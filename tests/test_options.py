@@ -21,7 +21,7 @@ from normalizer import (
 )
 from normalizer.cassette import CassetteError, UnmatchedRequestError
 from normalizer.cassette.server import BrokenRecordingError
-from normalizer.options import FIELDS, OTHER_VARIABLES, OptionFields
+from normalizer.core.options import FIELDS, OTHER_VARIABLES, OptionFields
 from normalizer.proxy import UpstreamError
 
 ROOT = Path(__file__).parents[1]

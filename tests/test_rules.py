@@ -16,14 +16,14 @@ import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 from normalizer import Normalizer, OptionError, Options, RequestInfo
-from normalizer.deviation import Deviation
-from normalizer.deviations import CODES, DEVIATIONS, Rule, deviation, paired, rule, rules
-from normalizer.stages import envelope
+from normalizer.catalogue import CODES, DEVIATIONS, Rule, deviation, paired, rule, rules
+from normalizer.core.findings import Deviation
+from normalizer.wires.chat import envelope
 from tests.shared import beside
 from tools.deviations import Ran, run
 
 ROOT = Path(__file__).parents[1]
-FILES = sorted((ROOT / "normalizer" / "rules").glob("*.toml"))
+FILES = sorted((ROOT / "normalizer" / "catalogue" / "rules").glob("*.toml"))
 
 # Where the judge, which reads the upstream's bytes for itself, reads them otherwise than we do.
 NOT_JUDGED = {

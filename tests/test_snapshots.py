@@ -18,12 +18,12 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 from syrupy.data import Snapshot, SnapshotCollection
 
-from normalizer.asgi import NormalizingMiddleware
 from normalizer.cassette import ReplayTransport, load, replay_app
 from normalizer.cassette.server import BrokenRecordingError
+from normalizer.doors.asgi import NormalizingMiddleware
+from normalizer.doors.transport import NormalizingTransport
 from normalizer.snapshots import SSESnapshotExtension
-from normalizer.stages import envelope
-from normalizer.transport import NormalizingTransport
+from normalizer.wires.chat import envelope
 from tests.conftest import PATIENCE
 
 CASSETTES = Path(__file__).parents[1] / "cassettes"

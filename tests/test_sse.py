@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from normalizer.deviation import Deviation
-from normalizer.sse import EventReader, Kind
+from normalizer.core.findings import Deviation
+from normalizer.core.sse import EventReader, Kind
 
 ONE = b'data: {"a":1}\n\n'
 LIMIT = 1000

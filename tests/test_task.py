@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from normalizer import _task
+from normalizer.doors import _task
 
 
 async def answer() -> int:

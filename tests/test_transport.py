@@ -20,8 +20,8 @@ import openai
 import pytest
 
 from normalizer import OptionError, Options, Report
-from normalizer import transport as door
-from normalizer.transport import NormalizingTransport
+from normalizer.doors import transport as door
+from normalizer.doors.transport import NormalizingTransport
 from tests.conftest import (
     CHAT,
     DONE,
@@ -1045,7 +1045,7 @@ def test_wrong_kinds_are_named() -> None:
 
 def test_no_library_is_imported_before_it_is_used() -> None:
     code = (
-        "import sys, normalizer.transport as t; t.NormalizingTransport();"
+        "import sys, normalizer.doors.transport as t; t.NormalizingTransport();"
         "print(sorted({'httpx', 'httpx2', 'anyio', 'trio'} & set(sys.modules)))"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -13,8 +13,8 @@ import openai
 import pytest
 
 from normalizer import OptionError, Options
-from normalizer._proxied import Pattern, environment_proxies
-from normalizer.transport import NormalizingTransport
+from normalizer.doors._proxied import Pattern, environment_proxies
+from normalizer.doors.transport import NormalizingTransport
 from tests.conftest import (
     CHAT,
     PATIENCE,

@@ -13,9 +13,9 @@ import httpx
 import httpx2
 import pytest
 
-from normalizer import _deadlines
-from normalizer import transport as door
-from normalizer.transport import NormalizingTransport
+from normalizer.doors import _deadlines
+from normalizer.doors import transport as door
+from normalizer.doors.transport import NormalizingTransport
 from tests.conftest import (
     CHAT,
     DONE,

@@ -20,8 +20,8 @@ from starlette.applications import Starlette
 
 from normalizer import Report
 from normalizer.cassette import Cassette, load
-from normalizer.deviations import DEVIATIONS
-from normalizer.transport import NormalizingTransport
+from normalizer.catalogue import DEVIATIONS
+from normalizer.doors.transport import NormalizingTransport
 from tools.upstream import Server, base_path, mounts
 
 CASSETTES = Path(__file__).parents[1] / "cassettes"

@@ -1,8 +1,8 @@
 """The pages that are made of the deviations: docs/deviations.md, and the README's table.
 
 Run by tools/deviations. What is written here is only how the pages look: what a deviation is stands
-where it is repaired, what is known of it in normalizer/rules/, and each example leaves as the
-package makes it leave today.
+where it is repaired, what is known of it in normalizer/catalogue/rules/, and each example leaves as
+the package makes it leave today.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 from normalizer import Normalizer, Options, RequestInfo
-from normalizer.deviations import CODES, Rule, rules
-from normalizer.report import Report
-from normalizer.stages import envelope
+from normalizer.catalogue import CODES, Rule, rules
+from normalizer.core.report import Report
+from normalizer.wires.chat import envelope
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- deviations -->", "<!-- /deviations -->"

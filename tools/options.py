@@ -8,8 +8,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from normalizer.deviations import DEVIATIONS
-from normalizer.options import FIELDS, Field, Options
+from normalizer.catalogue import DEVIATIONS
+from normalizer.core.options import FIELDS, Field, Options
 
 ROOT = Path(__file__).parents[1]
 

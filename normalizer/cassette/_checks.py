@@ -5,7 +5,7 @@ from __future__ import annotations
 import reprlib
 from typing import Any
 
-from normalizer.errors import NormalizerError
+from normalizer.core.exceptions import NormalizerError
 
 _NAMES: dict[type, str] = {dict: "a mapping", list: "a list", str: "a text", int: "a whole number"}
 

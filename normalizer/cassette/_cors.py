@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from normalizer.asgi import ASGIApp, Message, Receive, Scope, Send
+from normalizer.doors.asgi import ASGIApp, Message, Receive, Scope, Send
 
 _RawHeaders = list[tuple[bytes, bytes]]
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from normalizer._answer import codings
-from normalizer._codings import CodingError, Decoder, decoder
 from normalizer.cassette.format import Headers, RecordedResponse
+from normalizer.doors._answer import codings
+from normalizer.doors._codings import CodingError, Decoder, decoder
 
 _OF_THE_CODED = frozenset({"content-encoding", "content-length"})
 

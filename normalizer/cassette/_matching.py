@@ -14,7 +14,7 @@ from normalizer.cassette import _vcrpy
 from normalizer.cassette._vcrpy import Matcher
 from normalizer.cassette.format import Cassette, Interaction, RecordedRequest, load
 from normalizer.cassette.scrub import Scrubber
-from normalizer.errors import NormalizerError
+from normalizer.core.exceptions import NormalizerError
 
 Source = Cassette | str | os.PathLike[str]
 

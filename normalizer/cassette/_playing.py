@@ -8,13 +8,13 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from normalizer import _task
 from normalizer.cassette._decoding import decoded
 from normalizer.cassette._matching import HIDDEN, Recordings, Source
 from normalizer.cassette._vcrpy import Matcher
 from normalizer.cassette.faults import Fault, Piece, Stream
 from normalizer.cassette.format import End, Headers, RecordedRequest, RecordedResponse
 from normalizer.cassette.scrub import Scrubber, ScrubOptions
+from normalizer.doors import _task
 
 Pace = Literal["instant", "recorded"] | float
 

@@ -23,8 +23,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from normalizer._answer import logger
-from normalizer._codings import CodingError, Decoder
 from normalizer.cassette import _atomic, _journal
 from normalizer.cassette._decoding import decoder_for, without_coding
 from normalizer.cassette._journal import Journal
@@ -47,6 +45,8 @@ from normalizer.cassette.format import (
     loads,
 )
 from normalizer.cassette.scrub import Scrubbed, Scrubber
+from normalizer.doors._answer import logger
+from normalizer.doors._codings import CodingError, Decoder
 
 # The part of the time that may go into writing the file while streams are open.
 _BUSY = 0.05

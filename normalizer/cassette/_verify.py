@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from normalizer._answer import codings
 from normalizer.cassette import _shapes
 from normalizer.cassette._decoding import decoded
 from normalizer.cassette.format import Cassette, Headers, Interaction, RecordedResponse
+from normalizer.doors._answer import codings
 
 # What people put in the place of a secret.
 _PLACEHOLDER = re.compile(

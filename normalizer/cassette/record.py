@@ -17,11 +17,11 @@ from types import TracebackType
 from typing import Any, Unpack
 from urllib.parse import quote
 
-from normalizer._wrapping import WrappingTransport, library_of
-from normalizer.asgi import ASGIApp, Message, Receive, Scope, Send, without_files
 from normalizer.cassette._tape import Head, Take, Tape
 from normalizer.cassette.format import End, Headers, Metadata, RecordedRequest
 from normalizer.cassette.scrub import Scrubber, ScrubOptions
+from normalizer.doors._wrapping import WrappingTransport, library_of
+from normalizer.doors.asgi import ASGIApp, Message, Receive, Scope, Send, without_files
 
 _STATUSES = frozenset(http.HTTPStatus)
 

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, Unpack, get_args
 
-from normalizer._wrapping import WrappingTransport, library_of
 from normalizer.cassette import _playing
 from normalizer.cassette._matching import HIDDEN, MATCH_ON, Source, UnmatchedRequestError
 from normalizer.cassette._playing import Pace, Played, Player, Playing
@@ -17,6 +16,7 @@ from normalizer.cassette.faults import Fault
 from normalizer.cassette.format import Interaction, Metadata, RecordedRequest
 from normalizer.cassette.record import RecordingTransport
 from normalizer.cassette.scrub import ScrubOptions
+from normalizer.doors._wrapping import WrappingTransport, library_of
 
 RecordMode = Literal["none", "once", "new_episodes", "all", "rewrite"]
 

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Unpack
 from urllib.parse import quote, unquote, urlsplit
 
-from normalizer import _task
-from normalizer.asgi import ASGIApp, Message, Receive, Scope, Send
 from normalizer.cassette import _playing
 from normalizer.cassette._cors import Cors
 from normalizer.cassette._matching import MATCH_ON, Source, UnmatchedRequestError
@@ -18,7 +16,9 @@ from normalizer.cassette.faults import Fault
 from normalizer.cassette.format import RecordedRequest
 from normalizer.cassette.record import texts, url_of
 from normalizer.cassette.scrub import ScrubOptions
-from normalizer.errors import NormalizerError
+from normalizer.core.exceptions import NormalizerError
+from normalizer.doors import _task
+from normalizer.doors.asgi import ASGIApp, Message, Receive, Scope, Send
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette

@@ -11,8 +11,8 @@ from typing import Any
 import click
 import orjson
 
-from normalizer.options import FIELDS, OptionError, Options, check_variables
-from normalizer.request import RequestInfo
+from normalizer.core.options import FIELDS, OptionError, Options, check_variables
+from normalizer.core.request import RequestInfo
 
 
 def option_flags(*, without: tuple[str, ...] = ()) -> Callable[[Callable[..., Any]], Any]:

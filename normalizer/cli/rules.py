@@ -13,10 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from normalizer import Normalizer, Options, RequestInfo
+from normalizer.catalogue import Rule
+from normalizer.catalogue import rules as all_rules
 from normalizer.cli.check.output import console, fate
 from normalizer.cli.check.severity import severity
-from normalizer.deviations import Rule
-from normalizer.deviations import rules as all_rules
 
 GROUPS = {
     "F": "Framing",

@@ -22,7 +22,7 @@ from normalizer.cli.group import Failure
 from normalizer.cli.options import option_flags
 from normalizer.cli.protocol import Protocol
 from normalizer.cli.workers import Workers, serve_alone
-from normalizer.options import Options
+from normalizer.core.options import Options
 from normalizer.proxy import ProxyConfig, Upstream, UpstreamError, Upstreams
 from normalizer.proxy.cors import origin
 from normalizer.proxy.forward import MAX_BODY_BYTES

@@ -13,8 +13,8 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 
-from normalizer.asgi import ASGIApp, NormalizingMiddleware, Receive, Scope, Send
-from normalizer.options import Options
+from normalizer.core.options import Options
+from normalizer.doors.asgi import ASGIApp, NormalizingMiddleware, Receive, Scope, Send
 
 try:
     import aiohttp  # noqa: F401

@@ -23,8 +23,9 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 from yarl import URL
 
-from normalizer._codings import CodingError, Decoder, decoder
-from normalizer.asgi import Message, Receive, Scope, Send
+from normalizer.core.request import RequestInfo
+from normalizer.doors._codings import CodingError, Decoder, decoder
+from normalizer.doors.asgi import Message, Receive, Scope, Send
 from normalizer.proxy.upstreams import (
     TargetError,
     Upstream,
@@ -33,7 +34,6 @@ from normalizer.proxy.upstreams import (
     to_upstream,
     without_keys,
 )
-from normalizer.request import RequestInfo
 
 logger = logging.getLogger("normalizer.proxy")
 

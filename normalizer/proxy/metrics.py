@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import Protocol
 
-from normalizer.report import Report
+from normalizer.core.report import Report
 
 # prometheus_client's own name; where it is set, workers add up what they count in that folder
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"

@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import orjson
 
-from normalizer.asgi import ASGIApp, Receive, Scope, Send
+from normalizer.doors.asgi import ASGIApp, Receive, Scope, Send
 from normalizer.proxy.forward import Forward, respond
 from normalizer.proxy.upstreams import Upstream
 

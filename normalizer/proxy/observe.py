@@ -6,7 +6,8 @@ import asyncio
 import logging
 import time
 
-from normalizer.asgi import ASGIApp, Message, Receive, Scope, Send
+from normalizer.core.report import Report
+from normalizer.doors.asgi import ASGIApp, Message, Receive, Scope, Send
 from normalizer.proxy.forward import (
     ShuttingDownError,
     UpstreamBrokenError,
@@ -16,7 +17,6 @@ from normalizer.proxy.forward import (
 from normalizer.proxy.metrics import Metrics
 from normalizer.proxy.refuse import refusal
 from normalizer.proxy.upstreams import Upstream
-from normalizer.report import Report
 
 # Seconds in which the last words of an answer leave that a shutdown cuts.
 _LAST_WORDS = 0.5

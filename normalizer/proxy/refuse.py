@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from normalizer.asgi import Scope
+from normalizer.doors.asgi import Scope
 
 
 def refusal(scope: Scope) -> tuple[int, str] | None:

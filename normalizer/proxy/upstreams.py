@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import unquote, unquote_plus, urlsplit
 
-from normalizer.errors import NormalizerError
+from normalizer.core.exceptions import NormalizerError
 
 Headers = Iterable[tuple[bytes, bytes]]
 

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from normalizer import RequestInfo
+from normalizer.catalogue import CODES
 from normalizer.cli.check.lint import Answer, lint
 from normalizer.cli.check.notes import CONTINUES
 from normalizer.cli.check.severity import _OF, SEVERITIES, severity
 from normalizer.cli.check.sources import answers
-from normalizer.deviations import CODES
 from tests.cli.conftest import Run
 from tests.conftest import DONE, HELLO, ROLE, STOP, STREAM, WORLD, chunk
 

@@ -15,7 +15,7 @@ import pytest
 
 from normalizer import Options
 from normalizer.cli import COMMANDS, main
-from normalizer.options import FIELDS, OTHER_VARIABLES
+from normalizer.core.options import FIELDS, OTHER_VARIABLES
 from tests.cli.conftest import Run
 
 

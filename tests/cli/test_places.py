@@ -7,9 +7,9 @@ import json
 import pytest
 
 from normalizer import Options, RequestInfo
+from normalizer.catalogue import Rule, rule, rules
 from normalizer.cli.check.lint import Answer, Finding, lint
 from normalizer.cli.check.places import place
-from normalizer.deviations import Rule, rule, rules
 
 # Known only by a silence, which a file does not have.
 SILENCE = {"S511", "U609"}

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from normalizer.deviations import rules
+from normalizer.catalogue import rules
 from tests.cli.conftest import Run
 
 

@@ -14,8 +14,8 @@ import pytest
 from starlette.applications import Starlette
 
 from normalizer import Report
-from normalizer.asgi import NormalizingMiddleware
-from normalizer.transport import NormalizingTransport
+from normalizer.doors.asgi import NormalizingMiddleware
+from normalizer.doors.transport import NormalizingTransport
 from tests.clients.cases import BROKEN, CASSETTES, CHAT, COMPLETIONS
 from tools.upstream import Server, mounts
 

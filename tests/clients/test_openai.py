@@ -8,7 +8,7 @@ from typing import Any
 import openai
 import pytest
 
-from normalizer.transport import NormalizingTransport
+from normalizer.doors.transport import NormalizingTransport
 from tests.clients import readers
 from tests.clients.cases import BROKEN, CHAT, COMPLETIONS, Case
 from tests.clients.conftest import Door, Servers

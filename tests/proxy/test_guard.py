@@ -11,9 +11,9 @@ import httpx2
 import pytest
 
 from normalizer import Options
-from normalizer.asgi import NormalizingMiddleware
-from normalizer.pipeline import Pipeline
+from normalizer.doors.asgi import NormalizingMiddleware
 from normalizer.proxy import Proxy, ProxyConfig, Upstream, Upstreams
+from normalizer.wires.chat.wire import Pipeline
 from tests.conftest import CHAT, DONE, ROLE, STOP, STREAMED, WORLD, ASGIApp, Message, answering
 
 Serve = Callable[[ASGIApp], str]

@@ -16,11 +16,11 @@ import os
 from pathlib import Path
 from typing import Literal, get_args
 
-from normalizer._codings import CodingError, decoder
 from normalizer.cassette import _yaml
 from normalizer.cassette._checks import CassetteError, one_of
 from normalizer.cassette.format import Cassette, RecordedRequest, loads
 from normalizer.cassette.imports import _json, capture, har, text
+from normalizer.doors._codings import CodingError, decoder
 
 Form = Literal["sse", "har", "vcr", "capture", "chunks"]
 FORMS: tuple[Form, ...] = get_args(Form)

@@ -13,10 +13,10 @@ import os
 from typing import Any, Unpack
 from urllib.parse import unquote, urlsplit
 
-from normalizer.asgi import ASGIApp, Message, Receive, Scope, Send
 from normalizer.cassette.format import Metadata
 from normalizer.cassette.record import RecordingMiddleware
 from normalizer.cassette.scrub import ScrubOptions
+from normalizer.doors.asgi import ASGIApp, Message, Receive, Scope, Send
 from normalizer.proxy import Upstream, Upstreams
 from normalizer.proxy.forward import Forward, error_body, respond
 from normalizer.proxy.upstreams import TargetError

@@ -11,7 +11,6 @@ from typing import Any
 
 import click
 
-from normalizer.asgi import ASGIApp, Message, NormalizingMiddleware, Receive, Scope, Send
 from normalizer.cassette.faults import Cut, Double, Fault, Garbage, Ping, Reset, Stall
 from normalizer.cassette.format import CassetteError, load
 from normalizer.cli.cassette.common import (
@@ -25,6 +24,7 @@ from normalizer.cli.cassette.common import (
     reported,
 )
 from normalizer.cli.group import Failure
+from normalizer.doors.asgi import ASGIApp, Message, NormalizingMiddleware, Receive, Scope, Send
 
 _HOST = click.option(
     "--host", default="127.0.0.1", show_default=True, help="The address to listen on."

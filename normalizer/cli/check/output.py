@@ -13,12 +13,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from normalizer.catalogue import deviation, rule
 from normalizer.cli.check.lint import Finding, Linted
 from normalizer.cli.check.notes import notes
 from normalizer.cli.check.outcome import outcome, unanswered
 from normalizer.cli.check.severity import Severity, rank, severity
-from normalizer.deviation import Deviation
-from normalizer.deviations import deviation, rule
+from normalizer.core.findings import Deviation
 
 _PIPED = 100  # columns where nobody says how many there are
 _COLOURS: dict[Severity, str] = {"error": "bold red", "warning": "yellow", "notice": "cyan"}

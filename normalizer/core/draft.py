@@ -1,0 +1,42 @@
+"""One JSON event on its way through the house, with the bytes that it came as.
+
+An event that nobody changes leaves as the bytes that it came as, so that a canonical stream leaves
+byte for byte. Whoever changes the value takes it by `Draft.edit`, which voids the bytes: there is no
+other record of whether an event was changed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from normalizer.core.lenient import dumps
+
+
+class Draft:
+    """A JSON object and the bytes that it came as.
+
+    * ``value``: the object; read it as you like, change it through `edit` only.
+    * ``raw``: its JSON on one line as it came; None once it was changed, where it is made by us, or
+      where only a lenient parser could read it.
+
+    Example::
+
+        draft = Draft({"id": ""}, b'{"id":""}')
+        draft.edit()["id"] = "chatcmpl-1"
+        assert draft.raw is None
+    """
+
+    __slots__ = ("raw", "value")
+
+    def __init__(self, value: dict[str, Any], raw: bytes | None = None) -> None:
+        self.value = value
+        self.raw = raw
+
+    def edit(self) -> dict[str, Any]:
+        """The value, to be changed: the bytes that it came as are void from now on."""
+        self.raw = None
+        return self.value
+
+    def json(self) -> bytes:
+        """The JSON that leaves, on one line."""
+        return dumps(self.value) if self.raw is None else self.raw

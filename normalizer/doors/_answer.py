@@ -1,0 +1,268 @@
+"""What both doors do alike: which answers are touched, their heads, and their reports."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
+from typing import Any
+
+from normalizer.core.normalizer import Normalizer
+from normalizer.core.options import OptionError, OptionFields, Options
+from normalizer.core.report import Report
+from normalizer.core.request import RequestInfo
+from normalizer.doors import _task
+
+Headers = list[tuple[bytes, bytes]]
+OnReport = Callable[[Report], object]
+
+logger = logging.getLogger("normalizer")
+
+# They describe the bytes that came, no longer those that leave.
+_OF_THE_BODY = frozenset(
+    (
+        b"content-length",
+        b"content-encoding",
+        b"content-md5",
+        b"content-digest",
+        b"repr-digest",
+        b"digest",
+        b"etag",
+    )
+)
+
+
+def chosen(
+    options: Options | None, fields: OptionFields, environ: dict[str, str] | None
+) -> Options:
+    """The options of a door: whole, or by field; ``environ`` None is the process's own."""
+    if options is None:
+        return Options.from_environ(environ, **fields)
+    if not isinstance(options, Options):
+        raise OptionError(
+            f"options is {options!r}; it is an Options, whose fields may be given as keywords too"
+        )
+    if fields:
+        raise OptionError(f"options= is given, and {', '.join(sorted(fields))} beside it")
+    return options
+
+
+def holds_json(content_type: str | None, body: bytes | None) -> bool:
+    """Whether a request's body is JSON, by its header or by its beginning.
+
+    `curl -d` says of all it sends that it is a form.
+    """
+    if content_type and "json" in content_type.lower():
+        return True
+    return body is not None and body[:64].lstrip().startswith(b"{")
+
+
+def why_untouched(status: int, content_type: str | None, body: bytes | None) -> str | None:
+    """Why the answer to such a request is left alone; None if it is not."""
+    if not has_message(status):
+        return f"an answer of status {status} holds no message"
+    if not holds_json(content_type, body):
+        return f"the request is no JSON (content type: {content_type or 'none'})"
+    return None
+
+
+def left_alone(path: str, why: str) -> None:
+    """Log that an answer that might have been repaired is not."""
+    logger.info("%s: left alone, %s", path, why)
+
+
+def is_asynchronous(on_report: OnReport | None) -> bool:
+    """Whether it has to be awaited, as far as that can be seen before it is called."""
+    call = getattr(on_report, "__call__", None)  # noqa: B004 - an object with an async __call__
+    return inspect.iscoroutinefunction(on_report) or inspect.iscoroutinefunction(call)
+
+
+def has_message(status: int) -> bool:
+    """Whether an answer of this status can hold a completion, a stream or an error."""
+    return (200 <= status < 300 and status not in (204, 205, 206)) or status >= 400
+
+
+def codings(headers: Headers) -> list[str]:
+    """The content codings of an answer, in the order in which they were applied."""
+    values = [
+        value.decode("latin-1") for name, value in headers if name.lower() == b"content-encoding"
+    ]
+    names = [part.strip().lower() for value in values for part in value.split(",")]
+    return [name for name in names if name not in ("", "identity")]
+
+
+class Answer:
+    """One answer on its way through a door: its normaliser, its head, its report.
+
+    ``over`` is True once nothing more will leave; the report has been given by then.
+    """
+
+    def __init__(
+        self,
+        request: RequestInfo,
+        options: Options,
+        on_report: OnReport | None,
+        *,
+        path: str,
+        status: int,
+        headers: Headers,
+        began: float | None = None,
+        upstream: str | None = None,
+    ) -> None:
+        """``began``: `time.monotonic` when the request came in; now, if it is not given."""
+        self.normalizer = Normalizer(request, options, status=status)
+        now = time.monotonic()
+        self._began = now if began is None else began
+        report = self.normalizer.report
+        report.path, report.upstream = path, upstream
+        report.started = time.time() - (now - self._began)
+        self._waits = True  # for the first event that leaves
+        self._reporting: Awaitable[Any] | None = None
+        self.over = False
+        self._on_report = on_report
+        self._path = path
+        self._status = status
+        self._headers = headers
+        self._came: list[bytes] | None = []  # while the head is held, to see if it still fits
+
+    @property
+    def head_is_known(self) -> bool:
+        """Whether `head` can be asked; before, at the latest, anything is sent."""
+        return self.over or self.normalizer.passes or self.normalizer.content_type is not None
+
+    @property
+    def report(self) -> Report:
+        return self.normalizer.report
+
+    def feed(self, data: bytes) -> bytes:
+        if self._came is not None:
+            self._came.append(data)
+        out = self.normalizer.feed(data)
+        if self._waits and out and not out.startswith(b":"):
+            self._first_left()
+        return self._ended(out)
+
+    def flush(self) -> bytes:
+        return self._ended(self.normalizer.flush())
+
+    def close(self, broken: str | None = None) -> bytes:
+        out = self.normalizer.close(broken)
+        if self._waits and out:
+            self._first_left()
+        self._give_report()
+        return out
+
+    def abandon(self) -> None:
+        """The client is gone, or had all that it wanted."""
+        if self.report.end is None:
+            self.report.end = "closed"
+        self._give_report()
+
+    async def reported(self) -> None:
+        """Wait for an asynchronous ``on_report``, if it was called; it is not cancelled with us."""
+        reporting, self._reporting = self._reporting, None
+        if reporting is not None:
+            task = _task.start(partial(_awaited, reporting))
+            _REPORTING.add(task)
+            try:
+                await task.wait()
+            finally:
+                _REPORTING.discard(task)
+
+    def _first_left(self) -> None:
+        self._waits = False
+        self.report.first_event = time.monotonic() - self._began
+
+    def head(self, whole: bytes | None) -> tuple[int, Headers]:
+        """Status and headers to send; ``whole`` is the body, if all of it is known already."""
+        came, self._came = self._came or [], None
+        encoded = bool(codings(self._headers))
+        passes = self.normalizer.passes
+        content_type = None if passes else self.normalizer.content_type
+        same = not encoded and (passes or (whole is not None and whole == b"".join(came)))
+        status = self._status if passes else self.normalizer.status
+        if same and content_type is not None and _media_type(content_type) == self._media_type():
+            content_type = None
+        length = None
+        if whole is not None and not self.streams:
+            length = b"%d" % len(whole)
+        headers = self._headers if same else list(_of_new_body(self._headers, length))
+        if content_type is not None:
+            headers = _with_content_type(headers, content_type.encode("latin-1"))
+        return status, headers
+
+    @property
+    def streams(self) -> bool:
+        """Whether what leaves is an event stream of ours."""
+        content_type = self.normalizer.content_type or ""
+        return not self.normalizer.passes and _media_type(content_type) == "text/event-stream"
+
+    def _media_type(self) -> str:
+        values = [value for name, value in self._headers if name.lower() == b"content-type"]
+        return _media_type(values[0].decode("latin-1")) if values else ""
+
+    def _ended(self, out: bytes) -> bytes:
+        # What only passes goes on behind its end, as it would without us.
+        if self.normalizer.ended and not self.normalizer.passes:
+            self._give_report()
+        return out
+
+    def _give_report(self) -> None:
+        if self.over:
+            return
+        self.over = True
+        report = self.report
+        report.elapsed = time.monotonic() - self._began
+        repaired = ", ".join(f"{code} {count}x" for code, count in report.codes.items())
+        logger.log(
+            logging.INFO if repaired else logging.DEBUG,
+            "%s: ended %s, repaired %s",
+            self._path,
+            report.end,
+            repaired or "nothing",
+        )
+        if self._on_report is not None:
+            try:
+                result = self._on_report(report)
+                if inspect.isawaitable(result):
+                    self._reporting = result
+            except Exception:
+                # A stream that works must not break because of what is done with its report.
+                logger.exception("on_report failed")
+
+
+# An event loop knows its tasks weakly only.
+_REPORTING: set[_task.Task[None]] = set()
+
+
+async def _awaited(reporting: Awaitable[Any]) -> None:
+    try:
+        await reporting
+    except Exception:
+        logger.exception("on_report failed")
+
+
+def _of_new_body(headers: Headers, length: bytes | None) -> Iterator[tuple[bytes, bytes]]:
+    for name, value in headers:
+        if name.lower() not in _OF_THE_BODY:
+            yield name, value
+        elif name.lower() == b"content-length" and length is not None:
+            yield name, length
+
+
+def _media_type(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
+
+
+def _with_content_type(headers: Headers, value: bytes) -> Headers:
+    kept: Headers = []
+    placed = False
+    for name, former in headers:
+        if name.lower() != b"content-type":
+            kept.append((name, former))
+        elif not placed:
+            kept.append((name, value))
+            placed = True
+    return kept if placed else [*kept, (b"content-type", value)]

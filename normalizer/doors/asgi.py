@@ -1,0 +1,310 @@
+"""`NormalizingMiddleware`: the canonical stream in front of any ASGI application.
+
+Each request that may be touched gets a responder, which stands between the application and the
+server for that one answer. It reads nothing ahead: the request is noted as the application reads
+it, and the answer is repaired as the application sends it, in the application's own task. Only a
+held finish needs a task beside it, for as long as it is held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
+from time import monotonic
+from typing import Any, Unpack
+from urllib.parse import urlsplit
+
+from normalizer.core.options import OptionFields, Options
+from normalizer.core.request import RequestInfo
+from normalizer.doors import _task
+from normalizer.doors._answer import (
+    Answer,
+    OnReport,
+    chosen,
+    codings,
+    holds_json,
+    left_alone,
+    logger,
+    why_untouched,
+)
+from normalizer.doors._codings import CodingError, Decoder, decoder
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+# A request that is longer is not looked at: its answer is repaired without knowledge of it.
+_MAX_REQUEST_BYTES = 64 * 1024 * 1024
+
+_BEGINNING = 16  # bytes
+
+# With them the server would send a file that we never see.
+_SENDS_A_FILE = ("http.response.pathsend", "http.response.zerocopysend")
+
+
+class NormalizingMiddleware:
+    """Pure ASGI middleware that makes an application's chat and completion answers canonical.
+
+    * ``app``: the application.
+    * ``options``: an `Options`; or its fields as keywords, not both. Fields that are not given come
+      from ``NORMALIZER_*`` variables, so that the class can be used where it is constructed with
+      ``app`` alone.
+    * ``on_report``: called with the `Report` of every answer, once, when it is over, and awaited
+      if it is asynchronous. What it raises is logged.
+
+    The report is at ``scope["state"]["normalizer"]`` too (Starlette's ``request.state.normalizer``)
+    once the answer has begun. POST requests to ``…/chat/completions``, ``…/completions`` and the
+    option ``paths`` with a JSON body are touched, whatever its content type says; what is not is
+    logged. Everything else passes as it is, WebSockets and lifespan included. It
+    belongs inside of a middleware that compresses; what was compressed inside of it is
+    decompressed, or left alone with a warning where the module for that is not installed.
+
+    Raises `OptionError` for options that do not exist. What the application raises is raised again
+    after what it had sent, and the error that says that it was cut, were delivered.
+
+    Example::
+
+        app.add_middleware(NormalizingMiddleware, reasoning="reasoning")
+
+        vllm serve … --middleware normalizer.NormalizingMiddleware
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        options: Options | None = None,
+        on_report: OnReport | None = None,
+        **fields: Unpack[OptionFields],
+    ) -> None:
+        self.app = app
+        self.options = chosen(options, fields, environ=None)
+        self.on_report = on_report
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "POST":
+            # A path may begin with two slashes, and is no URL of a host then.
+            url = f"http://app{scope['path']}"
+            if RequestInfo.parse(url, paths=self.options.paths).endpoint is not None:
+                content_type = _header(scope["headers"], b"content-type")
+                await _Responder(self, url, content_type, scope, receive, send).respond()
+                return
+        await self.app(scope, receive, send)
+
+
+class _Responder:
+    """Stands between the application and the server for one request and its answer."""
+
+    def __init__(
+        self,
+        middleware: NormalizingMiddleware,
+        url: str,
+        content_type: str | None,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        self._middleware = middleware
+        self._url = url
+        self._content_type = content_type
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._beginning = b""  # the request's first bytes: they say if it is JSON
+        self._began = monotonic()
+        self._body: bytes | None = None  # the request's, once the application has read all of it
+        self._answer: Answer | None = None
+        self._head: Message | None = None  # held until the kind of body is known
+        self._decoder = Decoder([])
+        self._silence: _task.Task[None] | None = None
+        self._flushing = False
+        self._ahead = False  # we ended the answer, the application has not yet
+        self._left = False  # the client went away before the answer was over
+
+    async def respond(self) -> None:
+        scope = self._scope
+        scope.setdefault("state", {})
+        try:
+            await self._middleware.app(without_files(scope), self.receive, self.send)
+        except Exception as error:
+            # Its words are the application's own business, as they are in a server's 500.
+            await self._cut(type(error).__name__)
+            raise
+        else:
+            await self._cut("the application returned before its answer was complete")
+        finally:
+            if self._answer is not None:
+                self._answer.abandon()
+                await self._answer.reported()
+            if self._silence is not None:
+                await self._silence.cancel()
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request" and self._answer is None:
+            self._note(message)
+        elif message["type"] == "http.disconnect" and self._ahead:
+            # What the application does behind its `[DONE]` must not be cancelled because we ended
+            # the answer there. It has the time of a held finish to come to its own end.
+            await _task.sleep(self._middleware.options.finish_timeout)
+        elif message["type"] == "http.disconnect":
+            self._left = True
+        return message
+
+    def _note(self, message: Message) -> None:
+        part = message.get("body", b"")
+        self._size += len(part)
+        if not self._beginning:
+            self._beginning = part.lstrip()[:_BEGINNING]
+        upload = bool(self._beginning) and not holds_json(self._content_type, self._beginning)
+        if upload or self._size > _MAX_REQUEST_BYTES:
+            self._parts.clear()
+            return
+        self._parts.append(part)
+        if not message.get("more_body", False):
+            self._body = b"".join(self._parts)
+            self._parts.clear()
+
+    async def send(self, message: Message) -> None:
+        kind = message["type"]
+        if kind == "http.response.start":
+            await self._start(message)
+        elif self._answer is not None and kind == "http.response.body":
+            await self._silence_is_broken()
+            await self._continue(self._answer, message)
+        else:
+            if kind in _SENDS_A_FILE:
+                # Sent although it was not offered; a file is no stream of a model's.
+                if self._head is not None:
+                    await self._send(self._head)
+                self._answer = self._head = None
+            await self._send(message)
+
+    async def _start(self, message: Message) -> None:
+        headers = [(bytes(name), bytes(value)) for name, value in message.get("headers", [])]
+        undo = decoder(codings(headers))
+        path, status = self._scope["path"], message["status"]
+        why = why_untouched(status, self._content_type, self._beginning or None)
+        if why is not None:
+            left_alone(path, why)
+        elif undo is None:
+            logger.warning("%s: left alone, cannot decode %s", path, ", ".join(codings(headers)))
+        if why is not None or undo is None:
+            await self._send(message)
+            return
+        self._decoder = undo
+        self._head = message
+        self._answer = Answer(
+            RequestInfo.parse(self._url, self._body, paths=self._middleware.options.paths),
+            self._middleware.options,
+            self._middleware.on_report,
+            path=path,
+            status=status,
+            headers=headers,
+            began=self._began,
+            upstream=_upstream(self._scope),
+        )
+        self._body = None
+        self._scope.setdefault("state", {})["normalizer"] = self._answer.report
+        await self._deliver(self._answer, b"")
+
+    async def _continue(self, answer: Answer, message: Message) -> None:
+        more_body = message.get("more_body", False)
+        if answer.over:
+            self._ahead = more_body
+            return
+        try:
+            for data in self._decoder.decode(message.get("body", b"")):
+                out = answer.feed(data)
+                self._ahead = answer.over and more_body
+                await self._deliver(answer, out)
+                if answer.over:
+                    await answer.reported()
+                    return
+            if not more_body:
+                cut = "cut in its compression" if self._decoder.midway else None
+                await self._deliver(answer, answer.close(cut))
+        except CodingError as error:
+            await self._deliver(answer, answer.close(f"CodingError: {error}"))
+        if answer.over:
+            await answer.reported()
+        if answer.normalizer.waiting is not None and not answer.over:
+            self._silence = _task.start(partial(self._flush, answer))
+
+    async def _deliver(self, answer: Answer, out: bytes, *, cut: bool = False) -> None:
+        if self._head is not None:
+            if not out and not answer.head_is_known:
+                return
+            status, headers = answer.head(out if answer.over else None)
+            if answer.streams:
+                headers = _unbuffered(headers)
+            head, self._head = {**self._head, "status": status, "headers": headers}, None
+            await self._send(head)
+        more_body = cut or not answer.over
+        if out or not more_body:
+            await self._send({"type": "http.response.body", "body": out, "more_body": more_body})
+
+    async def _flush(self, answer: Answer) -> None:
+        """Let the finish go that is held, once the application was silent for long enough."""
+        while (seconds := answer.normalizer.waiting) is not None and not answer.over:
+            await _task.sleep(seconds)
+            if self._silence is None:
+                return  # the application sent something at the same moment
+            self._flushing = True
+            try:
+                out = answer.flush()
+                self._ahead = answer.over
+                await self._deliver(answer, out)
+            finally:
+                self._flushing = False
+
+    async def _silence_is_broken(self) -> None:
+        silence, self._silence = self._silence, None
+        if silence is None:
+            return
+        # What is being sent has left the normaliser: to cancel it would lose it.
+        if self._flushing:
+            await silence.wait()
+        elif await silence.cancel():
+            return
+        silence.result()
+
+    async def _cut(self, why: str) -> None:
+        """Deliver what an answer that the application did not complete comes to."""
+        answer = self._answer
+        # An application that stops because the client left has cut nothing.
+        if answer is None or answer.over or self._left:
+            return
+        await self._silence_is_broken()
+        # With its head still held it can leave as a whole answer, of which it says what it is.
+        whole = self._head is not None
+        await self._deliver(answer, answer.close(why), cut=not whole)
+
+
+def without_files(scope: Scope) -> Scope:
+    """The scope without the offers to send a file, whose bytes would not pass through us."""
+    extensions = scope.get("extensions") or {}
+    if not any(name in extensions for name in _SENDS_A_FILE):
+        return scope
+    offered = {name: extensions[name] for name in extensions if name not in _SENDS_A_FILE}
+    return {**scope, "extensions": offered}
+
+
+def _header(headers: Any, name: bytes) -> str | None:
+    return next((value.decode("latin-1") for key, value in headers if key.lower() == name), None)
+
+
+def _upstream(scope: Scope) -> str | None:
+    """Host and port, where the application is our proxy and has said so."""
+    origin = getattr(scope.get("state", {}).get("upstream"), "origin", None)
+    return urlsplit(origin).netloc if isinstance(origin, str) else None
+
+
+def _unbuffered(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    names = {name.lower() for name, _ in headers}
+    wanted = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+    return [*headers, *(header for header in wanted if header[0] not in names)]

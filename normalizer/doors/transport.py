@@ -1,0 +1,373 @@
+"""`NormalizingTransport`: the canonical stream for every client built on httpx or httpx2.
+
+One class serves both libraries, synchronous and asynchronous. The library is the one whose request
+comes in, so neither is imported before it is used. What a stream of theirs must be is an instance
+of that library's `SyncByteStream` or `AsyncByteStream`, so those two classes are made per library.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import socket
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from time import monotonic
+from types import AsyncGeneratorType
+from typing import Any, Unpack, cast
+
+from normalizer.core.options import OptionError, Options
+from normalizer.core.request import RequestInfo
+from normalizer.doors import _task
+from normalizer.doors._answer import (
+    Answer,
+    OnReport,
+    chosen,
+    codings,
+    is_asynchronous,
+    left_alone,
+    logger,
+    why_untouched,
+)
+from normalizer.doors._codings import CodingError, Decoder, decoder
+from normalizer.doors._deadlines import DEADLINES
+from normalizer.doors._pool import TransportFields, split
+from normalizer.doors._wrapping import WrappingTransport, library_of
+
+# Seconds that the upstream has after `[DONE]` to end its body too, so that its connection can be
+# used again; most have ended it in the same packet.
+_GRACE = 0.05
+
+
+class NormalizingTransport(WrappingTransport):
+    """A transport for httpx and httpx2 whose chat and completion answers are canonical.
+
+    Works in ``httpx.Client``, ``httpx.AsyncClient``, ``httpx2.Client`` and ``httpx2.AsyncClient``.
+
+    * ``transport``: what sends the requests, used as it is. None is the library's own
+      ``HTTPTransport`` or ``AsyncHTTPTransport``, with the proxies of the environment, which a
+      client given a ``transport=`` no longer looks up itself.
+    * the options of that ``HTTPTransport`` (``limits``, ``verify``, ``cert``, ``http2``, ``proxy``,
+      ``trust_env``, ``retries`` …) as keywords, which it gets as they are; a client given a
+      ``transport=`` ignores its own. Without ``limits`` there are 1,000 connections, of which 100
+      are kept alive: as many as openai-python's clients have, and more than the libraries' own.
+    * ``options``: an `Options`; or its fields as keywords, not both.
+    * ``on_report``: called with the `Report` of every answer, once, when it is over. What it raises
+      is logged. An asynchronous one is awaited in asynchronous clients; a synchronous request
+      raises `OptionError` then.
+
+    The report is at ``response.extensions["normalizer"]`` too, from the start, and complete when
+    the body has been read. POST requests to ``…/chat/completions`` and ``…/completions`` with a
+    JSON body are touched; everything else passes as it is. A body that is streamed to the upstream
+    (an iterator) is not read ahead: its answer is repaired without knowledge of the request.
+
+    Raises `OptionError` for options that do not exist and for those of a pool beside a
+    ``transport``, TypeError when a request comes in that
+    ``transport`` cannot send, and whatever ``transport`` raises; a connection that breaks in the
+    middle of an answer raises after what had arrived was delivered.
+
+    Example::
+
+        http_client = openai.DefaultHttpxClient(transport=NormalizingTransport())
+        client = openai.OpenAI(http_client=http_client)
+    """
+
+    def __init__(
+        self,
+        transport: Any = None,
+        *,
+        options: Options | None = None,
+        on_report: OnReport | None = None,
+        **fields: Unpack[TransportFields],
+    ) -> None:
+        stream_fields, pool = split(fields, transport)
+        super().__init__(transport, pool)
+        self._options = chosen(options, stream_fields, environ={})
+        self._on_report = on_report
+
+    def handle_request(self, request: Any) -> Any:
+        """Send a request of httpx or httpx2; a response of the same library."""
+        library = library_of(request)
+        if is_asynchronous(self._on_report):
+            raise OptionError("on_report is asynchronous, and a synchronous client cannot await it")
+        began = monotonic()
+        inner = self._inner(library, asynchronous=False).handle_request(request)
+        answer, undo = self._answer(library, request, inner, began)
+        if answer is None:
+            return inner
+        # Of others it is not known when they give the connection to somebody else.
+        plain = self._transport is None or type(self._transport) is library.HTTPTransport
+        stream = _streams(library)[0](answer, inner, library, undo, reads_on=plain)
+        try:
+            stream.begin()
+        except BaseException:
+            stream.close()
+            raise
+        return _response(library, answer, inner, stream)
+
+    async def handle_async_request(self, request: Any) -> Any:
+        """Send a request of httpx or httpx2 on asyncio or trio; a response of the same library."""
+        library = library_of(request)
+        began = monotonic()
+        inner = await self._inner(library, asynchronous=True).handle_async_request(request)
+        answer, undo = self._answer(library, request, inner, began)
+        if answer is None:
+            return inner
+        stream = _streams(library)[1](answer, inner, library, undo)
+        try:
+            await stream.begin()
+        except BaseException:
+            await stream.aclose()
+            raise
+        return _response(library, answer, inner, stream)
+
+    def _answer(
+        self, library: Any, request: Any, inner: Any, began: float
+    ) -> tuple[Answer | None, Decoder]:
+        untouched = None, Decoder([])
+        if request.method != "POST":
+            return untouched
+        url = str(request.url)
+        if RequestInfo.parse(url, paths=self._options.paths).endpoint is None:
+            return untouched
+        try:
+            body = request.content
+        except library.RequestNotRead:
+            body = None
+        why = why_untouched(inner.status_code, request.headers.get("content-type"), body)
+        if why is not None:
+            left_alone(request.url.path, why)
+            return untouched
+        headers = inner.headers.raw
+        undo = decoder(codings(headers))
+        if undo is None:
+            path, names = request.url.path, ", ".join(codings(headers))
+            logger.warning("%s: left alone, cannot decode %s", path, names)
+            return untouched
+        answer = Answer(
+            RequestInfo.parse(url, body, paths=self._options.paths),
+            self._options,
+            self._on_report,
+            path=request.url.path,
+            status=inner.status_code,
+            headers=headers,
+            began=began,
+            upstream=request.url.netloc.decode("ascii"),
+        )
+        return answer, undo
+
+
+class _Stream:
+    """The body of one answer, and the inner response that it is made of."""
+
+    def __init__(
+        self, answer: Answer, inner: Any, library: Any, undo: Decoder, *, reads_on: bool = True
+    ) -> None:
+        self._answer = answer
+        self._inner = inner
+        self._library = library
+        self._undo = undo
+        self._first: bytes | None = b""  # what came while the head was held
+        self._error: Exception | None = None  # raised once what had arrived was delivered
+        self._read = not (reads_on and _can_be_used_again(inner))  # to its end, or not worth it
+
+    def whole(self) -> bytes | None:
+        return self._first if self._answer.over else None
+
+    def _already_read(self) -> bytes | None:
+        """The body, decoded, if the transport inside has read it."""
+        if isinstance(self._inner.stream, self._library.ByteStream):
+            return None  # which can be read again, as it came
+        try:
+            return cast(bytes, self._inner.content)
+        except self._library.ResponseNotRead:
+            return None
+
+    def _broke(self, error: Exception) -> bytes:
+        if isinstance(error, CodingError):
+            error = self._library.DecodingError(str(error))
+        self._error = error
+        self._read = True
+        return self._answer.close(f"{type(error).__name__}: {error}")
+
+    def _take(self, data: bytes | None) -> bytes:
+        if data is None:
+            self._read = True
+            return self._answer.close("cut in its compression" if self._undo.midway else None)
+        return self._answer.feed(data)
+
+
+def _can_be_used_again(inner: Any) -> bool:
+    """Whether the connection of a response takes another request once its body has ended."""
+    headers = inner.headers
+    ends = "content-length" in headers or "chunked" in headers.get("transfer-encoding", "").lower()
+    stays = "close" not in headers.get("connection", "").lower()
+    return ends and stays and inner.extensions.get("http_version") == b"HTTP/1.1"
+
+
+class _SyncStream(_Stream):
+    def __init__(
+        self, answer: Answer, inner: Any, library: Any, undo: Decoder, *, reads_on: bool = True
+    ) -> None:
+        super().__init__(answer, inner, library, undo, reads_on=reads_on)
+        # Not the response's own iterators, which give the connection back at the end of the body:
+        # whoever reads on must still have it then.
+        self._raw: Iterator[bytes] = iter(inner.stream)
+        self._source = self._pieces()
+
+    def _pieces(self) -> Iterator[bytes]:
+        content = self._already_read()
+        if content is not None:
+            yield content
+            return
+        for data in self._raw:
+            yield from self._undo.decode(data)
+        self._inner.close()
+
+    def begin(self) -> None:
+        while not (self._first or self._answer.head_is_known):
+            self._first = self._advance()
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        out, self._first = self._first, b""
+        while not out:
+            out = self._advance()
+            if out is None:
+                if self._error is not None:
+                    error, self._error = self._error, None
+                    raise error
+                raise StopIteration
+        return out
+
+    def _advance(self) -> bytes | None:
+        """What the next bytes of the upstream became; None behind the end."""
+        if self._answer.over:
+            return None
+        try:
+            data = next(self._source, None)
+        except Exception as error:
+            return self._broke(error)
+        late = self._answer.flush()  # what the silence that is over would have let go
+        return late if self._answer.over else late + self._take(data)
+
+    def close(self) -> None:
+        ended = self._answer.over
+        self._answer.abandon()
+        try:
+            if ended and not self._read:
+                self._read = True
+                self._read_to_end()
+        finally:
+            self._inner.close()
+
+    def _read_to_end(self) -> None:
+        network = self._inner.extensions.get("network_stream")
+        reading = network.get_extra_info("socket") if network is not None else None
+        if not isinstance(reading, socket.socket):
+            return
+        try:
+            with DEADLINES.within(_GRACE, reading):
+                for _ in self._raw:
+                    pass
+        except Exception as error:
+            # Nobody waits for what is behind the end; the connection is closed, not used again.
+            logger.debug("after the end of the stream: %r", error)
+
+
+class _AsyncStream(_Stream):
+    def __init__(self, answer: Answer, inner: Any, library: Any, undo: Decoder) -> None:
+        super().__init__(answer, inner, library, undo)
+        self._source = cast("AsyncGeneratorType[bytes, None]", self._pieces())
+        self._pending: _task.Task[bytes | None] | None = None
+
+    async def _pieces(self) -> AsyncGenerator[bytes, None]:
+        content = self._already_read()
+        if content is not None:
+            yield content
+            return
+        raw = aiter(self._inner.stream)
+        async with contextlib.AsyncExitStack() as stack:
+            if hasattr(raw, "aclose"):  # a generator must not be left to the garbage collector
+                stack.push_async_callback(raw.aclose)
+            async for data in raw:
+                for piece in self._undo.decode(data):
+                    yield piece
+        await self._inner.aclose()
+
+    async def begin(self) -> None:
+        while not (self._first or self._answer.head_is_known):
+            self._first = await self._advance()
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        out, self._first = self._first, b""
+        while not out:
+            out = await self._advance()
+            if out is None:
+                if self._error is not None:
+                    error, self._error = self._error, None
+                    raise error
+                raise StopAsyncIteration
+        return out
+
+    async def _advance(self) -> bytes | None:
+        """What the next bytes of the upstream became; None behind the end."""
+        if self._answer.over:
+            return None
+        waiting = self._answer.normalizer.waiting
+        try:
+            if self._pending is None and waiting is None:
+                data = await anext(self._source, None)
+            else:
+                # The silence may be over before the read is; then the read goes on beside us.
+                self._pending = self._pending or _task.start(self._next)
+                if not await self._pending.wait(waiting):
+                    return self._answer.flush()
+                pending, self._pending = self._pending, None
+                data = pending.result()
+        except Exception as error:
+            return self._broke(error)
+        return self._take(data)
+
+    async def _next(self) -> bytes | None:
+        return await anext(self._source, None)
+
+    async def aclose(self) -> None:
+        ended = self._answer.over
+        self._answer.abandon()
+        pending, self._pending = self._pending, None
+        async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(self._answer.reported)
+            stack.push_async_callback(self._inner.aclose)
+            if not self._source.ag_running:  # then another task is reading, and is cut off
+                stack.push_async_callback(self._source.aclose)
+            if pending is not None:
+                stack.push_async_callback(pending.cancel)
+            elif ended and not self._read:
+                rest = _task.start(self._read_to_end)
+                stack.push_async_callback(rest.cancel)
+                await rest.wait(_GRACE)
+
+    async def _read_to_end(self) -> None:
+        async for _ in self._source:
+            pass
+
+
+@functools.cache
+def _streams(library: Any) -> tuple[Any, Any]:
+    return (
+        type("NormalizedStream", (_SyncStream, library.SyncByteStream), {}),
+        type("AsyncNormalizedStream", (_AsyncStream, library.AsyncByteStream), {}),
+    )
+
+
+def _response(library: Any, answer: Answer, inner: Any, stream: _Stream) -> Any:
+    status, headers = answer.head(stream.whole())
+    extensions = {**inner.extensions, "normalizer": answer.report}
+    if status != inner.status_code:
+        extensions.pop("reason_phrase", None)
+    return library.Response(status, headers=headers, stream=stream, extensions=extensions)

@@ -1,1 +1,0 @@
-"""The repairs: one concern, one file, one class. No stage knows another."""

@@ -1,0 +1,1 @@
+"""One folder a protocol: its canonical form, its stages, its whole body, its errors."""

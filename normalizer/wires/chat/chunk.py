@@ -1,0 +1,115 @@
+"""What a chunk is. A dict, so that fields nobody here knows live on."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from normalizer.core.lenient import clean, rewritten
+
+Chunk = dict[str, Any]
+Choice = dict[str, Any]
+Delta = dict[str, Any]
+Endpoint = Literal["chat", "completions"]
+
+# members that this package settles itself; all others are somebody's and travel
+TOP_KEYS = frozenset({"id", "object", "created", "model", "choices", "usage", "error"})
+CHOICE_KEYS = frozenset({"index", "delta", "text", "message", "finish_reason", "logprobs", "usage"})
+# what belongs to the text when a chunk is split into its text and its finish
+TEXT_KEYS = frozenset({"logprobs", "content_filter_results", "content_filter_offsets", "token_ids"})
+# padding against a listener who counts lengths: its values are no news (OpenAI, Mistral)
+PADDING_KEYS = frozenset({"obfuscation"})
+
+# the names that reasoning goes by
+REASONING_KEYS = ("reasoning_content", "reasoning", "thinking", "reasoning_text")
+# the members of a delta that hold text that is said bit by bit
+SPOKEN_KEYS = ("content", "refusal", *REASONING_KEYS)
+
+OBJECTS: dict[Endpoint, str] = {
+    "chat": "chat.completion.chunk",
+    "completions": "text_completion",
+}
+
+
+def is_news(key: str, value: Any) -> bool:
+    """Whether a member of a chunk that is not to be sent has to travel on another one."""
+    return value is not None and key not in PADDING_KEYS
+
+
+def extras(chunk: Chunk) -> dict[str, Any]:
+    """The members of a chunk that this package does not settle itself."""
+    return {key: value for key, value in chunk.items() if key not in TOP_KEYS and value is not None}
+
+
+def as_list(value: Any) -> list[dict[str, Any]]:
+    """The objects of a list that may be an object itself, or nothing."""
+    if isinstance(value, dict):
+        return [value]
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def count(counted: dict[str, int], delta: Delta) -> None:
+    """Add a delta's characters to a report's, by kind."""
+    content = delta.get("content")
+    if content and type(content) is str:
+        counted["content"] = counted.get("content", 0) + len(content)
+        if len(delta) == 1:
+            return
+    refusal = delta.get("refusal")
+    if refusal and type(refusal) is str:
+        counted["refusal"] = counted.get("refusal", 0) + len(refusal)
+    reasoning = max(
+        (len(t) for n in REASONING_KEYS if isinstance(t := delta.get(n), str)), default=0
+    )
+    if reasoning:
+        counted["reasoning"] = counted.get("reasoning", 0) + reasoning
+    calls = delta.get("tool_calls")
+    legacy = delta.get("function_call")
+    functions = (
+        [c.get("function") for c in calls if isinstance(c, dict)] if isinstance(calls, list) else []
+    )
+    # llama-cpp-python says a call under both names: what is said is said once
+    said = max(_arguments(functions), _arguments([legacy]))
+    if said:
+        counted["arguments"] = counted.get("arguments", 0) + said
+
+
+def count_text(counted: dict[str, int], text: Any) -> None:
+    """Add the characters of a legacy completion's text to a report's."""
+    if text and type(text) is str:
+        counted["content"] = counted.get("content", 0) + len(text)
+
+
+def _arguments(functions: list[Any]) -> int:
+    texts = (one.get("arguments") for one in functions if isinstance(one, dict))
+    return sum(len(text) for text in texts if isinstance(text, str))
+
+
+def strict(chunk: Chunk) -> Chunk:
+    """The chunk without what JSON has not; its texts stay, whose halves may yet be joined."""
+    texts = {id(text) for choice in as_list(chunk.get("choices")) for text in _texts(choice)}
+
+    def leaf(value: Any, within: str) -> Any:
+        return value if id(value) in texts else clean(value, within)
+
+    settled: Chunk = rewritten(chunk, leaf)
+    return settled
+
+
+def _texts(choice: Choice) -> list[str]:
+    delta = choice.get("delta")
+    delta = delta if isinstance(delta, dict) else {}
+    functions = [f for c in as_list(delta.get("tool_calls")) for f in as_list(c.get("function"))]
+    texts = [choice.get("text"), *(delta.get(key) for key in SPOKEN_KEYS)]
+    texts += [function.get("arguments") for function in functions]
+    return [text for text in texts if isinstance(text, str)]
+
+
+def without_extras(chunk: Chunk) -> bool:
+    """Take away what the API does not know; was there any?"""
+    dropped = False
+    known_top = TOP_KEYS | {"system_fingerprint", "service_tier"}
+    for part, known in [(chunk, known_top), *((c, CHOICE_KEYS) for c in chunk["choices"])]:
+        for key in [key for key in part if key not in known]:
+            del part[key]
+            dropped = True
+    return dropped

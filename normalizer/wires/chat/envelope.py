@@ -1,0 +1,278 @@
+"""One id, one object, one time and one model for the whole stream, and what rides along."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections import deque
+from typing import Any
+
+from normalizer.core.findings import Deviation, Findings
+from normalizer.core.lenient import dumps
+from normalizer.wires.chat.chunk import (
+    OBJECTS,
+    PADDING_KEYS,
+    TOP_KEYS,
+    Chunk,
+    Endpoint,
+    extras,
+    is_news,
+)
+
+ID_MISSING = Deviation(
+    code="E201", name="id-missing", what="An id that is empty or missing is the stream's."
+)
+ID_CHANGES = Deviation(
+    code="E202", name="id-changes", what="Chunks of one stream have the id of the first."
+)
+OBJECT_WRONG = Deviation(
+    code="E203", name="object-wrong", what="`object` is what the endpoint's is, whatever came."
+)
+CREATED_MISSING = Deviation(
+    code="E204",
+    name="created-missing",
+    what="`created` that is 0 or missing is the stream's time.",
+)
+CREATED_FORM = Deviation(
+    code="E205",
+    name="created-not-seconds",
+    what="`created` in milliseconds, as a float or a string is integer seconds.",
+)
+CREATED_CHANGES = Deviation(
+    code="E206",
+    name="created-changes",
+    what="Chunks of one stream have the time of the first.",
+)
+MODEL_MISSING = Deviation(
+    code="E207",
+    name="model-missing",
+    what="A model that is empty or missing is the stream's, else the request's.",
+)
+MODEL_CHANGES = Deviation(
+    code="E208", name="model-changes", what="Chunks of one stream have the model of the first."
+)
+RIDER_COLLIDES = Deviation(
+    code="E216",
+    name="rider-collides",
+    what="What cannot ride on another chunk, whose member differs, gets a chunk of its own.",
+)
+
+# members that all chunks of a stream have; a chunk is not sent for them alone
+_NO_NEWS = TOP_KEYS | {"system_fingerprint", "service_tier", "provider", *PADDING_KEYS}
+
+_KEY_BYTES = 180  # what a key and its value take beside their text
+_MILLISECONDS = 10**11  # as seconds that is the year 5138
+
+
+def made_up_id(endpoint: Endpoint) -> str:
+    """An id for a stream whose upstream sends none."""
+    return f"{'chatcmpl' if endpoint == 'chat' else 'cmpl'}-{uuid.uuid4().hex}"
+
+
+def now() -> int:
+    """Seconds since the epoch: the time of a stream whose upstream names none."""
+    return int(time.time())
+
+
+class Envelope:
+    """Settles the members that all chunks of a stream share; the first good value stays."""
+
+    __slots__ = ("_began", "_endpoint", "_found", "_model", "created", "id", "model", "object")
+
+    def __init__(self, found: Findings, endpoint: Endpoint, model: str | None) -> None:
+        self.object = OBJECTS[endpoint]
+        self.id = ""
+        self.created = 0
+        self.model = ""
+        self._found = found
+        self._endpoint = endpoint
+        self._model = model
+        self._began = now()
+
+    def learn(self, chunk: Chunk) -> None:
+        """Take what is good from a chunk that is not sent itself."""
+        self.id = self.id or _text(chunk.get("id"))
+        self.created = self.created or _seconds(chunk.get("created"))
+        self.model = self.model or _text(chunk.get("model"))
+
+    def settle(self, chunk: Chunk) -> None:
+        """Give a chunk that is to be sent the stream's members."""
+        created = chunk.get("created")
+        if (
+            chunk.get("id") == self.id != ""
+            and created == self.created != 0
+            and type(created) is int
+            and chunk.get("model") == self.model != ""
+            and chunk.get("object") == self.object
+        ):
+            return
+        found = self._found
+        self.learn(chunk)
+        ident = chunk.get("id")
+        self._fill()
+        if ident != self.id and found(ID_CHANGES if _text(ident) else ID_MISSING):
+            chunk["id"] = self.id
+        if chunk.get("object") != self.object and found(OBJECT_WRONG):
+            chunk["object"] = self.object
+        if created != self.created or type(created) is not int:
+            seconds = _seconds(created)
+            if (seconds and type(created) is not int) or (seconds != created != 0 and seconds):
+                deviation = CREATED_FORM
+            else:
+                deviation = CREATED_CHANGES if seconds else CREATED_MISSING
+            if found(deviation):
+                chunk["created"] = self.created
+        model = chunk.get("model")
+        if model != self.model and found(MODEL_CHANGES if _text(model) else MODEL_MISSING):
+            chunk["model"] = self.model
+
+    def chunk(self, choices: list[dict[str, Any]]) -> Chunk:
+        """A chunk of our own."""
+        self._fill()
+        return {
+            "id": self.id,
+            "object": self.object,
+            "created": self.created,
+            "model": self.model,
+            "choices": choices,
+        }
+
+    def _fill(self) -> None:
+        self.id = self.id or made_up_id(self._endpoint)
+        self.created = self.created or self._began
+        self.model = self.model or self._model or "unknown"
+
+
+class Riders:
+    """Members of chunks that are not sent themselves; they ride on the next one that is.
+
+    ``waiting`` has one value a key, ``limit`` bytes in all: `full` says when it is time to let it
+    go on a chunk of its own.
+    """
+
+    __slots__ = (
+        "_delivered",
+        "_delivered_size",
+        "_found",
+        "_held",
+        "_later",
+        "_limit",
+        "_size",
+        "waiting",
+    )
+
+    def __init__(self, found: Findings, limit: int, held: int) -> None:
+        self.waiting: dict[str, Any] = {}
+        self._delivered: dict[str, Any] = {}  # the last value of each key
+        self._delivered_size = 0
+        self._later: dict[str, deque[Any]] = {}  # values of keys of which one waits already
+        self._size = 0  # bytes of what waits
+        self._limit = limit
+        self._held = held  # bytes that `_delivered` may have
+        self._found = found
+
+    def news(self, chunk: Chunk, sent: Chunk) -> bool:
+        """Whether a chunk is worth sending for its own members, whatever its choices say."""
+        if chunk.keys() <= _NO_NEWS:
+            return False
+        return any(
+            is_news(key, value) and key not in _NO_NEWS and value != sent.get(key)
+            for key, value in chunk.items()
+        )
+
+    def take(self, chunk: Chunk, sent: Chunk) -> bool:
+        """Take what is news in ``chunk``, given the chunk that was sent last; was there any?"""
+        news = [
+            (key, value)
+            for key, value in extras(chunk).items()
+            if is_news(key, value)
+            and value != sent.get(key)
+            and value != self._delivered.get(key)
+            and value != self.waiting.get(key)
+        ]
+        if news:
+            padding = [(key, chunk[key]) for key in PADDING_KEYS if chunk.get(key) is not None]
+            for key, value in [*news, *padding]:
+                if key in self.waiting and key not in PADDING_KEYS:
+                    self._later.setdefault(key, deque()).append(value)
+                else:
+                    self.waiting[key] = value
+                self._size += _KEY_BYTES + len(key) + len(dumps(value))
+        return bool(news)
+
+    def progress(self, chunk: Chunk) -> bool:
+        """Whether ``chunk`` has another value of what waits, or of what left."""
+        for key, value in extras(chunk).items():
+            last = self.waiting.get(key, self._delivered.get(key))
+            if last is not None and last != value and is_news(key, value):
+                return True
+        return False
+
+    @property
+    def count(self) -> int:
+        """How many values wait."""
+        return len(self.waiting) + sum(map(len, self._later.values()))
+
+    def rest(self) -> list[tuple[str, Any]]:
+        """All that waits, in order."""
+        later = [(key, value) for key, values in self._later.items() for value in values]
+        return [*self.waiting.items(), *later]
+
+    @property
+    def full(self) -> bool:
+        """Whether what waits is over the limit."""
+        return self._size > self._limit
+
+    def mount(self, chunk: Chunk) -> bool:
+        """Put what waits on a chunk that is to be sent; was it changed?"""
+        changed = False
+        stay = {}
+        for key, value in self.waiting.items():
+            there = chunk.get(key)
+            if there is None:
+                chunk[key] = value
+                changed = True
+            elif there != value:
+                stay[key] = value
+                continue
+            self._delivered[key] = value
+        self._delivered_size += self._size
+        if self._delivered_size > self._held:
+            # what is forgotten may be delivered once more, if it comes once more
+            self._delivered.clear()
+            self._delivered_size = 0
+        for key in [key for key in self._later if key not in stay]:
+            stay[key] = self._later[key].popleft()
+            if not self._later[key]:
+                del self._later[key]
+        self.waiting = stay
+        if not stay:
+            self._size = 0
+        return changed
+
+    def collides(self, chunk: Chunk) -> bool:
+        """Whether a chunk of its own is needed for what waits: ``chunk`` has other values."""
+        differ = bool(self._later) or any(
+            chunk.get(key) not in (None, value) for key, value in self.waiting.items()
+        )
+        if differ and self.waiting.keys() <= PADDING_KEYS:
+            self.waiting = {}
+            return False
+        return differ and self._found(RIDER_COLLIDES)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value if value.strip() else ""
+    return str(value) if type(value) is int else ""
+
+
+def _seconds(value: Any) -> int:
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return 0
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 10**17:
+        return 0
+    return int(value / 1000 if value >= _MILLISECONDS else value)
