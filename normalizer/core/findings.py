@@ -15,7 +15,9 @@ class Deviation:
 
     * ``code``: ``F1xx`` framing, ``E2xx`` envelope, ``C3xx`` content and reasoning, ``T4xx`` tool
       calls, ``S5xx`` finish, ``U6xx`` usage, ``X7xx`` errors and ends, ``B8xx`` kind of body.
-    * ``name``: kebab-case; ``what``: one line on the deviation and its repair.
+    * ``name``: kebab-case.
+    * ``fault``: one sentence: what the upstream sends wrong.
+    * ``repair``: one sentence: what the client gets instead.
     * ``option``: the option that switches the repair on, for those that need a guess.
     * ``reported``: it cannot be repaired downstream, only be reported.
     * ``structural``: what leaves cannot be written without repairing it, so that it cannot be
@@ -26,7 +28,8 @@ class Deviation:
 
     code: str
     name: str
-    what: str
+    fault: str
+    repair: str
     option: Mapping[str, Any] | None = None
     reported: bool = False
     structural: bool = False

@@ -25,125 +25,146 @@ from normalizer.core.lenient import loads
 BYTE_ORDER_MARK = Deviation(
     code="F101",
     name="byte-order-mark",
-    what="A byte order mark before the first line is taken away.",
+    fault="A byte order mark stands before the first line.",
+    repair="The mark is removed.",
     structural=True,
 )
 LINE_ENDING = Deviation(
     code="F102",
     name="line-ending",
-    what="Lines that end in CR or CRLF end in LF.",
+    fault="Lines end in CR or CRLF.",
+    repair="They end in LF.",
     structural=True,
 )
 NO_SPACE = Deviation(
     code="F103",
     name="no-space-after-data",
-    what="`data:{…}` gets the space that hand-written parsers split on.",
+    fault="`data:` has no space after its colon.",
+    repair="`data:` gets one space, which hand-written parsers need.",
     structural=True,
 )
 SINGLE_NEWLINE = Deviation(
     code="F104",
     name="single-newline",
-    what="Events that one newline parts, not a blank line, are events of their own.",
+    fault="A single newline separates two events.",
+    repair="A blank line separates them.",
     structural=True,
 )
 EVENT_FIELD = Deviation(
     code="F105",
     name="event-field",
-    what="`event:` lines are taken away; an `event: error` makes its data an error.",
+    fault="An event has an `event:` line.",
+    repair="The line is removed and the data of an `event: error` becomes an error event.",
     structural=True,
 )
 ID_OR_RETRY_FIELD = Deviation(
     code="F106",
     name="id-or-retry-field",
-    what="`id:` and `retry:` lines are taken away.",
+    fault="An event has an `id:` or `retry:` line.",
+    repair="The line is removed.",
     structural=True,
 )
 EMPTY_DATA = Deviation(
     code="F107",
     name="empty-data",
-    what="Events that say nothing (no data, `null`, `{}`) become a comment.",
+    fault="An event has no data, `null` or `{}`.",
+    repair="A keep-alive comment replaces the event.",
     structural=True,
 )
 KEEP_ALIVE_AS_DATA = Deviation(
     code="F108",
     name="keep-alive-as-data",
-    what="A keep-alive that was sent as data becomes a comment.",
+    fault="A keep-alive is sent as data.",
+    repair="A keep-alive comment replaces the event.",
     structural=True,
 )
 ERROR_FIELD = Deviation(
     code="F109",
     name="error-field",
-    what="The value of an `error:` line becomes an error event.",
+    fault="An error is sent in an `error:` line.",
+    repair="The value of the line becomes an error event.",
     structural=True,
 )
 DATA_ON_NEXT_LINE = Deviation(
     code="F110",
     name="data-on-next-line",
-    what="JSON on the line after an empty `data:` is that event's data.",
+    fault="`data:` is empty and its JSON is on the next line.",
+    repair="The JSON is put on the `data:` line.",
     structural=True,
 )
 BARE_JSON = Deviation(
     code="F111",
     name="bare-json-line",
-    what="A line that is JSON without a field name is an event's data.",
+    fault="A line of JSON has no field name.",
+    repair="The line gets the field name `data:`.",
     structural=True,
 )
 JUNK_LINE = Deviation(
     code="F112",
     name="junk-line",
-    what="A line that is no field, comment or JSON, and data that is no object, is left out.",
+    fault="A line is no field, comment or JSON, or its data is no object.",
+    repair="The line is removed.",
     structural=True,
 )
 UNTERMINATED = Deviation(
     code="F113",
     name="unterminated-event",
-    what="A last event without its blank line is ended.",
+    fault="The last event does not end in a blank line.",
+    repair="The blank line is added.",
     structural=True,
 )
 SEVERAL_LINES = Deviation(
     code="F114",
     name="json-over-several-lines",
-    what="JSON that several `data:` lines hold is put on one.",
+    fault="The JSON of one event is spread over several `data:` lines.",
+    repair="The JSON is joined on one line.",
     structural=True,
 )
 NESTED_DATA = Deviation(
     code="F115",
     name="data-within-data",
-    what="`data: data: {…}` loses the field name that a proxy put there once more.",
+    fault="A line begins with `data: data:`.",
+    repair="The second field name is removed.",
     structural=True,
 )
 DONE_VARIANT = Deviation(
     code="F116",
     name="done-variant",
-    what="`[DONE]` without `data:`, with something behind it, or in other words is `data: [DONE]`.",
+    fault="`[DONE]` has no `data:`, has text after it, or is spelled differently.",
+    repair="It becomes `data: [DONE]`.",
     structural=True,
 )
 COMMENT = Deviation(
     code="F117",
     name="comment",
-    what='Comments are taken away, where `comments="drop"` asks for it.',
+    fault="The stream has comments.",
+    repair='`comments="drop"` removes them.',
     option={"comments": "drop"},
 )
 
 INVALID_UTF_8 = Deviation(
     code="F118",
     name="invalid-utf-8",
-    what="Bytes that are no UTF-8 become U+FFFD.",
+    fault="The body has bytes that are not valid UTF-8.",
+    repair="Each invalid sequence becomes U+FFFD.",
 )
 NON_FINITE = Deviation(
     code="F119",
     name="non-finite-number",
-    what="NaN and Infinity, which JSON has not, become -9999.0 in log probabilities, else null.",
+    fault="A number is NaN or Infinity, which JSON does not have.",
+    repair="It becomes -9999.0 in log probabilities, and null elsewhere.",
 )
 LONE_SURROGATE = Deviation(
     code="F120",
     name="lone-surrogate",
-    what="Half a surrogate pair is joined with its other half, or becomes U+FFFD.",
+    fault="A string has half of a surrogate pair.",
+    repair="The two halves are joined, or the lone half becomes U+FFFD.",
 )
 CONTROL_CHARACTER = Deviation(
     code="F121",
     name="raw-control-character",
-    what="Control characters that stand raw in a JSON string are escaped.",
+    fault="A JSON string has unescaped control characters.",
+    repair="The characters are escaped.",
 )
 
 _END_OF_LINE = re.compile(rb"\r\n|\n|\r")

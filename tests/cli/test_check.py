@@ -50,7 +50,8 @@ def test_a_finding_is_shown_at_its_place(run: Run, sse: Any) -> None:
     assert marks == "  | " + " " * (at - 4) + "^" * len('"role":"assistant"')
     explained = "\n".join(rest)
     assert "breaks: openai-python's `.stream()` joins them" in explained
-    assert "repaired: No later delta says again who speaks." in explained
+    assert "fault: A later delta repeats the role." in explained
+    assert "repaired: The role is removed from later deltas." in explained
     assert "warning  C302  role-repeated        1      1  repaired" in explained
     assert "Found 1 deviation in 1 of 1 answer, 4 events." in explained
 

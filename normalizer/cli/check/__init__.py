@@ -117,8 +117,9 @@ def check(
         answer.sse:2: T405 call-id-repeated (3 times, in events 2-4)
           | …"delta":{"tool_calls":[{"index":0,"id":"call_1","function":{"arguments":"{"}}]}…
           |                                    ^^^^^^^^^^^^^
+          fault: Later fragments of a call repeat its id.
           breaks: …who breaks on it, and how
-          repaired: The id is on the first fragment of a call only.
+          repaired: Only the first fragment keeps the id.
 
     Findings are in the order of their harm: an error breaks clients or loses text, a warning is a
     fault that somebody meets, a notice is a wart.

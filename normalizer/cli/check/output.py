@@ -112,7 +112,8 @@ def _finding(name: str, finding: Finding, width: int) -> Iterator[Text]:
 
 def _explanation(code: str, width: int) -> Iterator[Text]:
     one = deviation(code)
-    for label, words in (("breaks", rule(code).breaks), (fate(one), one.what)):
+    parts = (("fault", one.fault), ("breaks", rule(code).breaks), (fate(one), one.repair))
+    for label, words in parts:
         first = f"  {label}: "
         lines = textwrap.wrap(words, max(width, 40), initial_indent=first, subsequent_indent="    ")
         for number, line in enumerate(lines):
@@ -219,7 +220,8 @@ def as_json(answers: Iterable[Linted]) -> str:
                     "line": each.line,
                     "text": each.text.rstrip("\r\n"),
                     "span": each.span,
-                    "what": one.what,
+                    "fault": one.fault,
+                    "repair": one.repair,
                     "breaks": rule(each.code).breaks,
                     "repaired": not one.reported,
                 }
@@ -233,7 +235,8 @@ def as_github(linted: Linted) -> Iterator[str]:
     for each in linted.findings:
         one = deviation(each.code)
         title = f"{each.code} {one.name}"
-        message = f"{linted.answer.name}:{each.events[0]}: {title}{_others(each)}: {one.what}"
+        where = f"{linted.answer.name}:{each.events[0]}"
+        message = f"{where}: {title}{_others(each)}: {one.fault} {one.repair}"
         place = _in_file(linted, each.line)
         yield f"::{severity(each.code)} {place}title={_property(title)}::{_escape(message)}"
     came = outcome(linted)
