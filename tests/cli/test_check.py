@@ -225,7 +225,7 @@ def test_github(run: Run, sse: Any) -> None:
     quoted = file.replace(",", "%2C")
     assert result.stdout == (
         f"::warning file={quoted},line=5,title=C302 role-repeated::{file}:3: C302 role-repeated: "
-        "No later delta says again who speaks.\n"
+        "A later delta repeats the role. The role is removed from later deltas.\n"
     )
 
 
