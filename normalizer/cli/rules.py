@@ -45,7 +45,7 @@ def _wanted(names: tuple[str, ...]) -> list[Rule]:
             there = (
                 f"did you mean {', '.join(close)}?"
                 if close
-                else "`stream-normalizer rules` has all."
+                else "`stream-normalizer rules` lists all."
             )
             raise click.UsageError(f"There is no rule {name}: {there}")
         found += [rule for rule in matching if rule not in found]
@@ -114,12 +114,12 @@ def _explain(out: Console, rule: Rule) -> Iterator[Text]:
     type=click.Choice(["text", "json"]),
     default="text",
     show_default=True,
-    help="For people, or for programs.",
+    help="Output for people, or for programs.",
 )
 def rules(codes: tuple[str, ...], *, form: str) -> None:
-    """Explain what is found and repaired: who sends it, who breaks, an example, the sources.
+    """Explain the faults and their repairs: who sends it, who breaks, an example, the sources.
 
-    A CODE is a code, a prefix of codes, or a name; without one all are listed:
+    A CODE is a code, a prefix of codes, or a name. Without a CODE, all are listed:
 
     \b
         stream-normalizer rules

@@ -292,7 +292,9 @@ def test_a_server_that_refuses_nothing(run: Run, serve: ServeApp) -> None:
             return answering(STREAM)
 
     result = run("check", serve(Willing("m")) + "/v1", "--probe", "error")
-    assert "error: note: the server answered a request whose messages are not a list" in result.stdout
+    assert (
+        "error: note: the server answered a request whose messages are not a list" in result.stdout
+    )
 
 
 def test_a_key_is_asked_for_before_a_model(run: Run, serve: ServeApp) -> None:

@@ -51,7 +51,7 @@ def test_as_json(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"), [("stop-after", "did you mean stop-after-calls"), ("zzzz", "has all")]
+    ("name", "hint"), [("stop-after", "did you mean stop-after-calls"), ("zzzz", "lists all")]
 )
 def test_one_that_is_none(run: Run, name: str, hint: str) -> None:
     result = run("rules", name)
