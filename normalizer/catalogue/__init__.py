@@ -1,7 +1,7 @@
 """The table of all deviations, each declared where it is repaired, and what is known about them.
 
 What a repair needs not know (who sends it, who breaks, an example) stands in ``rules/*.toml``, a
-file for each declaring module, and is read when somebody asks for it.
+file for each concern, and is read when somebody asks for it.
 """
 
 from __future__ import annotations
@@ -19,41 +19,44 @@ from typing import Any
 from normalizer.core import sse
 from normalizer.core.findings import Deviation
 from normalizer.wires.chat import (
+    body,
     choices,
-    completion,
     content,
     envelope,
     errors,
     finish,
+    kinds,
     markup,
     reasoning,
     tool_calls,
     usage,
+    whole_calls,
+    whole_message,
 )
 
 # by the name of the file in rules/
-_DECLARED_IN = {
-    "framing": sse,
-    "envelope": envelope,
-    "choices": choices,
-    "content": content,
-    "reasoning": reasoning,
-    "tool_calls": tool_calls,
-    "finish": finish,
-    "usage": usage,
-    "errors": errors,
-    "markup": markup,
-    "bodies": completion,
+_DECLARED_IN: dict[str, tuple[ModuleType, ...]] = {
+    "framing": (sse,),
+    "envelope": (envelope,),
+    "choices": (choices,),
+    "content": (content,),
+    "reasoning": (reasoning,),
+    "tool_calls": (tool_calls, whole_calls),
+    "finish": (finish, body),
+    "usage": (usage,),
+    "errors": (errors,),
+    "markup": (markup,),
+    "bodies": (kinds, whole_message),
 }
 
 
-def _declared(module: ModuleType) -> list[Deviation]:
-    return [value for value in vars(module).values() if type(value) is Deviation]
+def _declared(modules: tuple[ModuleType, ...]) -> list[Deviation]:
+    return [one for each in modules for one in vars(each).values() if type(one) is Deviation]
 
 
 DEVIATIONS: tuple[Deviation, ...] = tuple(
     sorted(
-        (one for module in _DECLARED_IN.values() for one in _declared(module)),
+        (one for modules in _DECLARED_IN.values() for one in _declared(modules)),
         key=lambda deviation: deviation.code,
     )
 )
@@ -153,9 +156,9 @@ def rules() -> tuple[Rule, ...]:
 def _rules() -> dict[str, Rule]:
     folder = importlib.resources.files("normalizer.catalogue") / "rules"
     read: dict[str, Rule] = {}
-    for name, module in _DECLARED_IN.items():
+    for name, modules in _DECLARED_IN.items():
         text = (folder / f"{name}.toml").read_text(encoding="utf-8")
-        read |= paired(_declared(module), tomllib.loads(text))
+        read |= paired(_declared(modules), tomllib.loads(text))
     return {code: read[code] for code in CODES}
 
 

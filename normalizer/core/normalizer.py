@@ -17,6 +17,7 @@ import re
 from typing import Any
 
 from normalizer.catalogue import covered, switched_off
+from normalizer.core.draft import Draft
 from normalizer.core.failure import log_failure
 from normalizer.core.findings import Findings
 from normalizer.core.lenient import clean, dumps, loads
@@ -26,8 +27,11 @@ from normalizer.core.request import RequestInfo
 from normalizer.core.sse import EventReader, Kind
 from normalizer.core.stream import EventStream, own
 from normalizer.wires.chat import errors
+from normalizer.wires.chat.body import Body, is_error
 from normalizer.wires.chat.chunk import as_list
-from normalizer.wires.chat.completion import (
+from normalizer.wires.chat.gathered import Gathered
+from normalizer.wires.chat.kinds import (
+    ANSWER_IN_ENVELOPE,
     COMPLETION_FOR_STREAM,
     COMPLETION_FORM,
     ERROR_BODY_FOR_STREAM,
@@ -35,10 +39,11 @@ from normalizer.wires.chat.completion import (
     ERROR_WITH_SUCCESS,
     LINES_FOR_EVENTS,
     STREAM_FOR_COMPLETION,
-    Gathered,
-    chunks_of,
+    has_choices,
     is_completion,
+    taken_out,
 )
+from normalizer.wires.chat.streamed import chunks_of
 
 EVENT_STREAM = "text/event-stream; charset=utf-8"
 JSON = "application/json"
@@ -172,8 +177,8 @@ class Normalizer:
 
     def _name(self) -> None:
         ident, model = self._stream.pipeline.names
-        self._report.id = ident or None
-        self._report.model = model or self.request.model
+        self._report.id = ident or self._report.id
+        self._report.model = model or self._report.model or self.request.model
 
     @property
     def waiting(self) -> float | None:
@@ -215,6 +220,10 @@ class Normalizer:
         if self._streams is False:
             if stream.error is not None:
                 out = self._error_body(stream.error)
+                # what had arrived before the error does not leave
+                report = self._report
+                report.characters_out, report.finish, report.usage = {}, {}, None
+                report.events_out = 1
             elif stream.gathered is not None:
                 out = dumps(stream.gathered.completion())
             if not self.passes:
@@ -327,8 +336,11 @@ class Normalizer:
                 self.content_type = None if self.passes else EVENT_STREAM
             stream.empty(broken or "its body is empty")
             return self._end(stream.leave())
-        error = stream.pipeline.error(value, "")
         self._report.events_in += 1
+        inner = taken_out(value)
+        if inner is not None and self._found(ANSWER_IN_ENVELOPE):
+            value, lenient = inner, True
+        error = stream.pipeline.error(_without_empty_error(value), "")
         if error is not None:
             return self._whole_error(clean(error) if lenient else error, raw)
         if self._streams:
@@ -364,40 +376,47 @@ class Normalizer:
             for chunk in value:
                 stream.take(chunk)
             stream.cut_or_done(None)
-        elif not isinstance(value, dict) or not value.get("choices"):
+        elif not has_choices(value):
             stream.take(value if isinstance(value, dict) else {}, lenient=True)
             stream.empty("its JSON has no choices")
         else:
             self._found(COMPLETION_FOR_STREAM)
-            apart = self.request.include_usage is True
-            self._take_chunks_of(value, apart=apart)
-            if not stream.ended:
-                stream.finish("done")
+            self._take_chunks_of(Draft(value))
 
-    def _take_chunks_of(self, value: dict[str, Any], *, apart: bool, lenient: bool = False) -> None:
-        """Take a completion as the chunks that say it, to their end."""
-        stream = self._stream
-        for chunk in chunks_of(value, self.request.endpoint or "chat", apart=apart):
-            stream.take(chunk, lenient=lenient)
-        if stream.outlet.failure is not None:
+    def _take_chunks_of(self, draft: Draft) -> None:
+        """Take a whole answer as the chunks that say it, to their end."""
+        stream, request = self._stream, self.request
+        # the markup is read in the chunks, as that of any stream
+        error = Body(request, self.options, self._found).repair(draft, markup=False)
+        endpoint, apart = request.endpoint or "chat", request.include_usage is True
+        for chunk in chunks_of(draft.value, endpoint, apart=apart, failed=error is not None):
+            stream.take(chunk)
+        if error is not None:
+            stream.fail({"error": error["error"]}, "error")
+        elif stream.outlet.failure is not None:
             stream.failed_word()
         else:
             stream.pipeline.done()
+            stream.finish("done")
 
     def _whole_completion(self, value: Any, raw: bytes, *, lenient: bool) -> bytes:
         self._streams = False
-        if not isinstance(value, dict) or not value.get("choices"):
+        if not has_choices(value):
             return self._pass(raw)
-        gathered = Gathered(self.request.endpoint or "chat", of=value)
-        self._stream.gather(gathered)
-        self._take_chunks_of(value, apart=False, lenient=lenient)
-        if self._stream.ended:
-            return self._end(b"")
-        repaired = self._found.any or lenient
-        if (not repaired and gathered.has_form(value)) or not self._found(COMPLETION_FORM):
+        if lenient and not self._found.any:
+            lenient = self._found(COMPLETION_FORM)
+        draft = Draft(value, None if lenient else raw)
+        body = Body(self.request, self.options, self._found)
+        error = body.repair(draft)
+        if error is not None:
+            return self._whole_error(error, raw)
+        body.tell(self._report, draft.value)
+        self._report.end = "done"
+        if draft.raw is not None:
             return self._pass(raw)
-        self._stream.finish("done")
-        return self._end(b"")
+        self.ended = True
+        self.content_type = None if self.passes else JSON
+        return draft.json()
 
     def _error_status(self, raw: bytes, text: bytes) -> bytes:
         self._streams = False
@@ -440,3 +459,10 @@ class Normalizer:
     def _pass(self, raw: bytes) -> bytes:
         self.ended = True
         return raw
+
+
+def _without_empty_error(value: Any) -> Any:
+    """The answer without an `error` that says nothing: in a whole answer it is none, and stays."""
+    if isinstance(value, dict) and "error" in value and not is_error(value["error"]):
+        return {key: item for key, item in value.items() if key != "error"}
+    return value

@@ -18,7 +18,8 @@ from normalizer.core.sse import JUNK_LINE, KEEP_ALIVE_AS_DATA, Event, EventReade
 from normalizer.core.template import Frames
 from normalizer.wires.chat import errors, markup
 from normalizer.wires.chat.chunk import CHOICE_KEYS, Chunk, as_list
-from normalizer.wires.chat.completion import LINES_FOR_EVENTS, Gathered
+from normalizer.wires.chat.gathered import Gathered
+from normalizer.wires.chat.kinds import LINES_FOR_EVENTS
 from normalizer.wires.chat.wire import Pipeline
 
 KEEP_ALIVE = b": keep-alive"
