@@ -16,14 +16,13 @@ from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import Any
 
-from normalizer.core import sse
+from normalizer.core import errors, sse
 from normalizer.core.findings import Deviation
 from normalizer.wires.chat import (
     choices,
     completion,
     content,
     envelope,
-    errors,
     finish,
     markup,
     reasoning,

@@ -17,6 +17,7 @@ import re
 from typing import Any
 
 from normalizer.catalogue import covered, switched_off
+from normalizer.core import errors
 from normalizer.core.failure import log_failure
 from normalizer.core.findings import Findings
 from normalizer.core.lenient import clean, dumps, loads
@@ -25,7 +26,6 @@ from normalizer.core.report import Report
 from normalizer.core.request import RequestInfo
 from normalizer.core.sse import EventReader, Kind
 from normalizer.core.stream import EventStream, own
-from normalizer.wires.chat import errors
 from normalizer.wires.chat.chunk import as_list
 from normalizer.wires.chat.completion import (
     COMPLETION_FOR_STREAM,

@@ -6,6 +6,7 @@ import re
 import time
 from typing import Any
 
+from normalizer.core import errors
 from normalizer.core.failure import log_failure
 from normalizer.core.findings import Findings
 from normalizer.core.kept import Kept
@@ -16,7 +17,7 @@ from normalizer.core.request import RequestInfo
 from normalizer.core.sse import COMMENT as COMMENT_DROPPED
 from normalizer.core.sse import JUNK_LINE, KEEP_ALIVE_AS_DATA, Event, EventReader, Kind
 from normalizer.core.template import Frames
-from normalizer.wires.chat import errors, markup
+from normalizer.wires.chat import markup
 from normalizer.wires.chat.chunk import CHOICE_KEYS, Chunk, as_list
 from normalizer.wires.chat.completion import LINES_FOR_EVENTS, Gathered
 from normalizer.wires.chat.wire import Pipeline

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from normalizer.core.errors import Errors
 from normalizer.core.findings import Findings
 from normalizer.core.kept import CHOICE, CHUNK, Kept
 from normalizer.core.lenient import dumps
@@ -32,7 +33,6 @@ from normalizer.wires.chat.chunk import (
 )
 from normalizer.wires.chat.content import Content
 from normalizer.wires.chat.envelope import Envelope, Riders
-from normalizer.wires.chat.errors import Errors
 from normalizer.wires.chat.finish import Finish
 from normalizer.wires.chat.holdback import Emit, Outlet, Plan, Stages
 from normalizer.wires.chat.markup import Markup
