@@ -55,7 +55,7 @@ ROWS = (
     ),
     ("F105-F108", "`event:`, `id:` and `retry:` lines; keep-alives and nothing, sent as data"),
     (
-        "F110-F112 F114-F116",
+        "F110-F112 F114-F116 F122",
         "JSON on bare lines, on several, behind `data: data:`; junk; `[DONE]` in other words",
     ),
     ("F109", "llama.cpp's `error:` lines"),

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import Any
 
-from normalizer.core import errors, sse
+from normalizer.core import errors, event_data, sse
 from normalizer.core.findings import Deviation
 from normalizer.wires.chat import (
     choices,
@@ -33,6 +33,7 @@ from normalizer.wires.chat import (
 # by the name of the file in rules/
 _DECLARED_IN = {
     "framing": sse,
+    "event_data": event_data,
     "envelope": envelope,
     "choices": choices,
     "content": content,

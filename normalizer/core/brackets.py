@@ -21,6 +21,11 @@ class Brackets:
         self._quoted = False
         self._closed = False
 
+    @property
+    def quoted(self) -> bool:
+        """Whether a string is open behind the last line."""
+        return self._quoted
+
     def read(self, line: bytes) -> bool:
         """Whether, for the first time, nothing is open behind a line.
 

@@ -18,13 +18,14 @@ from typing import Any
 
 from normalizer.catalogue import covered, switched_off
 from normalizer.core import errors
+from normalizer.core.event import Kind
 from normalizer.core.failure import log_failure
 from normalizer.core.findings import Findings
 from normalizer.core.lenient import clean, dumps, loads
 from normalizer.core.options import Options
 from normalizer.core.report import Report
 from normalizer.core.request import RequestInfo
-from normalizer.core.sse import EventReader, Kind
+from normalizer.core.sse import EventReader
 from normalizer.core.stream import EventStream, own
 from normalizer.wires.chat.chunk import as_list
 from normalizer.wires.chat.completion import (

@@ -7,6 +7,8 @@ import time
 from typing import Any
 
 from normalizer.core import errors
+from normalizer.core.event import Event, Kind
+from normalizer.core.event_data import DONE_VARIANT, KEEP_ALIVE_AS_DATA
 from normalizer.core.failure import log_failure
 from normalizer.core.findings import Findings
 from normalizer.core.kept import Kept
@@ -15,7 +17,7 @@ from normalizer.core.options import Options
 from normalizer.core.report import End, Report
 from normalizer.core.request import RequestInfo
 from normalizer.core.sse import COMMENT as COMMENT_DROPPED
-from normalizer.core.sse import JUNK_LINE, KEEP_ALIVE_AS_DATA, Event, EventReader, Kind
+from normalizer.core.sse import JUNK_LINE, EventReader
 from normalizer.core.template import Frames
 from normalizer.wires.chat import markup
 from normalizer.wires.chat.chunk import CHOICE_KEYS, Chunk, as_list
@@ -163,8 +165,11 @@ class EventStream:
             self._after_end(reader.rest())
 
     def _event(self, event: Event, *, closing: bool) -> None:
-        kind = event.kind
+        kind = event.otherwise
         self._frames.settle()
+        if self.outlet.finished and event.kind is Kind.END_WORD:
+            self._found(DONE_VARIANT)
+            kind = Kind.DONE
         if kind is Kind.DATA:
             self._report.events_in += 1
             self._kept.arrived = len(event.data)
@@ -186,6 +191,8 @@ class EventStream:
                 own("upstream_too_large", f"The event at byte {event.at} is over {limit} bytes."),
                 "error",
             )
+        elif closing and kind is Kind.INVALID and self.outlet.finished:
+            self._found(JUNK_LINE)  # a torn tail: the answer was complete
         elif closing and kind is Kind.INVALID and event.data[:1] in (b"{", b"["):
             self._truncated(f"in the middle of an event, at byte {event.at}")
         elif self._found(errors.INVALID):
