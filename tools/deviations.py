@@ -107,6 +107,9 @@ ROWS = (
     ("X703-X706", "No `[DONE]`, two of them, data behind it"),
     ("X707-X710", "Streams that were cut, are empty, turn into HTML, or hold one endless line"),
     ("B801-B804 B807", "JSON for a stream, a stream for JSON, NDJSON, an incomplete completion"),
+    ("B808 B809", "Answers inside an envelope; choices without a `message` or its `content`"),
+    ("S512", "A finish as `finishReason`, in the delta or message, or at the top level"),
+    ("T425 T426", "Arguments in `parameters`, calls without `function`, names with model markers"),
     ("B805 B806", "Errors with status 200; bodies of an error status in other shapes"),
 )
 
