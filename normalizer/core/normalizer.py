@@ -402,7 +402,10 @@ class Normalizer:
     def _whole_completion(self, value: Any, raw: bytes, *, lenient: bool) -> bytes:
         self._streams = False
         if not has_choices(value):
-            return self._pass(raw)
+            if not lenient or not self._found(COMPLETION_FORM):
+                return self._pass(raw)
+            self.ended, self.content_type = True, None if self.passes else JSON
+            return dumps(clean(value))
         if lenient and not self._found.any:
             lenient = self._found(COMPLETION_FORM)
         draft = Draft(value, None if lenient else raw)

@@ -18,7 +18,7 @@ from typing import Any
 
 from normalizer.core.draft import Draft
 from normalizer.core.findings import Deviation
-from normalizer.core.lenient import dumps
+from normalizer.core.lenient import clean, dumps
 from normalizer.wires.chat import content as content_stage
 from normalizer.wires.chat import reasoning as reasoning_stage
 from normalizer.wires.chat.chunk import as_list
@@ -34,11 +34,9 @@ MESSAGE_MISSING = Deviation(
 
 # The names that a text of reasoning is moved from, and those that it is only copied from.
 _NAMES = ("reasoning_content", "reasoning", "thinking", "reasoning_text")
-_OTHER_NAMES = (
-    *("thinking_content", "thought", "reasoningContent"),
-    *("reasoning_details", "thinking_blocks"),
-)
-REASONING_MEMBERS = (*_NAMES, *_OTHER_NAMES)
+_OTHER_NAMES = ("thinking_content", "thought", "reasoningContent")
+_COMPANIONS = ("reasoning_details", "thinking_blocks")  # objects, some with a text in them
+REASONING_MEMBERS = (*_NAMES, *_OTHER_NAMES, *_COMPANIONS)
 _TEXTS = ("text", "thinking", "summary")
 
 _CALLS = ("tool_calls", "function_call")
@@ -96,7 +94,8 @@ def repair_text(message: Message, mend: Mend) -> str:
         return ""
     if not isinstance(content, (dict, list)):
         if mend(content_stage.CONTENT_NOT_TEXT):
-            message["content"] = dumps(content).decode()
+            strict = clean(content)
+            message["content"] = None if strict is None else dumps(strict).decode()
         return ""
     if not mend(content_stage.CONTENT_BLOCKS):
         return ""
@@ -117,7 +116,8 @@ def repair_reasoning(message: Message, policy: str, blocks: str, mend: Mend) -> 
         return
     wanted = _wanted(policy)
     texts = {name: message[name] for name in _NAMES if _is_text(message.get(name))}
-    copied = [text_of(message[name]) for name in REASONING_MEMBERS if name in message]
+    given = {name: message[name] for name in REASONING_MEMBERS if name in message}
+    copied = [text_of(value) for name, value in given.items() if _may_hold_text(name, value)]
     said = max([blocks, *copied], key=len)
     if not said:
         return
@@ -186,6 +186,10 @@ def read_markup(index: int, message: Message, policy: str, markup: Markup, draft
 
 def _listed(calls: Any) -> list[Any]:
     return calls if isinstance(calls, list) else []
+
+
+def _may_hold_text(name: str, value: Any) -> bool:
+    return isinstance(value, (dict, list)) or name not in _COMPANIONS
 
 
 def _is_text(value: Any) -> bool:
