@@ -266,7 +266,7 @@ class Normalizer:
         line[:] = [mark + (start.partition(b"\n")[0] + b"\n" if ends else start)]
         if not start or (len(start) < 3 and _BOM.startswith(start)):
             return False
-        json = start[:1] in (b"{", b"[") and start[:5] != b"[DONE"
+        json = start[:1] in (b"{", b"[", b'"') and start[:5] != b"[DONE"
         return not json or self._chunk_line(start)
 
     def _chunk_line(self, start: bytes) -> bool:
@@ -466,6 +466,9 @@ class Normalizer:
 
 def _without_empty_error(value: Any) -> Any:
     """The answer without an `error` that says nothing: in a whole answer it is none, and stays."""
-    if isinstance(value, dict) and "error" in value and not is_error(value["error"]):
+    if not isinstance(value, dict) or "error" not in value:
+        return value
+    error = value["error"]
+    if not error or (isinstance(error, dict) and not is_error(error)):
         return {key: item for key, item in value.items() if key != "error"}
     return value

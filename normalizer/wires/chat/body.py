@@ -115,6 +115,9 @@ class Body:
     def tell(self, report: Report, value: dict[str, Any]) -> None:
         """Enter a repaired answer, which leaves as it is, into the report."""
         report.events_out += 1
+        ident, model = value.get("id"), value.get("model")
+        report.id = ident if isinstance(ident, str) else None
+        report.model = model if isinstance(model, str) else None
         for choice in value["choices"]:
             if self._endpoint == "completions":
                 count_text(report.characters_out, choice.get("text"))
@@ -190,10 +193,10 @@ class Body:
         """Repair the reasoning and the calls of a choice; ``cut``: they may be incomplete."""
         message = choice["message"] if isinstance(choice.get("message"), dict) else {}
         policy = self._options.reasoning
+        repair_reasoning(message, policy, thought, self._mend)
         if self._markup is not None:
             index = choice["index"] if _is_index(choice.get("index")) else 0
             read_markup(index, message, policy, self._markup, self._draft)
-        repair_reasoning(message, policy, thought, self._mend)
         calls = WholeCalls(self._mend, self._request)
         calls.repair(choice, message, cut=cut)
         return calls

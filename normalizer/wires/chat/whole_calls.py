@@ -210,13 +210,12 @@ class WholeCalls:
         """Make a `function_call` of the first call; what does not fit in there stays beside it."""
         function = calls[0]["function"]
         named = {key: function[key] for key in ("name", "arguments") if key in function}
+        others = {"tool_calls": calls[1:]} if calls[1:] else {}
         if "function_call" in message:
             message["function_call"] = named
-            del message["tool_calls"]
+            rename(message, "tool_calls", others)
         else:
-            rename(message, "tool_calls", {"function_call": named})
-        if calls[1:]:
-            message["tool_calls"] = calls[1:]
+            rename(message, "tool_calls", {"function_call": named, **others})
 
     def _make_modern(self, message: dict[str, Any], legacy: dict[str, Any]) -> None:
         made = [{"id": made_up_id(), "type": "function", "function": legacy}]

@@ -118,10 +118,13 @@ def repair_reasoning(message: Message, policy: str, blocks: str, mend: Mend) -> 
     texts = {name: message[name] for name in _NAMES if _is_text(message.get(name))}
     given = {name: message[name] for name in REASONING_MEMBERS if name in message}
     copied = [text_of(value) for name, value in given.items() if _may_hold_text(name, value)]
-    said = max([blocks, *copied], key=len)
+    said = max(copied, key=len, default="")
+    if blocks not in said:
+        said = blocks if said in blocks else said + blocks
     if not said:
         return
-    extra = [name for name in texts if name not in wanted]
+    # what does not mirror the rest stays under its own name: it may be something else
+    extra = [name for name, text in texts.items() if name not in wanted and text in said]
     if not extra and all(message.get(name) == said for name in wanted):
         return
     several = len(texts) > len(wanted)
@@ -175,9 +178,9 @@ def read_markup(index: int, message: Message, policy: str, markup: Markup, draft
         return
     draft.edit()
     message["content"] = text or (None if calls else "")
-    if thought:
-        name = _wanted(policy)[0]
-        message[name] = (message.get(name) or "") + thought
+    for name in _wanted(policy) if thought else ():
+        before = message.get(name)
+        message[name] = (before if isinstance(before, str) else "") + thought
     if calls:
         message["tool_calls"] = calls
     if doubled:
