@@ -25,7 +25,7 @@ ANSWER_IN_ENVELOPE = Deviation(
     code="B808",
     name="answer-in-envelope",
     fault="A whole answer comes inside an envelope, or as a JSON string.",
-    repair="It is taken out, and what stood beside it rides on it.",
+    repair="It is taken out, with the members beside it.",
 )
 WHOLE: dict[Endpoint, str] = {"chat": "chat.completion", "completions": "text_completion"}
 

@@ -59,7 +59,7 @@ ENVELOPE = Deviation(
     code="E218",
     name="envelope-around",
     fault="A chunk comes inside an envelope, or as a JSON string.",
-    repair="It is taken out, and what stood beside it rides on it.",
+    repair="It is taken out, with the members beside it.",
 )
 ANSWER_EMPTY = Deviation(
     code="X712",
@@ -511,9 +511,13 @@ class ChatWire:
             draft.edit()
             draft.value = value
         error = read_error(_without_empty_error(value))
-        if error is not None or not has_choices(value):
-            return error
         found = self._found
+        if error is not None:
+            return error
+        if not has_choices(value):
+            if draft.raw is None and not opened and found(COMPLETION_FORM):
+                draft.value = clean(value)
+            return None
         if draft.raw is None and not found.any and not found(COMPLETION_FORM):
             return None
         body = Body(self._request, self._options, found)
@@ -532,7 +536,10 @@ class ChatWire:
 
 def _without_empty_error(value: Any) -> Any:
     """The answer without an `error` that means none: in a whole answer it stays."""
-    if isinstance(value, dict) and "error" in value and not is_error(value["error"]):
+    if not isinstance(value, dict) or "error" not in value:
+        return value
+    error = value["error"]
+    if not error or (isinstance(error, dict) and not is_error(error)):
         return {key: item for key, item in value.items() if key != "error"}
     return value
 
