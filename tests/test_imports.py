@@ -60,7 +60,16 @@ def part(module: str) -> str:
 CORE = [name for name in modules() if part(name) not in {*DOORS, "normalizer"}]
 # What a stage of the chat wire may import of its own wire: a chunk's form and a call's state.
 SHARED = {"normalizer.wires.chat.call", "normalizer.wires.chat.chunk"}
-WHOLE = {"completion", "holdback", "wire"}
+WHOLE = {
+    "body",
+    "gathered",
+    "holdback",
+    "kinds",
+    "streamed",
+    "whole_calls",
+    "whole_message",
+    "wire",
+}
 STAGES = [
     name
     for name in CORE

@@ -21,6 +21,11 @@ class Brackets:
         self._quoted = False
         self._closed = False
 
+    @property
+    def quoted(self) -> bool:
+        """Whether a string is open behind the last line."""
+        return self._quoted
+
     def read(self, line: bytes) -> bool:
         """Return whether, for the first time, no bracket is open after a line.
 

@@ -1,8 +1,8 @@
 """One JSON event on its way through the house, with the bytes that it came as.
 
 An event that nobody changes leaves as the bytes that it came as, so that a canonical stream leaves
-byte for byte. Whoever changes the value takes it by `Draft.edit`, which voids the bytes: there is no
-other record of whether an event was changed.
+byte for byte. Whoever changes the value takes it by `Draft.edit`, which voids the bytes. There is
+no other record of whether an event was changed.
 """
 
 from __future__ import annotations
