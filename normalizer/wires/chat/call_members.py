@@ -41,14 +41,14 @@ ID_IN_FUNCTION = Deviation(
 MISPLACED = Deviation(
     code="T425",
     name="call-members-misplaced",
-    fault="A call's name or arguments stand beside `function`, or in `parameters`.",
-    repair="They move to their place.",
+    fault="The name or arguments of a call are beside `function`, or in `parameters`.",
+    repair="They move to `function.name` and `function.arguments`.",
 )
 NAME_MARKED = Deviation(
     code="T426",
     name="call-name-marked",
-    fault="A call's name has a model's markers around a tool of the request.",
-    repair="The call gets the name of that tool.",
+    fault="The name of a call has markers of the model around the name of a tool.",
+    repair="The call gets the name of that tool of the request.",
 )
 
 _BEHIND = re.compile(r"^(?:.*\bto=)?functions\.", re.DOTALL)

@@ -72,8 +72,8 @@ TEXT_AFTER_RELEASE = Deviation(
 FINISH_ELSEWHERE = Deviation(
     code="S512",
     name="finish-elsewhere",
-    fault="A finish stands at the chunk's top level, in the delta or as `finishReason`.",
-    repair="It moves to the choice's `finish_reason`.",
+    fault="A finish is at the top of the chunk, in the delta, or in `finishReason`.",
+    repair="The finish moves to `finish_reason` of the choice.",
 )
 
 _CALLS = ("tool_calls", "function_call")

@@ -150,19 +150,19 @@ HEAD_TWICE = Deviation(
 PLACEHOLDER = Deviation(
     code="T427",
     name="arguments-placeholder",
-    fault="A call's arguments begin with `{}` and then come whole.",
-    repair="The `{}` is left out.",
+    fault="The arguments of a call begin with `{}`, and then the real arguments come.",
+    repair="The `{}` is removed.",
 )
 ARGUMENTS_AGAIN = Deviation(
     code="T428",
     name="arguments-again",
-    fault="A call's arguments come once more from their beginning.",
-    repair="They are delivered once.",
+    fault="The arguments of a call come again from their beginning.",
+    repair="The arguments are delivered once.",
 )
 CALL_AGAIN = Deviation(
     code="T429",
     name="call-again",
-    fault="A call's head comes once more, with other arguments.",
+    fault="The first fragment of a call comes again with other arguments.",
     repair="It opens another call, with an id of its own.",
 )
 

@@ -29,8 +29,8 @@ from normalizer.wires.chat.whole_calls import Mend, rename
 MESSAGE_MISSING = Deviation(
     code="B809",
     name="message-missing",
-    fault="A choice of a whole answer has no `message`, or one without `content`.",
-    repair="They are added.",
+    fault="A choice of a whole answer has no `message`, or its `message` has no `content`.",
+    repair="The missing members are added.",
 )
 
 # The names that a text of reasoning is moved from, and those that it is only copied from.
