@@ -24,13 +24,8 @@ COMPLETION_FORM = Deviation(
 ANSWER_IN_ENVELOPE = Deviation(
     code="B808",
     name="answer-in-envelope",
-<<<<<<< HEAD
-    fault="A whole answer comes inside an envelope, or as a JSON string.",
-    repair="It is taken out, with the members beside it.",
-=======
     fault="A whole answer is inside an envelope, or is a JSON string.",
     repair="The answer is taken out, and the members beside it move to it.",
->>>>>>> prose
 )
 WHOLE: dict[Endpoint, str] = {"chat": "chat.completion", "completions": "text_completion"}
 
