@@ -240,12 +240,13 @@ class Chunks:
     def _answers_calls(self, index: int, delta: Delta) -> bool:
         """Whether a delta shows that the server has run the calls of its choice itself.
 
-        It holds what a tool answered, or goes on with text behind calls that are complete.
+        It holds what a tool answered, or goes on with text behind calls that are complete. Calls in
+        the text are the model's: text behind them tells nothing.
         """
         if delta.get("tool_calls"):
             return False
         content = delta.get("content")
-        goes_on = isinstance(content, str) and bool(content.strip())
+        goes_on = self._markup is None and isinstance(content, str) and bool(content.strip())
         return "tool_results" in delta or (goes_on and self._stages.tools.whole(index))
 
     def _begin(self, index: int) -> None:
