@@ -31,6 +31,8 @@ from normalizer.wires.chat import (
     reasoning,
     tool_calls,
     usage,
+    whole_calls,
+    whole_message,
     wire,
 )
 from normalizer.wires.chat import kinds as chat_kinds
@@ -39,7 +41,7 @@ from normalizer.wires.chat import kinds as chat_kinds
 _DECLARED_IN: tuple[ModuleType, ...] = (
     *(sse, event_data, errors, kinds, chat_kinds),
     *(call_members, choices, chunks, content, envelope, finish, holdback, markup),
-    *(reasoning, tool_calls, usage, wire),
+    *(reasoning, tool_calls, usage, whole_calls, whole_message, wire),
 )
 
 

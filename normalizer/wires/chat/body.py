@@ -85,27 +85,34 @@ class Body:
         Never raises on what the answer holds.
         """
         self._draft = draft
-        lenient = draft.raw is None
-        wants = markup and self._endpoint == "chat" and markup_wanted(self._options)
-        if wants:
+        chat = self._endpoint == "chat"
+        if markup and chat and markup_wanted(self._options):
             self._markup = Markup(self._found, self._options, self._request.tool_names)
+        lenient = draft.raw is None
         self._list_choices(draft.value)
-        choices: list[Choice] = draft.value["choices"]
-        error = self._error(draft.value, choices)
-        taken = {choice["index"] for choice in choices if _is_index(choice.get("index"))}
-        for number, choice in enumerate(choices):
-            self._number(choice, number, taken)
-            self._choice(choice, failed=error is not None)
-        self._envelope(draft.value)
-        self._usage(draft.value, choices)
-        self._drop_extras(draft, choices)
+        error = self._error(draft.value)
+        blocks = [self._text(choice) for choice in draft.value["choices"]]
         if lenient:
+            # not before the blocks of a text are joined: a pair of surrogates may stand in two
             draft.value, error = clean(draft.value), clean(error)
+        self._number(draft.value["choices"])
+        for choice, thought in zip(draft.value["choices"], blocks, strict=True):
+            word = self._word(draft.value, choice)
+            cut = error is not None or (word is not None and word.reason in _CUT)
+            calls = self._message(choice, thought, cut=cut) if chat else None
+            if error is None:
+                self._finish(choice, word, calls)
+        self._envelope(draft.value)
+        self._usage(draft.value)
+        self._drop_extras(draft)
         return None if error is None else {**error, **_beside_error(draft.value)}
 
     def tell(self, report: Report, value: dict[str, Any]) -> None:
         """Enter a repaired answer, which leaves as it is, into the report."""
         report.events_out += 1
+        ident, model = value.get("id"), value.get("model")
+        report.id = ident if isinstance(ident, str) else None
+        report.model = model if isinstance(model, str) else None
         for choice in value["choices"]:
             if self._endpoint == "completions":
                 count_text(report.characters_out, choice.get("text"))
@@ -125,8 +132,9 @@ class Body:
 
     # ------------------------------------------------------------------ an error
 
-    def _error(self, value: dict[str, Any], choices: list[Choice]) -> dict[str, Any] | None:
+    def _error(self, value: dict[str, Any]) -> dict[str, Any] | None:
         """The error event that an answer is, if it is one."""
+        choices: list[Choice] = value["choices"]
         # the upstream's words say more than its finish
         for error in (_error_in(choice) for choice in choices):
             if error is not None and (read := read_error({"error": error})):
@@ -155,40 +163,40 @@ class Body:
         self._found(choices_stage.CHOICES_MISSING)
         self._draft.edit()["choices"] = choices
 
-    def _number(self, choice: Choice, number: int, taken: set[int]) -> None:
-        index = choice.get("index")
-        if _is_index(index) or not self._mend(choices_stage.INDEX_MISSING):
-            return
-        if isinstance(index, str) and index.isdecimal() and len(index) <= _DIGITS:
-            number = int(index)
-        while number in taken:
-            number += 1
-        taken.add(number)
-        choice["index"] = number
+    def _number(self, choices: list[Choice]) -> None:
+        """Give each choice without an index its own."""
+        taken = {choice["index"] for choice in choices if _is_index(choice.get("index"))}
+        for number, choice in enumerate(choices):
+            index = choice.get("index")
+            if _is_index(index) or not self._mend(choices_stage.INDEX_MISSING):
+                continue
+            if isinstance(index, str) and index.isdecimal() and len(index) <= _DIGITS:
+                number = int(index)
+            while number in taken:
+                number += 1
+            taken.add(number)
+            choice["index"] = number
 
-    def _choice(self, choice: Choice, *, failed: bool) -> None:
-        """Repair one choice; ``failed``: the answer is an error, and its finish stays."""
-        word = self._word(self._draft.value, choice)
-        cut = failed or (word is not None and word.reason in _CUT)
+    def _text(self, choice: Choice) -> str:
+        """Give a choice its text; return the reasoning that was among the blocks of it."""
         if self._endpoint == "completions":
-            self._text(choice)
-            if not failed:
-                self._finish(choice, word, None)
-            return
-        message = message_of(choice, self._mend)
-        blocks = repair_text(message, self._mend)
+            self._legacy_text(choice)
+            return ""
+        return repair_text(message_of(choice, self._mend), self._mend)
+
+    def _message(self, choice: Choice, thought: str, *, cut: bool) -> WholeCalls:
+        """Repair the reasoning and the calls of a choice; ``cut``: they may be incomplete."""
+        message = choice["message"] if isinstance(choice.get("message"), dict) else {}
         policy = self._options.reasoning
+        repair_reasoning(message, policy, thought, self._mend)
         if self._markup is not None:
             index = choice["index"] if _is_index(choice.get("index")) else 0
             read_markup(index, message, policy, self._markup, self._draft)
-        repair_reasoning(message, policy, blocks, self._mend)
         calls = WholeCalls(self._mend, self._request)
         calls.repair(choice, message, cut=cut)
-        if not failed:
-            self._finish(choice, word, calls)
+        return calls
 
-    def _text(self, choice: Choice) -> None:
-        """Give a choice of a legacy completion its text."""
+    def _legacy_text(self, choice: Choice) -> None:
         text = choice.get("text")
         if isinstance(text, str):
             return
@@ -206,6 +214,8 @@ class Body:
         if word is None:
             if self._mend(holdback_stage.FINISH_MISSING):
                 choice["finish_reason"] = (calls.kind if calls else None) or "stop"
+                if given and given != "null":
+                    choice.setdefault("native_finish_reason", given)
             return
         if word.failed:
             return
@@ -271,13 +281,13 @@ class Body:
             value.clear()
             value.update(members)
 
-    def _usage(self, value: dict[str, Any], choices: list[Choice]) -> None:
+    def _usage(self, value: dict[str, Any]) -> None:
         """Put a usage at the top level, and fill in what follows from its other members."""
         usage = value.get("usage")
         if isinstance(usage, list) and len(usage) == 1 and self._mend(usage_stage.USAGE_FORM):
             usage = value["usage"] = usage[0]
         if not usage:
-            usage = self._usage_elsewhere(value, choices)
+            usage = self._usage_elsewhere(value)
         if not isinstance(usage, dict):
             return
         lacking = {
@@ -291,9 +301,10 @@ class Body:
         if lacking and self._mend(usage_stage.USAGE_FORM):
             usage.update(lacking)
 
-    def _usage_elsewhere(self, value: dict[str, Any], choices: list[Choice]) -> Any:
+    def _usage_elsewhere(self, value: dict[str, Any]) -> Any:
         groq = value.get("x_groq")
         groq = groq.get("usage") if isinstance(groq, dict) else None
+        choices: list[Choice] = value["choices"]
         places = [(choice.get("usage"), usage_stage.USAGE_IN_CHOICE) for choice in choices]
         places.append((groq, usage_stage.USAGE_IN_X_GROQ))
         for usage, deviation in places:
@@ -302,8 +313,9 @@ class Body:
                 return value["usage"]
         return None
 
-    def _drop_extras(self, draft: Draft, choices: list[Choice]) -> None:
+    def _drop_extras(self, draft: Draft) -> None:
         """Leave out what the options do not want."""
+        choices: list[Choice] = draft.value["choices"]
         if self._options.usage == "drop" and "usage" in draft.value:
             del draft.edit()["usage"]
         if self._options.extras != "drop":
@@ -333,9 +345,11 @@ def _error_in(choice: Choice) -> Any:
     if is_error(choice.get("error")):
         return choice["error"]
     message = choice.get("message")
-    if isinstance(message, dict) and not message.get("content") and is_error(message.get("error")):
-        return message["error"]
-    return None
+    if not isinstance(message, dict) or message.get("content"):
+        return None
+    error = message.get("error")
+    says = isinstance(error, str) or (isinstance(error, dict) and error.get("message"))
+    return error if says and is_error(error) else None
 
 
 def _beside_error(value: dict[str, Any]) -> dict[str, Any]:

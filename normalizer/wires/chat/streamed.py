@@ -37,6 +37,8 @@ DELTA_CHARACTERS = 4096
 REPEATED_CHARACTERS = 256
 
 _DECLARED = frozenset({"role", "content", "refusal", "tool_calls", "function_call"})
+# Other places of the finish: the choice has it already, and on a chunk it would be a finish again.
+_FINISHES = frozenset({"finish_reason", "finishReason"})
 
 
 def chunks_of(
@@ -53,7 +55,9 @@ def chunks_of(
     """
     head = {**_scalars(value), "object": OBJECTS[endpoint]}
     extras = {
-        key: item for key, item in value.items() if key not in TOP_KEYS and not _is_scalar(item)
+        key: item
+        for key, item in value.items()
+        if key not in TOP_KEYS and key not in _FINISHES and not _is_scalar(item)
     }
     usage = None if failed else value.get("usage")
     choices = as_list(value.get("choices"))
@@ -79,7 +83,7 @@ def _is_scalar(item: Any) -> bool:
 
 def _scalars(value: dict[str, Any]) -> dict[str, Any]:
     """What all chunks repeat: the envelope and small members."""
-    apart = ("choices", "usage", "error")
+    apart = {"choices", "usage", "error", *_FINISHES}
     return {key: item for key, item in value.items() if key not in apart and _is_scalar(item)}
 
 
@@ -109,7 +113,7 @@ def _of_chat(choice: Choice, failed: bool) -> Iterator[Choice]:
     others = {
         key: item
         for key, item in choice.items()
-        if key not in (*CHOICE_KEYS, "messages", "error", "finishReason")
+        if key not in (*CHOICE_KEYS, "messages", "error") and not (failed and key in _FINISHES)
     }
     spoken = {key: others.pop(key) for key in TEXT_KEYS if others.get(key) is not None}
     if choice.get("logprobs") is not None:
@@ -132,7 +136,9 @@ def _deltas(message: dict[str, Any], *, whole: bool) -> Iterator[Delta]:
     """The deltas of a message in their order; ``whole``: its text must not be cut."""
     thought = {key: message[key] for key in REASONING_MEMBERS if message.get(key)}
     others = {
-        key: item for key, item in message.items() if key not in _DECLARED and key not in thought
+        key: item
+        for key, item in message.items()
+        if key not in _DECLARED and key not in _FINISHES and key not in thought
     }
     empty = {key: item for key, item in others.items() if item in (None, "", [])}
     content = message.get("content")

@@ -66,9 +66,9 @@ class WholeCalls:
         if legacy is not None:
             self._place_text(legacy, "function")
             self._place_name(legacy)
-        whole = not self._nameless(choice, message, legacy)
+        self._take_nameless(choice, message, legacy)
         self._one_kind(message)
-        self._complete(message, fill=whole and not cut)
+        self._complete(message, fill=not cut and not choice.get("nameless_tool_calls"))
 
     # ------------------------------------------------------------------ the form of each call
 
@@ -151,25 +151,28 @@ class WholeCalls:
         legacy = message.get("function_call")
         return legacy if isinstance(legacy, dict) and any(legacy.values()) else None
 
-    def _nameless(
+    def _take_nameless(
         self, choice: dict[str, Any], message: dict[str, Any], legacy: dict[str, Any] | None
-    ) -> bool:
-        """Take what has no name off the calls; was there any?"""
+    ) -> None:
+        """Take what has no name off the calls."""
         listed = message.get("tool_calls")
         calls = listed if isinstance(listed, list) else []
+        named = [call for call in calls if _name(call)]
         nameless = [call for call in calls if not _name(call)]
-        mirrored = legacy is not None and any(_mirrors(legacy, call) for call in calls)
-        alone = legacy is not None and not _is_name(legacy.get("name")) and not mirrored
+        alone = legacy if legacy is not None and not _is_name(legacy.get("name")) else None
+        if alone is not None and any(_mirrors(alone, call) for call in named):
+            alone = None
         if not (nameless or alone) or not self._mend(calls_stage.GHOST_CALL):
-            return False
-        if nameless:
-            message["tool_calls"] = [call for call in calls if _name(call)]
-            if not message["tool_calls"]:
-                del message["tool_calls"]
-        if alone:
-            nameless.append(message.pop("function_call"))
+            return
+        if named:
+            message["tool_calls"] = named
+        elif nameless:
+            del message["tool_calls"]
+        if alone is not None:
+            del message["function_call"]
+            if not any(_mirrors(alone, call) for call in nameless):
+                nameless.append(alone)
         _set_aside(choice, nameless)
-        return True
 
     def _one_kind(self, message: dict[str, Any]) -> None:
         """Give the calls the kind that the request used, each once."""
@@ -187,6 +190,8 @@ class WholeCalls:
         self, message: dict[str, Any], calls: list[Call], legacy: dict[str, Any]
     ) -> None:
         mirrored = any(_mirrors(legacy, call) for call in calls)
+        if self._functions and not mirrored:
+            return  # of several calls only the first fits into a `function_call`
         if not self._mend(calls_stage.CALL_TWICE_OVER):
             return
         del message["function_call"]
@@ -199,13 +204,12 @@ class WholeCalls:
         """Make a `function_call` of the first call; what does not fit in there stays beside it."""
         function = calls[0]["function"]
         named = {key: function[key] for key in ("name", "arguments") if key in function}
+        others = {"tool_calls": calls[1:]} if calls[1:] else {}
         if "function_call" in message:
             message["function_call"] = named
-            del message["tool_calls"]
+            rename(message, "tool_calls", others)
         else:
-            rename(message, "tool_calls", {"function_call": named})
-        if calls[1:]:
-            message["tool_calls"] = calls[1:]
+            rename(message, "tool_calls", {"function_call": named, **others})
 
     def _make_modern(self, message: dict[str, Any], legacy: dict[str, Any]) -> None:
         made = [{"id": made_up_id(), "type": "function", "function": legacy}]

@@ -18,7 +18,7 @@ from typing import Any
 
 from normalizer.core.draft import Draft
 from normalizer.core.findings import Deviation
-from normalizer.core.lenient import dumps
+from normalizer.core.lenient import clean, dumps
 from normalizer.wires.chat import content as content_stage
 from normalizer.wires.chat import reasoning as reasoning_stage
 from normalizer.wires.chat.chunk import as_list
@@ -35,11 +35,9 @@ MESSAGE_MISSING = Deviation(
 
 # The names that a text of reasoning is moved from, and those that it is only copied from.
 _NAMES = ("reasoning_content", "reasoning", "thinking", "reasoning_text")
-_OTHER_NAMES = (
-    *("thinking_content", "thought", "reasoningContent"),
-    *("reasoning_details", "thinking_blocks"),
-)
-REASONING_MEMBERS = (*_NAMES, *_OTHER_NAMES)
+_OTHER_NAMES = ("thinking_content", "thought", "reasoningContent")
+_COMPANIONS = ("reasoning_details", "thinking_blocks")  # objects, some with a text in them
+REASONING_MEMBERS = (*_NAMES, *_OTHER_NAMES, *_COMPANIONS)
 _TEXTS = ("text", "thinking", "summary")
 
 _CALLS = ("tool_calls", "function_call")
@@ -97,7 +95,8 @@ def repair_text(message: Message, mend: Mend) -> str:
         return ""
     if not isinstance(content, (dict, list)):
         if mend(content_stage.CONTENT_NOT_TEXT):
-            message["content"] = dumps(content).decode()
+            strict = clean(content)
+            message["content"] = None if strict is None else dumps(strict).decode()
         return ""
     if not mend(content_stage.CONTENT_BLOCKS):
         return ""
@@ -118,11 +117,15 @@ def repair_reasoning(message: Message, policy: str, blocks: str, mend: Mend) -> 
         return
     wanted = _wanted(policy)
     texts = {name: message[name] for name in _NAMES if _is_text(message.get(name))}
-    copied = [text_of(message[name]) for name in REASONING_MEMBERS if name in message]
-    said = max([blocks, *copied], key=len)
+    given = {name: message[name] for name in REASONING_MEMBERS if name in message}
+    copied = [text_of(value) for name, value in given.items() if _may_hold_text(name, value)]
+    said = max(copied, key=len, default="")
+    if blocks not in said:
+        said = blocks if said in blocks else said + blocks
     if not said:
         return
-    extra = [name for name in texts if name not in wanted]
+    # what does not mirror the rest stays under its own name: it may be something else
+    extra = [name for name, text in texts.items() if name not in wanted and text in said]
     if not extra and all(message.get(name) == said for name in wanted):
         return
     several = len(texts) > len(wanted)
@@ -176,9 +179,9 @@ def read_markup(index: int, message: Message, policy: str, markup: Markup, draft
         return
     draft.edit()
     message["content"] = text or (None if calls else "")
-    if thought:
-        name = _wanted(policy)[0]
-        message[name] = (message.get(name) or "") + thought
+    for name in _wanted(policy) if thought else ():
+        before = message.get(name)
+        message[name] = (before if isinstance(before, str) else "") + thought
     if calls:
         message["tool_calls"] = calls
     if doubled:
@@ -187,6 +190,10 @@ def read_markup(index: int, message: Message, policy: str, markup: Markup, draft
 
 def _listed(calls: Any) -> list[Any]:
     return calls if isinstance(calls, list) else []
+
+
+def _may_hold_text(name: str, value: Any) -> bool:
+    return isinstance(value, (dict, list)) or name not in _COMPANIONS
 
 
 def _is_text(value: Any) -> bool:

@@ -58,34 +58,34 @@ from normalizer.wires.chat.streamed import chunks_of
 ENVELOPE = Deviation(
     code="E218",
     name="envelope-around",
-    fault="A chunk is inside an envelope, or is a JSON string.",
-    repair="The chunk is taken out, and the members beside it move to it.",
+    fault="A chunk comes inside an envelope, or as a JSON string.",
+    repair="It is taken out, with the members beside it.",
 )
 ANSWER_EMPTY = Deviation(
     code="X712",
     name="answer-empty",
-    fault="The answer has a finish, but neither text nor calls.",
-    repair="Nothing is changed and the report names it.",
+    fault="The answer holds a finish, and neither text nor calls.",
+    repair="Nothing changes, it is only reported.",
     reported=True,
 )
 CALLS_WITHOUT_END = Deviation(
     code="S513",
     name="calls-without-end",
-    fault="The body ends after complete calls and without a finish.",
+    fault="The body ends behind complete calls, without a finish.",
     repair="The choice finishes with `tool_calls`.",
 )
 UNFINISHED_KEPT = Deviation(
     code="X713",
     name="unfinished-kept",
     fault="The body ends before the finish, and the option `unfinished` keeps such answers.",
-    repair="`[DONE]` is added without a finish.",
+    repair="`[DONE]` is added, and no finish.",
     option={"unfinished": "keep"},
 )
 DIALECT = Deviation(
     code="X714",
     name="other-dialect",
     fault="The answer is in another protocol than the request.",
-    repair="The answer is an error of type `upstream_invalid` that names the protocol.",
+    repair="An error of type `upstream_invalid` names the protocol.",
 )
 
 KEEP_ALIVE = b": keep-alive"
@@ -511,9 +511,13 @@ class ChatWire:
             draft.edit()
             draft.value = value
         error = read_error(_without_empty_error(value))
-        if error is not None or not has_choices(value):
-            return error
         found = self._found
+        if error is not None:
+            return error
+        if not has_choices(value):
+            if draft.raw is None and not opened and found(COMPLETION_FORM):
+                draft.value = clean(value)
+            return None
         if draft.raw is None and not found.any and not found(COMPLETION_FORM):
             return None
         body = Body(self._request, self._options, found)
@@ -532,7 +536,10 @@ class ChatWire:
 
 def _without_empty_error(value: Any) -> Any:
     """The answer without an `error` that means none: in a whole answer it stays."""
-    if isinstance(value, dict) and "error" in value and not is_error(value["error"]):
+    if not isinstance(value, dict) or "error" not in value:
+        return value
+    error = value["error"]
+    if not error or (isinstance(error, dict) and not is_error(error)):
         return {key: item for key, item in value.items() if key != "error"}
     return value
 
