@@ -124,7 +124,7 @@ class Options:
     )
     unfinished: Literal["error", "keep"] = _option(
         "error",
-        "If the body ends before the finish: end with an error, or keep the answer without a finish.",
+        "If the body ends before the finish: end with an error, or keep the answer.",
     )
     usage: Literal["request", "chunk", "finish", "drop"] = _option(
         "request",
