@@ -58,34 +58,34 @@ from normalizer.wires.chat.streamed import chunks_of
 ENVELOPE = Deviation(
     code="E218",
     name="envelope-around",
-    fault="A chunk comes inside an envelope, or as a JSON string.",
-    repair="It is taken out, with the members beside it.",
+    fault="A chunk is inside an envelope, or is a JSON string.",
+    repair="The chunk is taken out, and the members beside it move to it.",
 )
 ANSWER_EMPTY = Deviation(
     code="X712",
     name="answer-empty",
-    fault="The answer holds a finish, and neither text nor calls.",
-    repair="Nothing changes, it is only reported.",
+    fault="The answer has a finish, but neither text nor calls.",
+    repair="Nothing is changed and the report names it.",
     reported=True,
 )
 CALLS_WITHOUT_END = Deviation(
     code="S513",
     name="calls-without-end",
-    fault="The body ends behind complete calls, without a finish.",
+    fault="The body ends after complete calls and without a finish.",
     repair="The choice finishes with `tool_calls`.",
 )
 UNFINISHED_KEPT = Deviation(
     code="X713",
     name="unfinished-kept",
     fault="The body ends before the finish, and the option `unfinished` keeps such answers.",
-    repair="`[DONE]` is added, and no finish.",
+    repair="`[DONE]` is added without a finish.",
     option={"unfinished": "keep"},
 )
 DIALECT = Deviation(
     code="X714",
     name="other-dialect",
     fault="The answer is in another protocol than the request.",
-    repair="An error of type `upstream_invalid` names the protocol.",
+    repair="The answer is an error of type `upstream_invalid` that names the protocol.",
 )
 
 KEEP_ALIVE = b": keep-alive"
