@@ -75,6 +75,16 @@ def chunks_of(
         yield {**head, "choices": [], "usage": usage}
 
 
+def says_something(value: dict[str, Any]) -> bool:
+    """Return whether a choice of a whole answer holds text, reasoning or a call."""
+    keys = ("content", "refusal", "tool_calls", "function_call", *REASONING_MEMBERS)
+    for choice in as_list(value.get("choices")):
+        message = choice.get("message")
+        if choice.get("text") or (isinstance(message, dict) and any(map(message.get, keys))):
+            return True
+    return False
+
+
 def _is_scalar(item: Any) -> bool:
     if isinstance(item, str):
         return len(item) <= REPEATED_CHARACTERS
@@ -165,16 +175,17 @@ def _reasoning(thought: dict[str, Any]) -> Iterator[Delta]:
 
 
 def _calls(message: dict[str, Any]) -> Iterator[Delta]:
+    # first: beside several calls it is the one that came first
+    legacy = message.get("function_call")
+    if isinstance(legacy, dict) and legacy:
+        for one in _fragments({"function": legacy}):
+            yield {"function_call": one["function"]}
     calls = as_list(message.get("tool_calls"))
     idents = [call["id"] for call in calls if isinstance(call.get("id"), str)]
     own = len(set(idents)) == len(calls)
     for number, call in enumerate(calls):
         call = {"index": number, **{key: item for key, item in call.items() if key != "index"}}
         yield from ({"tool_calls": [one]} for one in (_fragments(call) if own else [call]))
-    legacy = message.get("function_call")
-    if isinstance(legacy, dict) and legacy:
-        for one in _fragments({"function": legacy}):
-            yield {"function_call": one["function"]}
 
 
 def _fragments(call: dict[str, Any]) -> Iterator[dict[str, Any]]:

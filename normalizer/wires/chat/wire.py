@@ -53,7 +53,7 @@ from normalizer.wires.chat.kinds import (
 )
 from normalizer.wires.chat.markup import wanted as markup_wanted
 from normalizer.wires.chat.stages import Stages
-from normalizer.wires.chat.streamed import chunks_of
+from normalizer.wires.chat.streamed import chunks_of, says_something
 
 ENVELOPE = Deviation(
     code="E218",
@@ -479,6 +479,8 @@ class ChatWire:
         error = read_error(_without_empty_error(value))
         if error is not None:
             self._found(ERROR_BODY_FOR_STREAM)
+            if has_choices(value) and says_something(value):
+                self._send_text_of(value)
             self.fail(
                 {key: item for key, item in clean(error).items() if key != "choices"}, "error"
             )
@@ -490,6 +492,13 @@ class ChatWire:
                 self.event(Draft(value), "")
             if not self.ended:
                 self._empty("its JSON has no choices")
+
+    def _send_text_of(self, value: dict[str, Any]) -> None:
+        """Send the chunks of an answer that an error follows."""
+        draft = Draft(value)
+        Body(self._request, self._options, self._found).repair(draft, markup=False)
+        for chunk in chunks_of(draft.value, self._endpoint, apart=False, failed=True):
+            self._chunks.take(Draft(chunk))
 
     def _send_chunks_of(self, draft: Draft) -> None:
         """Send the chunks that a whole answer becomes, to their end."""

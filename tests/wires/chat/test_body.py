@@ -555,6 +555,22 @@ def test_two_calls_with_one_id_are_two_in_a_stream() -> None:
         assert [arguments for _, _, arguments in outcome.calls] == ['{"q":1}', '{"q":2}']
 
 
+def test_of_two_calls_the_first_is_the_function_call_that_was_asked_for() -> None:
+    other = {"id": "b", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+    value = answer({"content": None, "tool_calls": [CALL, other]}, "tool_calls")
+    outcome = normalize(json.dumps(value).encode(), {**FUNCTIONS, "stream": True})
+    said = [delta["function_call"] for delta in outcome.deltas if "function_call" in delta]
+    assert "".join(one.get("arguments", "") for one in said) == '{"q":1}'
+    fragments = [one for delta in outcome.deltas for one in delta.get("tool_calls", [])]
+    assert "".join(one["function"]["arguments"] for one in fragments) == "{}"
+
+
+def test_text_beside_an_error_is_streamed_before_it() -> None:
+    value = answer({"content": "half"}, "stop", error={"code": 429, "message": "boom"})
+    outcome = normalize(json.dumps(value).encode(), {**PLAIN, "stream": True})
+    assert (outcome.said(), outcome.finish(), outcome.error["message"]) == ("half", None, "boom")
+
+
 def test_a_call_under_both_names_is_one_in_a_stream() -> None:
     value = answer({"content": None, "tool_calls": [CALL], "function_call": FUNCTION}, "tool_calls")
     outcome = normalize(json.dumps(value).encode(), {**TOOLS, "stream": True})
