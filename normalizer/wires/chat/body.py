@@ -52,7 +52,6 @@ from normalizer.wires.chat.whole_message import (
 
 _CALLS = ("tool_calls", "function_call")
 _CUT = ("length", "content_filter")
-_OTHER_COUNTERS = {"prompt_tokens": "input_tokens", "completion_tokens": "output_tokens"}
 _DIGITS = 9  # that an index given as text may have; more is no index, and may be no int
 
 
@@ -290,16 +289,12 @@ class Body:
             usage = self._usage_elsewhere(value)
         if not isinstance(usage, dict):
             return
-        lacking = {
-            ours: usage[theirs]
-            for ours, theirs in _OTHER_COUNTERS.items()
-            if usage.get(ours) is None and type(usage.get(theirs)) is int
-        }
-        counters = [{**usage, **lacking}.get(key) for key in _OTHER_COUNTERS]
-        if usage.get("total_tokens") is None and all(type(one) is int for one in counters):
-            lacking["total_tokens"] = sum(counters)
-        if lacking and self._mend(usage_stage.USAGE_FORM):
-            usage.update(lacking)
+        right = dict(usage_stage.with_api_names(usage))
+        prompt, completion = right.get("prompt_tokens"), right.get("completion_tokens")
+        if right.get("total_tokens") is None and type(prompt) is int and type(completion) is int:
+            right["total_tokens"] = prompt + completion
+        if right != usage and self._mend(usage_stage.USAGE_FORM):
+            usage.update(right)
 
     def _usage_elsewhere(self, value: dict[str, Any]) -> Any:
         groq = value.get("x_groq")

@@ -17,8 +17,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from normalizer.wires.chat.call import TEXT_OF
+from normalizer.wires.chat.call_members import kind_of
 from normalizer.wires.chat.chunk import (
     CHOICE_KEYS,
+    DECLARED,
     OBJECTS,
     TEXT_KEYS,
     TOP_KEYS,
@@ -28,7 +31,6 @@ from normalizer.wires.chat.chunk import (
     Endpoint,
     as_list,
 )
-from normalizer.wires.chat.whole_calls import TEXT_OF
 from normalizer.wires.chat.whole_message import REASONING_MEMBERS
 
 # characters of text in one delta
@@ -36,7 +38,6 @@ DELTA_CHARACTERS = 4096
 # characters of a text that is repeated on all chunks
 REPEATED_CHARACTERS = 256
 
-_DECLARED = frozenset({"role", "content", "refusal", "tool_calls", "function_call"})
 # Other places of the finish: the choice has it already, and on a chunk it would be a finish again.
 _FINISHES = frozenset({"finish_reason", "finishReason"})
 
@@ -148,7 +149,7 @@ def _deltas(message: dict[str, Any], *, whole: bool) -> Iterator[Delta]:
     others = {
         key: item
         for key, item in message.items()
-        if key not in _DECLARED and key not in _FINISHES and key not in thought
+        if key not in DECLARED and key not in _FINISHES and key not in thought
     }
     empty = {key: item for key, item in others.items() if item in (None, "", [])}
     content = message.get("content")
@@ -190,7 +191,7 @@ def _calls(message: dict[str, Any]) -> Iterator[Delta]:
 
 def _fragments(call: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """A call as its head and pieces of its arguments."""
-    kind = "custom" if isinstance(call.get("custom"), dict) else "function"
+    kind = kind_of(call)
     holder, member = call.get(kind), TEXT_OF[kind]
     text = holder.get(member) if isinstance(holder, dict) else None
     if not isinstance(holder, dict) or not isinstance(text, str):

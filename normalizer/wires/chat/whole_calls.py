@@ -13,8 +13,6 @@ the choice.
 
 from __future__ import annotations
 
-import re
-import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -23,16 +21,12 @@ from normalizer.core.lenient import dumps, loads
 from normalizer.core.request import RequestInfo
 from normalizer.wires.chat import call_members
 from normalizer.wires.chat import tool_calls as calls_stage
+from normalizer.wires.chat.call import TEXT_OF, made_up_id
+from normalizer.wires.chat.call_members import kind_of, meant_name, usable
 
 # Notes a deviation. True: it is to be repaired, and the bytes that the answer came as are void.
 Mend = Callable[[Deviation], bool]
 Call = dict[str, Any]
-
-# What each kind of call names its member, and in it what the model wrote.
-TEXT_OF = {"function": "arguments", "custom": "input"}
-
-_MARKER = "<|"
-_BEHIND = re.compile(r"(?:.*\bto=)?functions\.", re.DOTALL)
 
 
 class WholeCalls:
@@ -67,7 +61,7 @@ class WholeCalls:
             self._place_text(legacy, "function")
             self._place_name(legacy)
         self._take_nameless(choice, message, legacy)
-        self._one_kind(message)
+        self._onekind_of(message)
         self._complete(message, fill=not cut and not choice.get("nameless_tool_calls"))
 
     # ------------------------------------------------------------------ the form of each call
@@ -92,7 +86,7 @@ class WholeCalls:
 
     def _place(self, call: Call) -> None:
         """Put the members of one call where the API has them."""
-        kind = _kind(call)
+        kind = kind_of(call)
         holder = self._holder(call, kind)
         if kind == "function":
             self._place_name(holder)
@@ -138,7 +132,7 @@ class WholeCalls:
             holder[member] = dumps(text).decode()
 
     def _place_id(self, call: Call, holder: dict[str, Any]) -> None:
-        if not _usable(call.get("id")) and _usable(holder.get("id")):
+        if not usable(call.get("id")) and usable(holder.get("id")):
             if self._mend(call_members.ID_IN_FUNCTION):
                 call["id"] = holder.pop("id")
         if type(call.get("id")) is int and self._mend(call_members.ID_NOT_TEXT):
@@ -174,13 +168,13 @@ class WholeCalls:
                 nameless.append(alone)
         _set_aside(choice, nameless)
 
-    def _one_kind(self, message: dict[str, Any]) -> None:
+    def _onekind_of(self, message: dict[str, Any]) -> None:
         """Give the calls the kind that the request used, each once."""
         calls, legacy = message.get("tool_calls"), self._legacy(message)
         calls = calls if isinstance(calls, list) else []
         if calls and legacy is not None:
             self._one_of_both(message, calls, legacy)
-        elif calls and self._functions and _kind(calls[0]) == "function":
+        elif calls and self._functions and kind_of(calls[0]) == "function":
             if self._mend(calls_stage.MODERN_CALL):
                 self._make_legacy(message, calls)
         elif legacy is not None and self._tools and self._mend(calls_stage.LEGACY_CALL):
@@ -197,7 +191,7 @@ class WholeCalls:
         del message["function_call"]
         if not mirrored:
             calls.append({"id": made_up_id(), "type": "function", "function": legacy})
-        if self._functions and _kind(calls[0]) == "function":
+        if self._functions and kind_of(calls[0]) == "function":
             self._make_legacy(message, calls)
 
     def _make_legacy(self, message: dict[str, Any], calls: list[Call]) -> None:
@@ -212,7 +206,8 @@ class WholeCalls:
             rename(message, "tool_calls", {"function_call": named, **others})
 
     def _make_modern(self, message: dict[str, Any], legacy: dict[str, Any]) -> None:
-        made = [{"id": made_up_id(), "type": "function", "function": legacy}]
+        ident = legacy.pop("id") if usable(legacy.get("id")) else made_up_id()
+        made = [{"id": str(ident), "type": "function", "function": legacy}]
         if "tool_calls" in message:
             message["tool_calls"] = made
             del message["function_call"]
@@ -225,7 +220,7 @@ class WholeCalls:
         given: set[str] = set()
         for call in calls if isinstance(calls, list) else ():
             self._own_id(call, given)
-            kind = _kind(call)
+            kind = kind_of(call)
             holder = call.get(kind)
             if isinstance(holder, dict):
                 self._own_text(holder, kind, fill=fill and kind == "function")
@@ -238,7 +233,7 @@ class WholeCalls:
 
     def _own_id(self, call: Call, given: set[str]) -> None:
         ident = call.get("id")
-        if not isinstance(ident, str) or not _usable(ident):
+        if not isinstance(ident, str) or not usable(ident):
             if self._mend(calls_stage.ID_MISSING):
                 call["id"] = made_up_id()
         elif ident in given and self._mend(calls_stage.ID_SHARED):
@@ -255,24 +250,6 @@ class WholeCalls:
             holder[member] = ""
 
 
-def meant_name(name: str, tools: frozenset[str]) -> str:
-    """The tool of the request that a name means: itself, or it without a model's markers.
-
-    Example::
-
-        meant_name("functions.look<|channel|>commentary", frozenset({"look"}))  # "look"
-    """
-    if not tools or name in tools:
-        return name
-    bare = name.partition(_MARKER)[0].strip()
-    return next((one for one in (bare, _BEHIND.sub("", bare, count=1)) if one in tools), name)
-
-
-def made_up_id() -> str:
-    """An id for a call whose upstream gives it none."""
-    return f"call_{uuid.uuid4().hex[:24]}"
-
-
 def rename(holder: dict[str, Any], key: str, members: dict[str, Any]) -> None:
     """Put ``members`` where ``key`` stands; the other members stay in their order."""
     items = list(holder.items())
@@ -281,25 +258,14 @@ def rename(holder: dict[str, Any], key: str, members: dict[str, Any]) -> None:
         holder.update(members if name == key else {name: value})
 
 
-def _kind(call: Call) -> str:
-    custom = call.get("type") == "custom" or ("custom" in call and "function" not in call)
-    return "custom" if custom else "function"
-
-
 def _name(call: Call) -> str:
-    holder = call.get(_kind(call))
+    holder = call.get(kind_of(call))
     name = holder.get("name") if isinstance(holder, dict) else None
     return name if isinstance(name, str) and _is_name(name) else ""
 
 
 def _is_name(name: Any) -> bool:
     return isinstance(name, str) and bool(name.strip())
-
-
-def _usable(ident: Any) -> bool:
-    if isinstance(ident, str):
-        return bool(ident.strip()) and ident != "null"
-    return type(ident) is int
 
 
 def _mirrors(legacy: dict[str, Any], call: Call) -> bool:
