@@ -39,7 +39,7 @@ from normalizer.wires.chat.chunk import (
     count,
     count_text,
 )
-from normalizer.wires.chat.kinds import WHOLE, choices_in
+from normalizer.wires.chat.kinds import WHOLE, choices_in, own_numbers
 from normalizer.wires.chat.markup import Markup
 from normalizer.wires.chat.markup import wanted as markup_wanted
 from normalizer.wires.chat.whole_calls import WholeCalls
@@ -164,17 +164,11 @@ class Body:
 
     def _number(self, choices: list[Choice]) -> None:
         """Give each choice without an index its own."""
-        taken = {choice["index"] for choice in choices if _is_index(choice.get("index"))}
-        for number, choice in enumerate(choices):
-            index = choice.get("index")
-            if _is_index(index) or not self._mend(choices_stage.INDEX_MISSING):
-                continue
-            if isinstance(index, str) and index.isdecimal() and len(index) <= _DIGITS:
-                number = int(index)
-            while number in taken:
-                number += 1
-            taken.add(number)
-            choice["index"] = number
+        wanted = [_index(choice.get("index")) for choice in choices]
+        for number, choice in zip(own_numbers(wanted), choices, strict=True):
+            # two choices that were given one index keep it
+            if not _is_index(choice.get("index")) and self._mend(choices_stage.INDEX_MISSING):
+                choice["index"] = number
 
     def _text(self, choice: Choice) -> str:
         """Give a choice its text; return the reasoning that was among the blocks of it."""
@@ -349,6 +343,13 @@ def _error_in(choice: Choice) -> Any:
 
 def _beside_error(value: dict[str, Any]) -> dict[str, Any]:
     return {key: item for key, item in value.items() if key != "error"}
+
+
+def _index(index: Any) -> int | None:
+    """The index that a value means."""
+    if isinstance(index, str) and index.isdecimal() and len(index) <= _DIGITS:
+        return int(index)
+    return index if _is_index(index) else None
 
 
 def _is_index(index: Any) -> bool:

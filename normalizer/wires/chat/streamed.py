@@ -31,12 +31,13 @@ from normalizer.wires.chat.chunk import (
     Endpoint,
     as_list,
 )
+from normalizer.wires.chat.kinds import own_numbers
 from normalizer.wires.chat.whole_message import REASONING_MEMBERS
 
 # characters of text in one delta
 DELTA_CHARACTERS = 4096
-# characters of a text that is repeated on all chunks
-REPEATED_CHARACTERS = 256
+# characters of the members that are repeated on all chunks: a few may make many chunks large
+REPEATED_CHARACTERS = 2048
 
 # Other places of the finish: the choice has it already, and on a chunk it would be a finish again.
 _FINISHES = frozenset({"finish_reason", "finishReason"})
@@ -54,12 +55,9 @@ def chunks_of(
 
         list(chunks_of(completion, "chat", apart=False))
     """
-    head = {**_scalars(value), "object": OBJECTS[endpoint]}
-    extras = {
-        key: item
-        for key, item in value.items()
-        if key not in TOP_KEYS and key not in _FINISHES and not _is_scalar(item)
-    }
+    head = {**_repeated(value), "object": OBJECTS[endpoint]}
+    known = head.keys() | TOP_KEYS | _FINISHES
+    extras = {key: item for key, item in value.items() if key not in known}
     usage = None if failed else value.get("usage")
     choices = as_list(value.get("choices"))
     for number, choice in _numbered(choices):
@@ -86,28 +84,25 @@ def says_something(value: dict[str, Any]) -> bool:
     return False
 
 
-def _is_scalar(item: Any) -> bool:
-    if isinstance(item, str):
-        return len(item) <= REPEATED_CHARACTERS
-    return not isinstance(item, (dict, list))
-
-
-def _scalars(value: dict[str, Any]) -> dict[str, Any]:
-    """What all chunks repeat: the envelope and small members."""
+def _repeated(value: dict[str, Any]) -> dict[str, Any]:
+    """What all chunks repeat: the envelope, and as many scalars as are not too long together."""
     apart = {"choices", "usage", "error", *_FINISHES}
-    return {key: item for key, item in value.items() if key not in apart and _is_scalar(item)}
+    repeated: dict[str, Any] = {}
+    size = 0
+    for key, item in value.items():
+        if key in apart or isinstance(item, (dict, list)):
+            continue
+        size += len(key) + (len(item) if isinstance(item, str) else 1)
+        if size <= REPEATED_CHARACTERS or key in ("id", "created", "model"):
+            repeated[key] = item
+    return repeated
 
 
-def _numbered(choices: list[Choice]) -> Iterator[tuple[Any, Choice]]:
+def _numbered(choices: list[Choice]) -> Iterator[tuple[int, Choice]]:
     """Each choice with its index; a second one with the same index gets another."""
-    taken: set[int] = set()
-    for number, choice in enumerate(choices):
-        index = choice.get("index")
-        index = index if type(index) is int else number
-        while index in taken:
-            index += 1
-        taken.add(index)
-        yield index, choice
+    wanted = [choice.get("index") for choice in choices]
+    numbers = own_numbers([index if type(index) is int else None for index in wanted])
+    yield from zip(numbers, choices, strict=True)
 
 
 def _of_text(choice: Choice, failed: bool) -> Iterator[Choice]:

@@ -154,7 +154,7 @@ class WholeCalls:
         named = [call for call in calls if _name(call)]
         nameless = [call for call in calls if not _name(call)]
         alone = legacy if legacy is not None and not _is_name(legacy.get("name")) else None
-        if alone is not None and any(_mirrors(alone, call) for call in named):
+        if alone is not None and _is_among(alone, named):
             alone = None
         if not (nameless or alone) or not self._mend(calls_stage.GHOST_CALL):
             return
@@ -164,7 +164,7 @@ class WholeCalls:
             del message["tool_calls"]
         if alone is not None:
             del message["function_call"]
-            if not any(_mirrors(alone, call) for call in nameless):
+            if not _is_among(alone, nameless):
                 nameless.append(alone)
         _set_aside(choice, nameless)
 
@@ -183,7 +183,7 @@ class WholeCalls:
     def _one_of_both(
         self, message: dict[str, Any], calls: list[Call], legacy: dict[str, Any]
     ) -> None:
-        mirrored = any(_mirrors(legacy, call) for call in calls)
+        mirrored = _is_among(legacy, calls)
         if self._functions and not mirrored:
             return  # of several calls only the first fits into a `function_call`
         if not self._mend(calls_stage.CALL_TWICE_OVER):
@@ -268,14 +268,12 @@ def _is_name(name: Any) -> bool:
     return isinstance(name, str) and bool(name.strip())
 
 
-def _mirrors(legacy: dict[str, Any], call: Call) -> bool:
-    """Whether a `function_call` says what a tool call says; it may say less."""
-    function = call.get("function")
-    if not isinstance(function, dict):
-        return False
-    same_name = not legacy.get("name") or legacy["name"] == function.get("name")
-    said = _bare(legacy.get("arguments"))
-    return same_name and said in ("", _bare(function.get("arguments")))
+def _is_among(legacy: dict[str, Any], calls: list[Call]) -> bool:
+    """Whether a `function_call` says what one of the calls says; it may say less."""
+    name, said = legacy.get("name"), _bare(legacy.get("arguments"))
+    functions = [call["function"] for call in calls if isinstance(call.get("function"), dict)]
+    named = [one for one in functions if not name or name == one.get("name")]
+    return any(said in ("", _bare(one.get("arguments"))) for one in named)
 
 
 def _bare(arguments: Any) -> str:

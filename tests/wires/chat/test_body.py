@@ -135,10 +135,12 @@ def test_choices_that_are_no_list_of_objects() -> None:
 def test_an_index_is_kept_and_a_missing_one_is_made() -> None:
     value = answer()
     one = value["choices"][0]
-    indexes: list[Any] = [None, "5", 3, 2, [], -1]
+    indexes: list[Any] = [None, "5", 3, 2, [], -1, 2, "2"]
     value["choices"] = [{**one, "index": index} for index in indexes]
-    got = repaired(value, {**PLAIN, "n": 6})[0]
-    assert [one["index"] for one in got["choices"]] == [0, 5, 3, 2, 4, 6]
+    got = repaired(value, {**PLAIN, "n": 8})[0]
+    assert [one["index"] for one in got["choices"]] == [0, 5, 3, 2, 4, 1, 2, 7]
+    streamed = normalize(json.dumps(value).encode(), {**PLAIN, "stream": True, "n": 8})
+    assert [streamed.said(index=index) for index in range(8)] == ["Hi"] * 8
 
 
 @pytest.mark.parametrize(
@@ -544,6 +546,16 @@ def test_text_in_front_of_an_error_is_not_counted_as_gone_out() -> None:
 
 
 # --- as a stream, and back --------------------
+
+
+def test_what_chunks_repeat_is_bounded_and_nothing_is_lost() -> None:
+    members = {f"k{number}": "v" * 100 for number in range(100)}
+    value = answer({"content": "x" * 100_000}, **members) | {"id": "i" * 3000}
+    outcome = normalize(json.dumps(value).encode(), {**PLAIN, "stream": True})
+    assert outcome.said() == "x" * 100_000
+    assert {key for one in outcome.chunks for key in one} >= members.keys()
+    assert {one["id"] for one in outcome.chunks} == {"i" * 3000}
+    assert max(len(json.dumps(one)) for one in outcome.chunks[1:]) < 11_000
 
 
 def test_two_calls_with_one_id_are_two_in_a_stream() -> None:
