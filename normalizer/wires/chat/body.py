@@ -233,7 +233,8 @@ class Body:
             if kind is None:
                 return finish_stage.CALLS_WITHOUT_CALL, "stop"
             return (None if kind == reason else finish_stage.CALLS_OF_OTHER_KIND), kind
-        if kind is None or self._request.forced or not self._runs(calls.names):
+        to_be_run = bool(calls.names) and self._runs(calls.names)
+        if kind is None or self._request.forced or not to_be_run:
             return None, reason
         return finish_stage.STOP_AFTER_CALLS, kind
 

@@ -146,6 +146,7 @@ def _deltas(message: dict[str, Any], *, whole: bool) -> Iterator[Delta]:
         for key, item in message.items()
         if key not in DECLARED and key not in _FINISHES and key not in thought
     }
+    results = others.pop("tool_results", None)
     empty = {key: item for key, item in others.items() if item in (None, "", [])}
     content = message.get("content")
     yield {"role": "assistant", "content": None if content is None else "", **empty}
@@ -159,6 +160,8 @@ def _deltas(message: dict[str, Any], *, whole: bool) -> Iterator[Delta]:
     if isinstance(message.get("refusal"), str):
         yield from ({"refusal": part} for part in _parts(message["refusal"]))
     yield from _calls(message)
+    if results is not None:
+        yield {"tool_results": results}  # behind the calls that it answers
 
 
 def _reasoning(thought: dict[str, Any]) -> Iterator[Delta]:

@@ -23,6 +23,7 @@ from normalizer.wires.chat import call_members
 from normalizer.wires.chat import tool_calls as calls_stage
 from normalizer.wires.chat.call import TEXT_OF, made_up_id
 from normalizer.wires.chat.call_members import kind_of, meant_name, usable
+from normalizer.wires.chat.chunk import as_list
 
 # Notes a deviation. True: it is to be repaired, and the bytes that the answer came as are void.
 Mend = Callable[[Deviation], bool]
@@ -47,7 +48,7 @@ class WholeCalls:
         self._functions = request.functions and not request.tools
         self._names = request.tool_names
         self.kind: str | None = None
-        self.names: set[str] = set()  # of the tools that are called
+        self.names: set[str] = set()  # of the tools that the client is to run
 
     def repair(self, choice: dict[str, Any], message: dict[str, Any], *, cut: bool) -> None:
         """Repair the calls of ``message``; ``cut``: its finish says that it may be incomplete."""
@@ -218,13 +219,15 @@ class WholeCalls:
         """Give each call an id of its own and its arguments; ``fill``: `{}` where it has none."""
         calls, legacy = message.get("tool_calls"), self._legacy(message)
         given: set[str] = set()
+        answered = _answered(message)
         for call in calls if isinstance(calls, list) else ():
             self._own_id(call, given)
             kind = kind_of(call)
             holder = call.get(kind)
             if isinstance(holder, dict):
                 self._own_text(holder, kind, fill=fill and kind == "function")
-            self.names.add(_name(call))
+            if answered is None or (answered and str(call.get("id")) not in answered):
+                self.names.add(_name(call))
             self.kind = "tool_calls"
         if legacy is not None:
             self._own_text(legacy, "function", fill=fill)
@@ -266,6 +269,15 @@ def _name(call: Call) -> str:
 
 def _is_name(name: Any) -> bool:
     return isinstance(name, str) and bool(name.strip())
+
+
+def _answered(message: dict[str, Any]) -> set[str] | None:
+    """The ids of the calls that the server ran itself: an empty set is all, None is no call."""
+    results = as_list(message.get("tool_results"))
+    if not results:
+        return None
+    idents = [one.get("tool_call_id") for one in results]
+    return {ident for ident in idents if isinstance(ident, str) and ident}
 
 
 def _is_among(legacy: dict[str, Any], calls: list[Call]) -> bool:

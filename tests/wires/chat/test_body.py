@@ -432,6 +432,23 @@ def test_the_finish_behind_a_call(request_body: Any, given: Any, finish: str) ->
     assert choice_of(value, request_body)["finish_reason"] == finish
 
 
+@pytest.mark.parametrize(
+    ("results", "finish"),
+    [
+        ([{"role": "tool", "tool_call_id": "a", "content": "x"}], "stop"),
+        ([{"role": "tool", "content": "x"}], "stop"),
+        ([{"role": "tool", "tool_call_id": "b", "content": "x"}], "tool_calls"),
+        ([], "tool_calls"),
+    ],
+)
+def test_calls_that_the_server_answered_are_not_run_again(results: Any, finish: str) -> None:
+    message = {"content": "Found.", "tool_calls": [CALL], "tool_results": results}
+    assert choice_of(answer(message, "stop"), TOOLS)["finish_reason"] == finish
+    streamed = normalize(json.dumps(answer(message)).encode(), {**TOOLS, "stream": True})
+    said = [one for delta in streamed.deltas for one in delta.get("tool_results", [])]
+    assert [one["content"] for one in said] == [one["content"] for one in results]
+
+
 def test_a_word_of_failure_is_an_error_with_the_message_on_it() -> None:
     value = answer({"content": "half"}, "server_error", usage=USAGE)
     got, outcome = repaired(value)
