@@ -53,7 +53,7 @@ from normalizer.wires.chat.kinds import (
 )
 from normalizer.wires.chat.markup import wanted as markup_wanted
 from normalizer.wires.chat.stages import Stages
-from normalizer.wires.chat.streamed import chunks_of
+from normalizer.wires.chat.streamed import chunks_of, says_something
 
 ENVELOPE = Deviation(
     code="E218",
@@ -478,12 +478,12 @@ class ChatWire:
         """Take a whole JSON answer where a stream was asked for."""
         value, _ = self._opened(value)
         error = read_error(_without_empty_error(value))
-        if has_choices(value):
-            self._found(COMPLETION_FOR_STREAM)
-            self._send_chunks_of(Draft(value), error)
-        elif error is not None:
+        if error is not None and not (has_choices(value) and says_something(value)):
             self._found(ERROR_BODY_FOR_STREAM)
             self.fail({key: one for key, one in clean(error).items() if key != "choices"}, "error")
+        elif has_choices(value):
+            self._found(ERROR_BODY_FOR_STREAM if error is not None else COMPLETION_FOR_STREAM)
+            self._send_chunks_of(Draft(value), error)
         else:
             if isinstance(value, dict):
                 self.event(Draft(value), "")
