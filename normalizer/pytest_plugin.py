@@ -1,4 +1,4 @@
-"""pytest plugin: each test has a cassette of its own, and streams in it stay streams.
+"""pytest plugin: each test has its own cassette, and streams in it stay streams.
 
     @pytest.mark.stream_cassette(pace="recorded")
     def test_answer(stream_cassette):
@@ -6,9 +6,9 @@
         with client.stream("POST", "https://api.openai.com/v1/chat/completions", json=…) as answer:
             ...
 
-``pytest --stream-record-mode=once`` records what has no cassette yet; without the option nothing is
-sent. The words are pytest-recording's, and so are the folders and the names of the cassettes, but
-no option and no fixture has a name of its: the two work side by side.
+``pytest --stream-record-mode=once`` records tests without a cassette. Without the option nothing is
+sent. The words of the option, and the folders and names of the cassettes, are those of
+pytest-recording. The names of options and fixtures differ, so both plugins can be installed.
 """
 
 from __future__ import annotations
@@ -34,11 +34,13 @@ _passed = pytest.StashKey[bool]()
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class StreamCassette:
-    """What the fixture ``stream_cassette`` gives.
+    """The value of the fixture ``stream_cassette``.
 
-    * ``path``: the file. ``record_mode``: one of pytest-recording's words.
+    * ``path``: the file.
+    * ``record_mode``: one of pytest-recording's words.
     * ``transport``: for ``httpx.Client``, ``httpx.AsyncClient``, ``httpx2.Client`` and
-      ``httpx2.AsyncClient``, and for what takes such a client, as openai's ``http_client``.
+      ``httpx2.AsyncClient``, and so for libraries that accept such a client (openai's
+      ``http_client``).
     """
 
     path: Path
@@ -47,7 +49,7 @@ class StreamCassette:
 
     @property
     def unplayed(self) -> tuple[Interaction, ...]:
-        """The recorded interactions that the test has not asked for yet."""
+        """The recorded interactions that the test has not requested yet."""
         return self.transport.unplayed
 
 
@@ -89,13 +91,13 @@ def pytest_runtest_makereport(
 
 @pytest.fixture(scope="module")
 def stream_cassette_dir(request: pytest.FixtureRequest) -> Path:
-    """The folder of a module's cassettes, ``cassettes/<module>`` beside it; to be overridden."""
+    """Return the folder of the cassettes of a module. Override it to change the folder."""
     return request.path.parent / "cassettes" / request.path.stem
 
 
 @pytest.fixture
 def stream_cassette_name(request: pytest.FixtureRequest) -> str:
-    """The name of a test's cassette without ``.yaml``, ``Class.test``; to be overridden."""
+    """Return the name of the cassette of a test, without ``.yaml``. Override it to change it."""
     name = (
         request.node.name if request.cls is None else f"{request.cls.__name__}.{request.node.name}"
     )
@@ -105,7 +107,7 @@ def stream_cassette_name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def stream_cassette_config() -> dict[str, Any]:
-    """Options that the marker need not repeat, those that filter above all; to be overridden.
+    """Return options for all markers, most often filters. Override it.
 
     Example::
 
@@ -123,7 +125,7 @@ def stream_cassette(
     stream_cassette_name: str,
     stream_cassette_config: dict[str, Any],
 ) -> Iterator[StreamCassette]:
-    """The cassette of a test: a transport that plays it, or records it, by --stream-record-mode."""
+    """The cassette of a test. --stream-record-mode decides whether it plays or records."""
     given = _marked(request.node.get_closest_marker("stream_cassette"), stream_cassette_config)
     named, unplayed, of_marker = (
         given.pop(key, None) for key in ("path", "unplayed", "record_mode")

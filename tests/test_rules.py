@@ -230,6 +230,22 @@ def test_the_entry_is_whole(one: Rule) -> None:
     assert code(one) not in one.also
 
 
+# Verbs that have a meaning of their own in this project, and none for a reader.
+PRIVATE = re.compile(
+    r"\b(settle[sd]?|say|says|said|hears?|heard|speaks?|spoken?|tells?|told|rides?|what leaves)\b",
+    re.IGNORECASE,
+)
+
+
+@pytest.mark.parametrize("one", DEVIATIONS, ids=lambda one: one.code)
+def test_the_fault_and_the_repair_are_plain_sentences(one: Deviation) -> None:
+    for sentence in (one.fault, one.repair):
+        assert re.fullmatch(r"[A-Z`].{5,118}\.", sentence)
+        assert not re.search(r"[.!?;] ", sentence), "two sentences"
+        assert not PRIVATE.search(sentence)
+    assert one.fault != one.repair
+
+
 def test_each_code_has_its_entry() -> None:
     assert [one.deviation for one in rules()] == list(DEVIATIONS)
     assert rule("E210").deviation is deviation("E210")
@@ -237,7 +253,7 @@ def test_each_code_has_its_entry() -> None:
         rule("E299")
 
 
-A, B = (Deviation(code=code, name=code, what=code) for code in ("A1", "B1"))
+A, B = (Deviation(code=code, name=code, fault=code, repair=code) for code in ("A1", "B1"))
 ENTRY = {"seen": "x.", "breaks": "x.", "example": "data: [DONE]"}
 
 

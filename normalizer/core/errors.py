@@ -42,61 +42,72 @@ from normalizer.core.lenient import dumps
 ERROR_SHAPE = Deviation(
     code="X701",
     name="error-shape",
-    what='An error in a shape of its own becomes `{"error": {"message", "type", …}}`.',
+    fault="An error has a form of its own.",
+    repair='It becomes `{"error": {"message", "type", "param", "code"}}`.',
 )
 ERROR_EMPTY = Deviation(
     code="X702",
     name="error-empty",
-    what='`"error": null` and its like, on chunks that are no errors, are left out.',
+    fault="A chunk that is not an error has an empty `error`.",
+    repair="The `error` is removed.",
 )
 ERROR_WITHOUT_DONE = Deviation(
     code="X703",
     name="error-without-done",
-    what="An error is followed by `[DONE]`.",
+    fault="The stream ends after an error without `[DONE]`.",
+    repair="`[DONE]` is added.",
     structural=True,
 )
 AFTER_ERROR = Deviation(
     code="X704",
     name="data-after-error",
-    what="Nothing is sent after an error and its `[DONE]`.",
+    fault="Data arrives after an error.",
+    repair="The data is not sent.",
     structural=True,
 )
 DONE_MISSING = Deviation(
     code="X705",
     name="done-missing",
-    what="A stream whose choices have all finished, but that ends without `[DONE]`, gets it.",
+    fault="All choices have finished, but the stream ends without `[DONE]`.",
+    repair="`[DONE]` is added.",
 )
 AFTER_DONE = Deviation(
     code="X706",
     name="data-after-done",
-    what="A second `[DONE]` and data after the first are left out.",
+    fault="Data or a second `[DONE]` arrives after the first `[DONE]`.",
+    repair="The data is not sent.",
     structural=True,
 )
 TRUNCATED = Deviation(
     code="X707",
     name="truncated",
-    what="A stream that ends before its choices have finished ends in an error.",
+    fault="The stream ends before all choices have finished.",
+    repair="The stream ends with an error of type `upstream_truncated`.",
 )
 EMPTY = Deviation(
     code="X708",
     name="empty",
-    what="A body without a choice in it is an error, not an empty success.",
+    fault="The body has no choice.",
+    repair="The answer is an error of type `upstream_empty`.",
 )
 INVALID = Deviation(
     code="X709",
     name="invalid-data",
-    what="Data that is no JSON, or a page of HTML, ends the stream with an error that says so.",
+    fault="Data is not JSON, or is a page of HTML.",
+    repair="The stream ends with an error of type `upstream_invalid`.",
 )
 TOO_LARGE = Deviation(
     code="X710",
     name="event-too-large",
-    what="An event, or what has to be kept, over its limit ends the stream with an error.",
+    fault="An event is too large, or too much would have to be kept.",
+    repair="The stream ends with an error of type `upstream_too_large`.",
     structural=True,
 )
 FAILURE_WORD = Deviation(
     code="X711",
     name="failure-as-finish",
-    what="A finish_reason that means failure (`error`, `abort`, …) is an error, never a `stop`.",
+    fault="`finish_reason` is a word for a failure, such as `error` or `abort`.",
+    repair="The answer ends with an error instead of `stop`.",
 )
 
 _TAG = re.compile(r"<(?:(?:script|style)\b[^>]*>[^<]*<)?[^<>]*>")

@@ -28,51 +28,60 @@ from normalizer.core.lenient import loads
 EMPTY_DATA = Deviation(
     code="F107",
     name="empty-data",
-    what="Events that say nothing (no data, `null`, `{}`) become a comment.",
+    fault="An event has no data, `null` or `{}`.",
+    repair="A keep-alive comment replaces the event.",
     structural=True,
 )
 KEEP_ALIVE_AS_DATA = Deviation(
     code="F108",
     name="keep-alive-as-data",
-    what="A keep-alive that was sent as data becomes a comment.",
+    fault="A keep-alive is sent as data.",
+    repair="A keep-alive comment replaces the event.",
     structural=True,
 )
 SEVERAL_LINES = Deviation(
     code="F114",
     name="json-over-several-lines",
-    what="JSON that several `data:` lines hold is put on one.",
+    fault="The JSON of one event is spread over several `data:` lines.",
+    repair="The JSON is joined on one line.",
     structural=True,
 )
 DONE_VARIANT = Deviation(
     code="F116",
     name="done-variant",
-    what="`[DONE]` without `data:`, with something behind it, or in other words is `data: [DONE]`.",
+    fault="`[DONE]` has no `data:`, has text after it, or is spelled differently.",
+    repair="It becomes `data: [DONE]`.",
     structural=True,
 )
 INVALID_UTF_8 = Deviation(
     code="F118",
     name="invalid-utf-8",
-    what="Bytes that are no UTF-8 become U+FFFD.",
+    fault="The body has bytes that are not valid UTF-8.",
+    repair="Each invalid sequence becomes U+FFFD.",
 )
 NON_FINITE = Deviation(
     code="F119",
     name="non-finite-number",
-    what="NaN and Infinity, which JSON has not, become -9999.0 in log probabilities, else null.",
+    fault="A number is NaN or Infinity, which JSON does not have.",
+    repair="It becomes -9999.0 in log probabilities, and null elsewhere.",
 )
 LONE_SURROGATE = Deviation(
     code="F120",
     name="lone-surrogate",
-    what="Half a surrogate pair is joined with its other half, or becomes U+FFFD.",
+    fault="A string has half of a surrogate pair.",
+    repair="The two halves are joined, or the lone half becomes U+FFFD.",
 )
 CONTROL_CHARACTER = Deviation(
     code="F121",
     name="raw-control-character",
-    what="Control characters that stand raw in a JSON string are escaped.",
+    fault="A JSON string has unescaped control characters.",
+    repair="The characters are escaped.",
 )
 SIDE_BY_SIDE = Deviation(
     code="F122",
     name="json-side-by-side",
-    what="Several JSON objects on one `data:` line are events of their own.",
+    fault="Several JSON objects stand on one `data:` line.",
+    repair="Each object becomes an event.",
     structural=True,
 )
 

@@ -1,4 +1,4 @@
-"""JSON as upstreams write it: parsed leniently where it has to be, strict on the way out."""
+"""JSON as upstreams write it: lenient parsing if it is needed, and strict output."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 
 
 def loads(data: bytes) -> tuple[Any, bool]:
-    """Parse JSON; the second value is True if only lenient parsing could.
+    """Parse JSON. The second value is True if only lenient parsing succeeded.
 
-    Lenient are invalid UTF-8 (U+FFFD), NaN and infinities, lone surrogates and raw control
-    characters in strings. What comes of them is for `clean` to settle. Raises ValueError, whose
-    message names the position.
+    Lenient parsing accepts invalid UTF-8 (U+FFFD), NaN and infinities, lone surrogates, and
+    unescaped control characters in strings. Repair the result with `clean`. Raises ValueError with
+    the position.
 
     Example::
 
@@ -40,7 +40,7 @@ def loads(data: bytes) -> tuple[Any, bool]:
 
 
 def dumps(value: Any) -> bytes:
-    """Strict JSON on one line. Example: ``dumps({"a": 1}) == b'{"a":1}'``."""
+    """Write strict JSON on one line. Example: ``dumps({"a": 1}) == b'{"a":1}'``."""
     try:
         return orjson.dumps(value)
     except TypeError:
@@ -49,15 +49,17 @@ def dumps(value: Any) -> bytes:
 
 
 def clean(value: Any, within: str = "") -> Any:
-    """The value without NaN, infinities and lone surrogates; pairs of them are joined."""
+    """Return the value without NaN, infinities and lone surrogates. Pairs are joined."""
     return rewritten(value, _clean_leaf, within)
 
 
 def rewritten(value: Any, leaf: Callable[[Any, str], Any], within: str = "") -> Any:
-    """A copy of a JSON value: its keys clean, ``leaf(item, within)`` for what holds no others.
+    """Copy a JSON value with clean keys, and convert its leaves.
 
-    ``within`` is "logprobs" below a key that names them. However deep the nesting is: an upstream's
-    may be deeper than Python's stack.
+    ``leaf(item, within)`` converts a value that contains no other values.
+
+    ``within`` is "logprobs" inside a key with that name. Any depth works: an upstream's nesting may
+    be deeper than Python's stack.
     """
     holder: list[Any] = [None]
     todo: list[tuple[Any, Any, Any, str]] = [(holder, 0, value, within)]
@@ -85,7 +87,7 @@ def _clean_leaf(value: Any, within: str) -> Any:
 
 
 def _written(value: Any) -> Iterator[str]:
-    """The JSON of a clean value, in pieces, however deep its nesting is."""
+    """Yield the JSON of a clean value in pieces. Any depth works."""
     todo: list[tuple[str, Any]] = [("", value)]  # a text to be written, and a value behind it
     while todo:
         text, item = todo.pop()
@@ -107,7 +109,7 @@ def _written(value: Any) -> Iterator[str]:
 
 
 def clean_text(text: str) -> str:
-    """Text without lone surrogates: a pair is one character, an orphan is U+FFFD."""
+    """Return text without lone surrogates: a pair is one character, a lone half is U+FFFD."""
     if _SURROGATE.search(text) is None:
         return text
     joined = _PAIR.sub(

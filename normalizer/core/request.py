@@ -1,4 +1,4 @@
-"""What the normaliser needs to know of the request that a stream answers."""
+"""What the normalizer needs to know about the request of a stream."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ import orjson
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class RequestInfo:
-    """The few facts of a request that decide how its answer is repaired; None where unknown.
+    """The facts of a request that decide how its answer is repaired. None: unknown.
 
-    Make it with `RequestInfo.parse`.
+    Create it with `RequestInfo.parse`.
 
     * ``endpoint``: ``"chat"`` for paths that end in ``/chat/completions``, ``"completions"`` for
-      others that end in ``/completions``, what ``paths`` says for those that it names, None for
-      any other path: those are never touched.
-    * ``stream``, ``include_usage``, ``n``, ``model``, ``max_tokens``: what the body said.
-    * ``tools``, ``functions``: whether the body offered any; ``tool_names``: their names.
-    * ``forced``: one tool was demanded by name.
+      other paths that end in ``/completions``, or the value from the option ``paths``. None for all
+      other paths: their answers are never changed.
+    * ``stream``, ``include_usage``, ``n``, ``model``, ``max_tokens``: from the body.
+    * ``tools``, ``functions``: whether the body offers any.
+    * ``tool_names``: the names of those.
+    * ``forced``: whether the body demands one tool by name.
     """
 
     endpoint: Literal["chat", "completions"] | None
@@ -43,11 +44,11 @@ class RequestInfo:
         *,
         paths: Sequence[str] = (),
     ) -> RequestInfo:
-        """Read a request's path (or URL) and its JSON body.
+        """Read the path (or URL) and the JSON body of a request.
 
-        ``body`` is the bytes as sent or the object itself; None, or bytes that are no JSON object,
-        is a request of which nothing is known. ``paths`` are those of `Options`. Never raises on
-        what a body holds.
+        ``body`` is the bytes of the body, or the object itself. If it is None, or is not a JSON
+        object, nothing is known about the request. ``paths`` is the option of `Options`. No body
+        makes it raise.
 
         Example::
 

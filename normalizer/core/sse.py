@@ -24,79 +24,92 @@ from normalizer.core.lenient import loads
 BYTE_ORDER_MARK = Deviation(
     code="F101",
     name="byte-order-mark",
-    what="A byte order mark before the first line is taken away.",
+    fault="A byte order mark stands before the first line.",
+    repair="The mark is removed.",
     structural=True,
 )
 LINE_ENDING = Deviation(
     code="F102",
     name="line-ending",
-    what="Lines that end in CR or CRLF end in LF.",
+    fault="Lines end in CR or CRLF.",
+    repair="They end in LF.",
     structural=True,
 )
 NO_SPACE = Deviation(
     code="F103",
     name="no-space-after-data",
-    what="`data:{…}` gets the space that hand-written parsers split on.",
+    fault="`data:` has no space after its colon.",
+    repair="`data:` gets one space, which hand-written parsers need.",
     structural=True,
 )
 SINGLE_NEWLINE = Deviation(
     code="F104",
     name="single-newline",
-    what="Events that one newline parts, not a blank line, are events of their own.",
+    fault="A single newline separates two events.",
+    repair="A blank line separates them.",
     structural=True,
 )
 EVENT_FIELD = Deviation(
     code="F105",
     name="event-field",
-    what="`event:` lines are taken away; an `event: error` makes its data an error.",
+    fault="An event has an `event:` line.",
+    repair="The line is removed and the data of an `event: error` becomes an error event.",
     structural=True,
 )
 ID_OR_RETRY_FIELD = Deviation(
     code="F106",
     name="id-or-retry-field",
-    what="`id:` and `retry:` lines are taken away.",
+    fault="An event has an `id:` or `retry:` line.",
+    repair="The line is removed.",
     structural=True,
 )
 ERROR_FIELD = Deviation(
     code="F109",
     name="error-field",
-    what="The value of an `error:` line becomes an error event.",
+    fault="An error is sent in an `error:` line.",
+    repair="The value of the line becomes an error event.",
     structural=True,
 )
 DATA_ON_NEXT_LINE = Deviation(
     code="F110",
     name="data-on-next-line",
-    what="JSON on the line after an empty `data:` is that event's data.",
+    fault="`data:` is empty and its JSON is on the next line.",
+    repair="The JSON is put on the `data:` line.",
     structural=True,
 )
 BARE_JSON = Deviation(
     code="F111",
     name="bare-json-line",
-    what="A line that is JSON without a field name is an event's data.",
+    fault="A line of JSON has no field name.",
+    repair="The line gets the field name `data:`.",
     structural=True,
 )
 JUNK_LINE = Deviation(
     code="F112",
     name="junk-line",
-    what="A line that is no field, comment or JSON, and data that is no object, is left out.",
+    fault="A line is no field, comment or JSON, or its data is no object.",
+    repair="The line is removed.",
     structural=True,
 )
 UNTERMINATED = Deviation(
     code="F113",
     name="unterminated-event",
-    what="A last event without its blank line is ended.",
+    fault="The last event does not end in a blank line.",
+    repair="The blank line is added.",
     structural=True,
 )
 NESTED_DATA = Deviation(
     code="F115",
     name="data-within-data",
-    what="`data: data: {…}` loses the field name that a proxy put there once more.",
+    fault="A line begins with `data: data:`.",
+    repair="The second field name is removed.",
     structural=True,
 )
 COMMENT = Deviation(
     code="F117",
     name="comment",
-    what='Comments are taken away, where `comments="drop"` asks for it.',
+    fault="The stream has comments.",
+    repair='`comments="drop"` removes them.',
     option={"comments": "drop"},
 )
 

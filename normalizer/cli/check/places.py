@@ -1,4 +1,4 @@
-"""Where in an event a deviation is: what `check` puts its marks under."""
+"""Locate a deviation in an event. `check` puts marks under the place."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _NAME = f"{_CALL}.function.name"
 _CALL_MEMBERS = ("type", "id", "function.name")
 _ERROR = ("error!", "detail", "base_resp", "error_code", "object", "message")
 
-# Members, the most telling first. `*` is any member; `!` wants a value that says something, `?` one
-# that does not. Of a member that is not there, what should have it is marked.
+# The best place first. `*` is any member. `!` needs a value that is not empty, `?` an empty one. If
+# the member is missing, the object that should have it is marked.
 _MEMBERS: dict[str, tuple[str, ...]] = {
     "B801": ("choices.*.message", "choices"),
     "B802": _ERROR,
@@ -94,7 +94,7 @@ _MEMBERS: dict[str, tuple[str, ...]] = {
     "X711": _FINISH,
 }
 
-# The wire's, by their text.
+# Framing: places by the text of the line.
 _TEXTS = {
     "F101": "\ufeff",
     "F102": r"\r\n?|\n\r",
@@ -141,7 +141,7 @@ class _Member(NamedTuple):
 
 
 def place(code: str, line: str) -> Span | None:
-    """Where in a line of a stream the deviation ``code`` is; None if that is not one place.
+    """Return the place of the deviation ``code`` in a line, or None if there is not one place.
 
     Example::
 
@@ -158,7 +158,7 @@ def place(code: str, line: str) -> Span | None:
     try:
         members = list(_members(line, begin.start()))
     except (ValueError, IndexError, RecursionError):
-        return None  # it is no JSON, which has a code of its own
+        return None  # not JSON: that has a code of its own
     for path in wanted:
         for member in members:
             if _fits(member, path):
@@ -176,7 +176,7 @@ def _fits(member: _Member, path: str) -> bool:
 
 
 def _owner(members: list[_Member], path: str) -> Span | None:
-    """The beginning of what should have had the member."""
+    """Return the beginning of the object that should have the member."""
     names = path.rstrip("!?").split(".")
     while names := names[:-1]:
         for member in members:
@@ -186,7 +186,7 @@ def _owner(members: list[_Member], path: str) -> Span | None:
 
 
 def _members(text: str, at: int) -> Iterator[_Member]:
-    """All values of the JSON at ``at``, outer ones first, and the whole with an empty path."""
+    """Yield all values of the JSON at ``at``, outer values first. The whole has an empty path."""
     found: list[_Member] = []
     end = _value(text, at, (), at, found)
     yield _Member((), Span(at, end), at, says=True)
@@ -212,7 +212,7 @@ def _token(pattern: re.Pattern[str], text: str, at: int) -> int:
 
 
 def _value(text: str, at: int, path: tuple[str, ...], start: int, found: list[_Member]) -> int:
-    """Read a value, note it and what it holds; where it ends. Raises ValueError or IndexError."""
+    """Read a value, collect it, and return its end. Raises ValueError or IndexError."""
     at = _skip(text, at)
     begin = at
     if text[at] in "{[":
@@ -250,7 +250,7 @@ def _container(text: str, at: int, path: tuple[str, ...], found: list[_Member]) 
 
 
 def one_line(body: str) -> str:
-    """A body of JSON on one line, as far as it is JSON."""
+    """Return a JSON body on one line. Another body is joined on one line."""
     try:
         return json.dumps(json.loads(body), ensure_ascii=False, separators=(",", ":"))
     except ValueError:

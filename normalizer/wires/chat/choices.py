@@ -10,44 +10,52 @@ from normalizer.wires.chat.chunk import Choice, Chunk, Endpoint
 CHOICES_MISSING = Deviation(
     code="E209",
     name="choices-missing",
-    what="`choices` that is null, missing or no list is a list.",
+    fault="`choices` is missing, null or not a list.",
+    repair="`choices` becomes a list.",
 )
 CHOICES_EMPTY = Deviation(
     code="E210",
     name="choices-empty",
-    what="A chunk without choices is not sent; what it holds rides on the next one.",
+    fault="A chunk has no choices.",
+    repair="The chunk is not sent and its other members move to the next chunk.",
 )
 INDEX_MISSING = Deviation(
     code="E211",
     name="choice-index-missing",
-    what="A choice whose index is missing, null or negative is choice 0.",
+    fault="The `index` of a choice is missing, null or negative.",
+    repair="The index becomes 0.",
 )
 INDEX_COUNTS_TOKENS = Deviation(
     code="E212",
     name="choice-index-counts-tokens",
-    what="An index that goes up with each chunk, where one choice was asked for, is 0.",
+    fault="The `index` of the only choice grows with each chunk.",
+    repair="The index becomes 0.",
 )
 CHOICES_SPLIT = Deviation(
     code="E213",
     name="choices-split",
-    what="Tool calls in a second choice, where one was asked for, belong to the first.",
+    fault="Tool calls arrive in a second choice that the request did not ask for.",
+    repair="The calls move to the first choice.",
 )
 CHOICE_SILENT = Deviation(
     code="E214",
     name="unasked-choice-silent",
-    what="A second choice nobody asked for is not opened before it says something.",
+    fault="A second choice that the request did not ask for has no content.",
+    repair="The choice is not sent before it has content.",
 )
 OTHER_ENDPOINT = Deviation(
     code="E215",
     name="other-endpoints-chunk",
-    what="Chunks of the other endpoint (`text` for `delta`, or the reverse) are made this one's.",
+    fault="A chunk has the form of the other endpoint, such as `text` for `delta`.",
+    repair="The chunk gets the form of the requested endpoint.",
 )
 
 
 TEXT_BESIDE_CHOICES = Deviation(
     code="E217",
     name="text-without-choices",
-    what="Text that stands in a chunk without choices (`value`, `response`) is choice 0's.",
+    fault="A chunk without choices has its text in `value` or `response`.",
+    repair="The text becomes the text of choice 0.",
 )
 
 

@@ -25,40 +25,47 @@ from normalizer.wires.chat.chunk import (
 COMPLETION_FOR_STREAM = Deviation(
     code="B801",
     name="completion-for-stream",
-    what="One JSON completion in answer to `stream: true` becomes a stream.",
+    fault="A JSON completion answers `stream: true`.",
+    repair="The completion becomes a stream.",
     structural=True,
 )
 ERROR_BODY_FOR_STREAM = Deviation(
     code="B802",
     name="error-body-for-stream",
-    what="A JSON error with status 200 in answer to `stream: true` becomes an error event.",
+    fault="A JSON error with status 200 answers `stream: true`.",
+    repair="The error becomes an error event.",
     structural=True,
 )
 LINES_FOR_EVENTS = Deviation(
     code="B803",
     name="lines-for-events",
-    what="Chunks as JSON, one a line or all in one list, become events.",
+    fault="Chunks arrive as lines of JSON or as one JSON list.",
+    repair="The chunks become events.",
     structural=True,
 )
 STREAM_FOR_COMPLETION = Deviation(
     code="B804",
     name="stream-for-completion",
-    what="A stream in answer to `stream: false` is gathered into one completion.",
+    fault="A stream answers `stream: false`.",
+    repair="The stream becomes one completion.",
 )
 ERROR_WITH_SUCCESS = Deviation(
     code="B805",
     name="error-with-success",
-    what="An error with status 200 in answer to `stream: false` gets an error's status.",
+    fault="An error with status 200 answers `stream: false`.",
+    repair="The answer gets a status of 4xx or 5xx.",
 )
 ERROR_BODY_SHAPE = Deviation(
     code="B806",
     name="error-body-shape",
-    what='The body of an error status in a shape of its own becomes `{"error": {…}}`.',
+    fault="The body of an error status has a form of its own.",
+    repair='The body becomes `{"error": {…}}`.',
 )
 COMPLETION_FORM = Deviation(
     code="B807",
     name="completion-form",
-    what="A plain completion gets the members that the API's has, and no empty ones.",
+    fault="A JSON completion has missing or empty members.",
+    repair="Missing members are added and empty ones are removed.",
 )
 
 # characters of text in one delta that is made of a whole answer

@@ -10,45 +10,65 @@ from normalizer.core.lenient import clean_text, dumps
 from normalizer.wires.chat.chunk import SPOKEN_KEYS, Choice, Delta
 
 ROLE_MISSING = Deviation(
-    code="C301", name="role-missing", what="The first delta of a choice says who speaks."
+    code="C301",
+    name="role-missing",
+    fault="The first delta of a choice has no role.",
+    repair='The first delta gets `"role": "assistant"`.',
 )
 ROLE_REPEATED = Deviation(
-    code="C302", name="role-repeated", what="No later delta says again who speaks."
+    code="C302",
+    name="role-repeated",
+    fault="A later delta repeats the role.",
+    repair="The role is removed from later deltas.",
 )
 MEMBER_EMPTY = Deviation(
     code="C303",
     name="member-empty",
-    what='`null`, `[]` and `""` that say nothing are left out of later deltas.',
+    fault='A later delta has members that are null, `[]` or `""`.',
+    repair="The empty members are removed.",
 )
 SAYS_NOTHING = Deviation(
-    code="C304", name="chunk-says-nothing", what="A chunk that says nothing at all is not sent."
+    code="C304",
+    name="chunk-says-nothing",
+    fault="A chunk has no text, finish or other news.",
+    repair="The chunk is not sent.",
 )
 DELTA_MISSING = Deviation(
-    code="C305", name="delta-missing", what="`delta` that is null, missing or no object is one."
+    code="C305",
+    name="delta-missing",
+    fault="`delta` is missing, null or not an object.",
+    repair="`delta` becomes an object.",
 )
 CONTENT_BLOCKS = Deviation(
     code="C306",
     name="content-blocks",
-    what="Content as a list of blocks becomes text and reasoning; other blocks ride beside it.",
+    fault="`content` is a list of blocks.",
+    repair="The blocks become text and reasoning, and all others move to `content_blocks`.",
 )
 CONTENT_NOT_TEXT = Deviation(
-    code="C307", name="content-not-text", what="Content that is a number or an object is its text."
+    code="C307",
+    name="content-not-text",
+    fault="`content` is a number or an object.",
+    repair="It is converted to its JSON text.",
 )
 MESSAGE_BESIDE_DELTA = Deviation(
     code="C308",
     name="message-beside-delta",
-    what="A `message` in a chunk is used as far as its text was not streamed, else left out.",
+    fault="A chunk has a whole `message` beside or instead of a delta.",
+    repair="Only text that was not streamed yet is delivered.",
 )
 MESSAGE_DIFFERS = Deviation(
     code="C309",
     name="message-differs",
-    what="A `message` that begins otherwise than what was streamed is not used.",
+    fault="A `message` begins differently from the streamed text.",
+    repair="The `message` is not used and the report names it.",
     reported=True,
 )
 PAIR_SPLIT = Deviation(
     code="C310",
     name="surrogate-pair-split",
-    what="A surrogate pair that two deltas hold the halves of is one character in the second.",
+    fault="Two deltas each have one half of a surrogate pair.",
+    repair="The whole character is delivered in the second delta.",
 )
 
 _CALLS = ("tool_calls", "function_call")

@@ -20,41 +20,58 @@ from normalizer.wires.chat.chunk import (
 )
 
 ID_MISSING = Deviation(
-    code="E201", name="id-missing", what="An id that is empty or missing is the stream's."
+    code="E201",
+    name="id-missing",
+    fault="The `id` of a chunk is missing or empty.",
+    repair="The chunk gets the id of the stream.",
 )
 ID_CHANGES = Deviation(
-    code="E202", name="id-changes", what="Chunks of one stream have the id of the first."
+    code="E202",
+    name="id-changes",
+    fault="The `id` changes within a stream.",
+    repair="All chunks get the id of the first chunk.",
 )
 OBJECT_WRONG = Deviation(
-    code="E203", name="object-wrong", what="`object` is what the endpoint's is, whatever came."
+    code="E203",
+    name="object-wrong",
+    fault="`object` is missing or is not the value that the endpoint has.",
+    repair="`object` becomes the value that the endpoint has.",
 )
 CREATED_MISSING = Deviation(
     code="E204",
     name="created-missing",
-    what="`created` that is 0 or missing is the stream's time.",
+    fault="`created` is missing or 0.",
+    repair="The chunk gets the time of the stream.",
 )
 CREATED_FORM = Deviation(
     code="E205",
     name="created-not-seconds",
-    what="`created` in milliseconds, as a float or a string is integer seconds.",
+    fault="`created` is in milliseconds, a float or a string.",
+    repair="It becomes an integer number of seconds.",
 )
 CREATED_CHANGES = Deviation(
     code="E206",
     name="created-changes",
-    what="Chunks of one stream have the time of the first.",
+    fault="`created` changes within a stream.",
+    repair="All chunks get the time of the first chunk.",
 )
 MODEL_MISSING = Deviation(
     code="E207",
     name="model-missing",
-    what="A model that is empty or missing is the stream's, else the request's.",
+    fault="`model` is missing or empty.",
+    repair="The chunk gets the model of the stream, or else of the request.",
 )
 MODEL_CHANGES = Deviation(
-    code="E208", name="model-changes", what="Chunks of one stream have the model of the first."
+    code="E208",
+    name="model-changes",
+    fault="`model` changes within a stream.",
+    repair="All chunks get the model of the first chunk.",
 )
 RIDER_COLLIDES = Deviation(
     code="E216",
     name="rider-collides",
-    what="What cannot ride on another chunk, whose member differs, gets a chunk of its own.",
+    fault="A member cannot move to another chunk, which has it with another value.",
+    repair="The member gets a chunk of its own.",
 )
 
 # members that all chunks of a stream have; a chunk is not sent for them alone

@@ -9,53 +9,70 @@ from normalizer.core.lenient import dumps
 from normalizer.wires.chat.chunk import TEXT_KEYS, Choice, Chunk
 
 FINISH_EMPTY = Deviation(
-    code="S501", name="finish-empty", what='A finish_reason of `""` or `"null"` is null.'
+    code="S501",
+    name="finish-empty",
+    fault='`finish_reason` is `""` or `"null"`.',
+    repair="It becomes null.",
 )
 FINISH_KEY_MISSING = Deviation(
-    code="S502", name="finish-key-missing", what="Choices have a finish_reason, if it is null."
+    code="S502",
+    name="finish-key-missing",
+    fault="A choice has no `finish_reason` key.",
+    repair='The choice gets `"finish_reason": null`.',
 )
 FINISH_WORD = Deviation(
     code="S503",
     name="finish-word",
-    what="Other words for a finish become the API's; the original is in `native_finish_reason`.",
+    fault="`finish_reason` is a word that the API does not have.",
+    repair="The API's word replaces it and the original moves to `native_finish_reason`.",
 )
 FINISH_WITH_CONTENT = Deviation(
     code="S504",
     name="finish-with-content",
-    what="A finish that comes with content gets a chunk of its own behind it.",
+    fault="A finish arrives together with content.",
+    repair="The finish follows in a chunk of its own.",
 )
 STOP_AFTER_CALLS = Deviation(
     code="S505",
     name="stop-after-calls",
-    what="`stop` after a call is `tool_calls` or `function_call`, unless it was forced by name.",
+    fault="The finish of a choice with calls is `stop`.",
+    repair="It becomes `tool_calls` or `function_call`, unless the request forced the call.",
 )
 CALLS_WITHOUT_CALL = Deviation(
     code="S506",
     name="calls-without-call",
-    what="`tool_calls` where no call was streamed is `stop`.",
+    fault="The finish of a choice without calls is `tool_calls`.",
+    repair="It becomes `stop`.",
 )
 CALLS_OF_OTHER_KIND = Deviation(
     code="S507",
     name="calls-of-other-kind",
-    what="`function_call` for streamed tool calls is `tool_calls`, and the other way round.",
+    fault="The finish names `function_call` for tool calls, or the reverse.",
+    repair="The finish names the kind of call that was streamed.",
 )
 FINISH_TWICE = Deviation(
-    code="S508", name="finish-twice", what="Of several finishes of a choice the weightiest leaves."
+    code="S508",
+    name="finish-twice",
+    fault="A choice finishes more than once.",
+    repair="Only the most important finish is sent.",
 )
 TEXT_AFTER_FINISH = Deviation(
     code="S509",
     name="text-after-finish",
-    what="What a choice says after its finish is delivered before it.",
+    fault="Text of a choice arrives after its finish.",
+    repair="The text is delivered before the finish.",
 )
 FINISH_MISSING = Deviation(
     code="S510",
     name="finish-missing",
-    what="`[DONE]` without a finish: the choice finishes with `stop`, or `tool_calls` after calls.",
+    fault="`[DONE]` arrives, but a choice has no finish.",
+    repair="The choice gets `stop`, or `tool_calls` after calls.",
 )
 TEXT_AFTER_RELEASE = Deviation(
     code="S511",
     name="text-after-release",
-    what="Text that comes after a finish was let go, the upstream being silent, is delivered.",
+    fault="Text of a choice arrives after a silence and its finish was already sent.",
+    repair="The text is delivered and the report names it.",
     reported=True,
 )
 

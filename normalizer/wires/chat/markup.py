@@ -22,49 +22,57 @@ from normalizer.wires.chat.chunk import Delta
 THINK_TAGS = Deviation(
     code="C320",
     name="think-tags",
-    what="`<think>` at the start of an answer, up to its end, is reasoning.",
+    fault="The answer starts with reasoning in `<think>` tags.",
+    repair="The text between the tags becomes reasoning.",
     option={"think_tags": True},
 )
 SPECIAL_TOKENS = Deviation(
     code="C321",
     name="special-token",
-    what="Special tokens at the very end of an answer are left out.",
+    fault="The answer ends in special tokens of the model.",
+    repair="The tokens are removed.",
     option={"special_tokens": True},
 )
 CUMULATIVE = Deviation(
     code="C322",
     name="cumulative-content",
-    what="Of content that is the whole text so far, what is new is delivered.",
+    fault="Each chunk repeats the whole text so far.",
+    repair="Only the new part of the text is delivered.",
     option={"cumulative": True},
 )
 HERMES_CALL = Deviation(
     code="T431",
     name="hermes-call-in-text",
-    what="`<tool_call>{…}</tool_call>` in the text (Hermes, Qwen) is a tool call.",
+    fault="The text has `<tool_call>{…}</tool_call>` (Hermes, Qwen).",
+    repair="It becomes a tool call.",
     option={"text_tool_calls": ("hermes",)},
 )
 REACT_CALL = Deviation(
     code="T432",
     name="react-call-in-text",
-    what="`Action:` and `Action Input:` in the text (ReAct) are a tool call.",
+    fault="The text has `Action:` and `Action Input:` (ReAct).",
+    repair="They become a tool call.",
     option={"text_tool_calls": ("react",)},
 )
 KIMI_CALL = Deviation(
     code="T433",
     name="kimi-call-in-text",
-    what="`<|tool_calls_section_begin|>` in the text (Kimi) begins tool calls.",
+    fault="The text has `<|tool_calls_section_begin|>` (Kimi).",
+    repair="The section becomes tool calls.",
     option={"text_tool_calls": ("kimi",)},
 )
 DEEPSEEK_CALL = Deviation(
     code="T434",
     name="deepseek-call-in-text",
-    what="`<｜tool▁calls▁begin｜>` in the text (DeepSeek) begins tool calls.",
+    fault="The text has `<｜tool▁calls▁begin｜>` (DeepSeek).",
+    repair="The section becomes tool calls.",
     option={"text_tool_calls": ("deepseek",)},
 )
 CALL_IN_BOTH = Deviation(
     code="T435",
     name="call-in-text-and-beside-it",
-    what="A call that the upstream gives as one beside its text is not called twice.",
+    fault="A call is in the text and in `tool_calls`.",
+    repair="The call is delivered once.",
     option={"text_tool_calls": ("react",)},
 )
 

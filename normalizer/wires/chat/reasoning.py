@@ -10,17 +10,20 @@ from normalizer.wires.chat.chunk import REASONING_KEYS, Delta, as_list
 REASONING_NAME = Deviation(
     code="C311",
     name="reasoning-name",
-    what="Reasoning goes by one name, whatever the upstream calls it.",
+    fault="Reasoning has a name other than `reasoning_content`.",
+    repair="Reasoning gets the name that the `reasoning` option asks for.",
 )
 REASONING_MIRRORED = Deviation(
     code="C312",
     name="reasoning-mirrored",
-    what="Reasoning that a delta holds under several names is delivered once.",
+    fault="One delta has the same reasoning under several names.",
+    repair="The reasoning is delivered once.",
 )
 OBJECT_WITHOUT_INDEX = Deviation(
     code="C313",
     name="object-without-index",
-    what="Objects in a list inside a delta get the running index that openai-python needs.",
+    fault="Objects in a list of a delta have no `index`.",
+    repair="They get a running index, which openai-python needs.",
 )
 
 

@@ -30,96 +30,150 @@ from normalizer.wires.chat.call import Call
 from normalizer.wires.chat.chunk import Delta
 
 INDEX_MISSING = Deviation(
-    code="T401", name="call-index-missing", what="A call without an index gets the next one."
+    code="T401",
+    name="call-index-missing",
+    fault="A call has no index.",
+    repair="The call gets the next index.",
 )
 INDEX_WRONG = Deviation(
     code="T402",
     name="call-index-wrong",
-    what="Calls are numbered 0, 1, 2 … as they appear, whatever index the upstream gives them.",
+    fault="The indexes of the calls are not 0, 1, 2 and so on.",
+    repair="The calls are numbered in the order in which they appear.",
 )
 ID_MISSING = Deviation(
-    code="T403", name="call-id-missing", what="A call without a usable id gets one, once."
+    code="T403",
+    name="call-id-missing",
+    fault="A call has no usable id.",
+    repair="The call gets a new id, on its first fragment.",
 )
-ID_NOT_TEXT = Deviation(code="T404", name="call-id-not-text", what="A number as an id is its text.")
+ID_NOT_TEXT = Deviation(
+    code="T404",
+    name="call-id-not-text",
+    fault="The id of a call is a number.",
+    repair="The id is converted to text.",
+)
 ID_REPEATED = Deviation(
-    code="T405", name="call-id-repeated", what="The id is on the first fragment of a call only."
+    code="T405",
+    name="call-id-repeated",
+    fault="Later fragments of a call repeat its id.",
+    repair="Only the first fragment keeps the id.",
 )
 ID_CHANGES = Deviation(
-    code="T406", name="call-id-changes", what="A call whose id changes keeps its first one."
+    code="T406",
+    name="call-id-changes",
+    fault="The id of a call changes between its fragments.",
+    repair="The call keeps its first id.",
 )
 ID_SHARED = Deviation(
-    code="T407", name="call-id-shared", what="Of two calls with one id the second gets its own."
+    code="T407",
+    name="call-id-shared",
+    fault="Two calls have the same id.",
+    repair="The second call gets a new id.",
 )
 NAME_REPEATED = Deviation(
-    code="T408", name="call-name-repeated", what="The name is on the first fragment of a call only."
+    code="T408",
+    name="call-name-repeated",
+    fault="Later fragments of a call repeat its name.",
+    repair="Only the first fragment keeps the name.",
 )
 NAME_IN_PIECES = Deviation(
-    code="T409", name="call-name-in-pieces", what="A name that comes in pieces leaves whole."
+    code="T409",
+    name="call-name-in-pieces",
+    fault="The name of a call arrives in pieces.",
+    repair="The first fragment has the whole name.",
 )
 NAME_LATE = Deviation(
     code="T410",
     name="call-name-late",
-    what="Fragments before the name wait for it.",
+    fault="Fragments of a call arrive before its name.",
+    repair="The fragments wait until the name has arrived.",
     structural=True,
 )
 TYPE_MISSING = Deviation(
-    code="T411", name="call-type-missing", what="The first fragment of a call has its type."
+    code="T411",
+    name="call-type-missing",
+    fault="The first fragment of a call has no type.",
+    repair='The fragment gets `"type": "function"`.',
 )
 MEMBER_AGAIN = Deviation(
     code="T412",
     name="call-member-again",
-    what="Later fragments have no type, no empty name and no empty id.",
+    fault="Later fragments have a type, an empty name or an empty id.",
+    repair="These members are removed.",
 )
 ARGUMENTS_NULL = Deviation(
-    code="T413", name="arguments-null", what='Arguments that are null or missing are `""`.'
+    code="T413",
+    name="arguments-null",
+    fault="The arguments of a call are null or missing.",
+    repair='They become `""`.',
 )
 ARGUMENTS_OBJECT = Deviation(
-    code="T414", name="arguments-object", what="Arguments that are an object are its JSON text."
+    code="T414",
+    name="arguments-object",
+    fault="The arguments of a call are an object.",
+    repair="They are converted to their JSON text.",
 )
 ARGUMENTS_WITH_HEAD = Deviation(
     code="T415",
     name="arguments-with-head",
-    what="Arguments that come with a call's name follow in a fragment of their own.",
+    fault="The first fragment of a call already has arguments.",
+    repair="The arguments follow in a fragment of their own.",
 )
 CALLS_NOT_A_LIST = Deviation(
-    code="T416", name="calls-not-a-list", what="`tool_calls` that is an object is a list of one."
+    code="T416",
+    name="calls-not-a-list",
+    fault="`tool_calls` is an object.",
+    repair="It becomes a list with one element.",
 )
 ID_IN_FUNCTION = Deviation(
-    code="T417", name="call-id-in-function", what="An id inside `function` is the call's."
+    code="T417",
+    name="call-id-in-function",
+    fault="The id of a call is inside `function`.",
+    repair="The id moves to the call.",
 )
 CALL_TWICE_OVER = Deviation(
     code="T418",
     name="call-twice-over",
-    what="A call given as `tool_calls` and as `function_call` leaves as what the request used.",
+    fault="A delta has one call as `tool_calls` and as `function_call`.",
+    repair="Only the kind that the request uses is delivered.",
 )
 LEGACY_CALL = Deviation(
     code="T419",
     name="legacy-call",
-    what="`function_call` in answer to `tools` is a tool call.",
+    fault="`function_call` answers a request with `tools`.",
+    repair="It becomes a tool call.",
 )
 MODERN_CALL = Deviation(
     code="T420",
     name="modern-call",
-    what="A tool call in answer to `functions` is a `function_call`.",
+    fault="`tool_calls` answers a request with `functions`.",
+    repair="The first call becomes a `function_call`.",
 )
 GHOST_CALL = Deviation(
     code="T421",
     name="ghost-call",
-    what="Fragments that never get a name are no call; they ride on the finish.",
+    fault="Fragments of a call never get a name.",
+    repair="They move to the finish as `nameless_tool_calls`.",
 )
 ARGUMENTS_MISSING = Deviation(
     code="T422",
     name="arguments-missing",
-    what="A call that ends without arguments gets `{}`, unless it was cut.",
+    fault="A call ends without arguments.",
+    repair="The call gets `{}`, unless the answer was cut.",
 )
 ARGUMENTS_INCOMPLETE = Deviation(
     code="T423",
     name="arguments-incomplete",
-    what="Arguments are incomplete at a finish that does not say so (`length` hides behind it).",
+    fault="The arguments of a call are incomplete, but the finish is not `length`.",
+    repair="Nothing is changed and the report names it.",
     reported=True,
 )
 HEAD_TWICE = Deviation(
-    code="T424", name="call-head-twice", what="A call's head that was sent twice opens one call."
+    code="T424",
+    name="call-head-twice",
+    fault="The first fragment of a call arrives twice.",
+    repair="One call is opened.",
 )
 
 

@@ -10,51 +10,63 @@ from normalizer.wires.chat.chunk import Chunk
 USAGE_EARLY = Deviation(
     code="U601",
     name="usage-on-a-chunk",
-    what="Usage on a chunk with choices is taken off it; the last one leaves at the end.",
+    fault="A chunk with choices has a usage.",
+    repair="The usage is removed from the chunk and the last one is sent at the end.",
 )
 USAGE_UNASKED = Deviation(
     code="U602",
     name="usage-chunk-unasked",
-    what="A usage chunk nobody asked for is not sent; its usage rides on the finish.",
+    fault="A usage chunk arrives that the request did not ask for.",
+    repair="The chunk is not sent and its usage moves to the finish.",
 )
 USAGE_OWN_CHUNK = Deviation(
     code="U603",
     name="usage-without-its-chunk",
-    what="Usage that was asked for gets a chunk of its own after the finish.",
+    fault="The requested usage has no chunk of its own.",
+    repair="The usage gets a chunk of its own after the finish.",
 )
 USAGE_IN_CHOICE = Deviation(
-    code="U604", name="usage-in-choice", what="Usage inside a choice is lifted out of it."
+    code="U604",
+    name="usage-in-choice",
+    fault="A usage is inside a choice.",
+    repair="The usage is removed from the choice and sent at the end.",
 )
 USAGE_IN_X_GROQ = Deviation(
     code="U605",
     name="usage-in-x-groq",
-    what="Usage in `x_groq` is copied to where it is looked for.",
+    fault="A usage is inside `x_groq`.",
+    repair="The usage is copied to `usage`.",
 )
 USAGE_ZERO = Deviation(
     code="U606",
     name="usage-zero",
-    what="A usage that is all zeros is a placeholder: it is no usage, and never hides a real one.",
+    fault="A usage has only zeros.",
+    repair="The zeros never replace a real usage.",
 )
 USAGE_HALF = Deviation(
     code="U607",
     name="usage-half",
-    what="Usage without prompt_tokens or completion_tokens travels as `native_usage`.",
+    fault="A usage has no `prompt_tokens` or no `completion_tokens`.",
+    repair="The usage moves to the finish as `native_usage`.",
 )
 USAGE_FORM = Deviation(
     code="U608",
     name="usage-form",
-    what="`total_tokens` is filled in, nulls inside a usage are left out.",
+    fault="A usage has no `total_tokens`, or has null members.",
+    repair="`total_tokens` is filled in and null members are removed.",
 )
 USAGE_LATE = Deviation(
     code="U609",
     name="usage-late",
-    what="Usage nobody asked for that comes when the finish has left has no place any more.",
+    fault="A usage that the request did not ask for arrives after the finish was sent.",
+    repair="The usage is not sent and the report names it.",
     reported=True,
 )
 USAGE_REPEATED = Deviation(
     code="U610",
     name="usage-repeated",
-    what="Of several usages the last one leaves, once.",
+    fault="The stream has several usages.",
+    repair="Only the last usage is sent.",
     structural=True,
 )
 
