@@ -97,6 +97,7 @@ _BLANK = re.compile(rb"\s*")
 _TOUCHING = re.compile(rb"[}\]]\s*+(?:data:\s*+)*+[{\[]")
 _SEPARATOR = re.compile(rb"\s*+(?:data:\s*+)*+")
 _STRING_OR_BRACKET = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[{}\[\]]', re.DOTALL)
+_CONTROL = re.compile(rb"[\x00-\x1f]")
 _PAGE_BYTES = 64 * 1024
 _OPENING = (b"{", b"[")
 
@@ -228,13 +229,18 @@ class EventData:
             self._hand_on(Event(kind, b"", name=name, at=self._at if self._empty else at))
 
     def not_strict(self, data: bytes) -> bool:
-        """Say what is not strict in the JSON; True if it is to be written anew."""
+        """Say what is not strict in the JSON; True if it is to be written anew.
+
+        Nothing need be: a number beyond any double, nesting beyond our parser's.
+        """
         signs = [
             (INVALID_UTF_8, not _is_utf_8(data)),
             (NON_FINITE, b"NaN" in data or b"Infinity" in data),
             (LONE_SURROGATE, b"\\ud" in data.lower()),
         ]
-        seen = [deviation for deviation, sign in signs if sign] or [CONTROL_CHARACTER]
+        seen = [deviation for deviation, sign in signs if sign]
+        if not seen and _CONTROL.search(data):
+            seen.append(CONTROL_CHARACTER)
         to_repair = [self._found(deviation) for deviation in seen]
         return True in to_repair
 
