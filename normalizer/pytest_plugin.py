@@ -59,12 +59,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--stream-record-mode",
         choices=RECORD_MODES,
         default=None,
-        help="none (the default): send nothing, play the cassettes. once: record where there is no"
-        " cassette. new_episodes: record what has no answer. all, rewrite: record everything anew.",
+        help="none (the default): send nothing, play the cassettes. once: record tests without a"
+        " cassette. new_episodes: record requests without an answer. all, rewrite: record all"
+        " again.",
     )
     parser.addini(
         "stream_cassette_unplayed",
-        "A test passed, but asked for less than its cassette holds: fail (default), warn or allow.",
+        "A test passes, but leaves recorded answers unplayed: fail (default), warn or allow.",
         default="fail",
     )
 
@@ -72,9 +73,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
-        "stream_cassette(path=None, *, unplayed=None, record_mode=None, **options): how the fixture"
-        " stream_cassette plays and records; path is relative to the test's cassette folder, the"
-        " options are those of normalizer.cassette.ReplayTransport (pace, split, faults, …).",
+        "stream_cassette(path=None, *, unplayed=None, record_mode=None, **options): set how the"
+        " fixture stream_cassette plays and records. path is relative to the cassette folder of the"
+        " test. The options are those of normalizer.cassette.ReplayTransport (pace, split, …).",
     )
     _one_of(UNPLAYED, config.getini("stream_cassette_unplayed"), "stream_cassette_unplayed")
 
@@ -138,10 +139,12 @@ def stream_cassette(
     path = Path(stream_cassette_dir) / (named or f"{stream_cassette_name}.yaml")
     there = path.exists()
     if mode == "none" and not there:
-        _fail(f"{path} is not there; record it with --stream-record-mode=once")
+        _fail(f"{path} does not exist; record it with --stream-record-mode=once")
     if named is None and mode != "none" and request.node.get_closest_marker("vcr"):
-        _fail(f"{path}: vcr and stream_cassette would both record to it; give one of them a path")
-    # Here and not above: pytest loads this module in every session of everybody who installed us.
+        _fail(
+            f"{path}: vcr and stream_cassette would both record to it; set a path for one of them"
+        )
+    # Imported here, because pytest loads this module in every session of every user.
     try:
         from normalizer.cassette import ReplayTransport
     except ModuleNotFoundError as error:
@@ -149,7 +152,7 @@ def stream_cassette(
     transport = ReplayTransport(path, record_mode=mode, **given)
     yield StreamCassette(path, mode, transport)
     transport.close()
-    # where it records, a test may have got other answers in the place of those
+    # if it recorded, the test may have received new answers instead
     played = mode == "none" or (mode == "once" and there)
     if played and unplayed != "allow" and request.node.stash.get(_passed, False):
         _check_unplayed(path, transport.unplayed, unplayed)
@@ -159,7 +162,7 @@ def _marked(marker: pytest.Mark | None, config: dict[str, Any]) -> dict[str, Any
     given = dict(config)
     if marker is not None:
         if len(marker.args) > 1:
-            raise pytest.UsageError("stream_cassette: only the path may be given without its name")
+            raise pytest.UsageError("stream_cassette: only the path can be given without a keyword")
         given |= dict(zip(("path",), marker.args, strict=False))
         given |= marker.kwargs
     return given
@@ -175,7 +178,7 @@ def _check_unplayed(path: Path, left: tuple[Interaction, ...], policy: str) -> N
         return
     asked = ", ".join(f"{each.request.method} {each.request.uri}" for each in left[:3])
     text = (
-        f"{path}: the test did not ask for {len(left)} of its recorded answers ({asked}"
+        f"{path}: the test left {len(left)} of its recorded answers unplayed ({asked}"
         f"{', …' if len(left) > 3 else ''}); record it again with --stream-record-mode=rewrite, or"
         " set unplayed='allow'"
     )

@@ -17,35 +17,32 @@ from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import Any
 
-from normalizer.core import errors, event_data, sse
+from normalizer.core import errors, event_data, kinds, sse
 from normalizer.core.findings import Deviation
 from normalizer.wires.chat import (
+    call_members,
     choices,
-    completion,
+    chunks,
     content,
     envelope,
     finish,
+    holdback,
     markup,
     reasoning,
     tool_calls,
     usage,
+    whole_calls,
+    whole_message,
+    wire,
 )
+from normalizer.wires.chat import kinds as chat_kinds
 
-# by the name of the file in rules/
-_DECLARED_IN = {
-    "framing": sse,
-    "event_data": event_data,
-    "envelope": envelope,
-    "choices": choices,
-    "content": content,
-    "reasoning": reasoning,
-    "tool_calls": tool_calls,
-    "finish": finish,
-    "usage": usage,
-    "errors": errors,
-    "markup": markup,
-    "bodies": completion,
-}
+# Every module that repairs something declares what it repairs.
+_DECLARED_IN: tuple[ModuleType, ...] = (
+    *(sse, event_data, errors, kinds, chat_kinds),
+    *(call_members, choices, chunks, content, envelope, finish, holdback, markup),
+    *(reasoning, tool_calls, usage, whole_calls, whole_message, wire),
+)
 
 
 def _declared(module: ModuleType) -> list[Deviation]:
@@ -54,7 +51,7 @@ def _declared(module: ModuleType) -> list[Deviation]:
 
 DEVIATIONS: tuple[Deviation, ...] = tuple(
     sorted(
-        (one for module in _DECLARED_IN.values() for one in _declared(module)),
+        {one.code: one for module in _DECLARED_IN for one in _declared(module)}.values(),
         key=lambda deviation: deviation.code,
     )
 )
@@ -157,10 +154,11 @@ def rules() -> tuple[Rule, ...]:
 @functools.cache
 def _rules() -> dict[str, Rule]:
     folder = importlib.resources.files("normalizer.catalogue") / "rules"
-    read: dict[str, Rule] = {}
-    for name, module in _DECLARED_IN.items():
-        text = (folder / f"{name}.toml").read_text(encoding="utf-8")
-        read |= paired(_declared(module), tomllib.loads(text))
+    entries: dict[str, Any] = {}
+    for file in folder.iterdir():
+        if file.name.endswith(".toml"):
+            entries |= tomllib.loads(file.read_text(encoding="utf-8"))
+    read = paired(DEVIATIONS, entries)
     return {code: read[code] for code in CODES}
 
 

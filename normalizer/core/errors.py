@@ -36,7 +36,7 @@ from normalizer.core.error_shapes import (
     is_told,
     words_of,
 )
-from normalizer.core.findings import Deviation, Findings
+from normalizer.core.findings import Deviation
 from normalizer.core.lenient import dumps
 
 ERROR_SHAPE = Deviation(
@@ -336,22 +336,3 @@ def _without(value: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
         return rest
     inner = _without(value[key], tuple(behind))
     return {**value, key: inner} if inner or key == "delta" else rest
-
-
-class Errors:
-    """Reads the errors in one stream of chunks, and notes what shape they came in."""
-
-    __slots__ = ("_found",)
-
-    def __init__(self, found: Findings) -> None:
-        self._found = found
-
-    def read(self, value: Any, name: str = "") -> dict[str, Any] | None:
-        """As `read_error`; of a chunk that is none, an empty ``error`` is taken away."""
-        error = read_error(value, name)
-        if error is None:
-            if isinstance(value, dict) and "error" in value and self._found(ERROR_EMPTY):
-                del value["error"]
-        elif error is not value:
-            self._found(ERROR_SHAPE)
-        return error

@@ -80,8 +80,8 @@ CONTROL_CHARACTER = Deviation(
 SIDE_BY_SIDE = Deviation(
     code="F122",
     name="json-side-by-side",
-    fault="Several JSON objects stand on one `data:` line.",
-    repair="Each object becomes an event.",
+    fault="One `data:` line has several JSON objects.",
+    repair="Each object becomes an event of its own.",
     structural=True,
 )
 

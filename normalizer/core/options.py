@@ -36,6 +36,7 @@ class OptionFields(TypedDict, total=False):
     reasoning: Literal["reasoning_content", "reasoning", "both", "keep"]
     comments: Literal["keep", "drop"]
     finish: Literal["split", "keep"]
+    unfinished: Literal["error", "keep"]
     usage: Literal["request", "chunk", "finish", "drop"]
     extras: Literal["keep", "drop"]
     think_tags: bool
@@ -118,6 +119,10 @@ class Options:
     )
     finish: Literal["split", "keep"] = _option(
         "split", "Put the finish on a chunk of its own, or keep it with the last content."
+    )
+    unfinished: Literal["error", "keep"] = _option(
+        "error",
+        "An answer whose body ends before its finish: an error, or kept as it is, without one.",
     )
     usage: Literal["request", "chunk", "finish", "drop"] = _option(
         "request",

@@ -22,6 +22,7 @@ class RequestInfo:
     * ``stream``, ``include_usage``, ``n``, ``model``, ``max_tokens``: from the body.
     * ``tools``, ``functions``: whether the body offers any.
     * ``tool_names``: the names of those.
+    * ``knows_tools``: whether the body was seen: a tool that is not named in it was not offered.
     * ``forced``: whether the body demands one tool by name.
     """
 
@@ -35,6 +36,7 @@ class RequestInfo:
     functions: bool = False
     forced: bool = False
     tool_names: frozenset[str] = frozenset()
+    knows_tools: bool = False
 
     @classmethod
     def parse(
@@ -77,10 +79,15 @@ class RequestInfo:
             max_tokens=_count(limit),
             tools=bool(tools),
             functions=bool(functions),
-            forced=(isinstance(choice, dict) and choice.get("type") == "function")
+            forced=(isinstance(choice, dict) and choice.get("type") in ("function", "custom"))
             or isinstance(legacy, dict),
             tool_names=_names(tools) | _names(functions),
+            knows_tools=not _ASKS.isdisjoint(body),
         )
+
+
+# One of these is in every real request: without them only a part of it is known.
+_ASKS = frozenset({"messages", "prompt", "tools", "functions"})
 
 
 def _endpoint(path: str, paths: Sequence[str]) -> Literal["chat", "completions"] | None:
@@ -101,7 +108,9 @@ def _count(value: Any) -> int | None:
 def _names(tools: Any) -> frozenset[str]:
     names = set()
     for tool in tools if isinstance(tools, list) else []:
-        function = tool.get("function", tool) if isinstance(tool, dict) else None
+        if not isinstance(tool, dict):
+            continue
+        function = tool.get("function", tool.get("custom", tool))
         if isinstance(function, dict) and isinstance(function.get("name"), str):
             names.add(function["name"])
     return frozenset(names)

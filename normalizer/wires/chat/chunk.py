@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from normalizer.core.draft import Draft
 from normalizer.core.lenient import clean, rewritten
+from normalizer.wires.chat.words import Word
 
 Chunk = dict[str, Any]
 Choice = dict[str, Any]
@@ -14,15 +16,59 @@ Endpoint = Literal["chat", "completions"]
 # members that this package settles itself; all others are somebody's and travel
 TOP_KEYS = frozenset({"id", "object", "created", "model", "choices", "usage", "error"})
 CHOICE_KEYS = frozenset({"index", "delta", "text", "message", "finish_reason", "logprobs", "usage"})
+# the members of a delta that OpenAI declares; others are an upstream's own, null or not
+DECLARED = frozenset({"role", "content", "refusal", "tool_calls", "function_call"})
 # what belongs to the text when a chunk is split into its text and its finish
 TEXT_KEYS = frozenset({"logprobs", "content_filter_results", "content_filter_offsets", "token_ids"})
 # padding against a listener who counts lengths: its values are no news (OpenAI, Mistral)
 PADDING_KEYS = frozenset({"obfuscation"})
 
 # the names that reasoning goes by
-REASONING_KEYS = ("reasoning_content", "reasoning", "thinking", "reasoning_text")
+REASONING_KEYS = (
+    "reasoning_content",
+    "reasoning",
+    "thinking",
+    "reasoning_text",
+    "thinking_content",
+    "thought",
+    "reasoningContent",
+)
 # the members of a delta that hold text that is said bit by bit
 SPOKEN_KEYS = ("content", "refusal", *REASONING_KEYS)
+
+
+class Part:
+    """One choice of one chunk, on its way through the stages.
+
+    * ``draft``: the chunk; ``choice``: the choice in it; ``delta``: the choice's, an object.
+    * ``index``: the choice that it means. ``word``: its finish, read by the stage of that name.
+    * ``from_message``: the delta is what a whole message said. ``closes``: the chunk is a whole
+      answer that repeats what was streamed.
+
+    Whoever changes the choice says so, by `edit`.
+    """
+
+    __slots__ = ("choice", "closes", "delta", "draft", "from_message", "index", "word")
+
+    def __init__(self, draft: Draft, choice: Choice) -> None:
+        self.draft = draft
+        self.choice = choice
+        self.delta: Delta = {}
+        self.index = 0
+        self.word: Word | None = None
+        self.from_message = False
+        self.closes = draft.value.get("object") == "chat.completion"
+
+    def edit(self) -> Choice:
+        """The choice, to be changed."""
+        self.draft.raw = None
+        return self.choice
+
+    @property
+    def changed(self) -> bool:
+        """Whether the chunk is not what came any more."""
+        return self.draft.raw is None
+
 
 OBJECTS: dict[Endpoint, str] = {
     "chat": "chat.completion.chunk",
@@ -100,6 +146,8 @@ def _texts(choice: Choice) -> list[str]:
     delta = delta if isinstance(delta, dict) else {}
     functions = [f for c in as_list(delta.get("tool_calls")) for f in as_list(c.get("function"))]
     texts = [choice.get("text"), *(delta.get(key) for key in SPOKEN_KEYS)]
+    blocks = delta.get("content")
+    texts += [block.get("text") for block in as_list(blocks)] if isinstance(blocks, list) else []
     texts += [function.get("arguments") for function in functions]
     return [text for text in texts if isinstance(text, str)]
 

@@ -1,0 +1,196 @@
+"""A whole answer as a stream: what a client gets that asked for one.
+
+The answer is repaired first, as any whole answer is (`body`), so that its chunks are canonical: a
+role, the reasoning, members of the message that nobody here knows, the text, the refusal, the
+calls, the finish; long texts in deltas of bounded size. Nothing of it is lost:
+
+- Scalars of the answer are repeated on all chunks, as members of a stream are. Objects and lists,
+  and texts too long to be repeated, are on the first chunk.
+- Members of the choice that belong to the text go with its first delta, which is whole then: log
+  probabilities have to match their text. The others go with the finish.
+- A call whose id is its own goes as the API sends it: a head, then its arguments. Other calls go
+  as one whole each, so that the rules about fragments see which call they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from normalizer.wires.chat.chunk import (
+    CHOICE_KEYS,
+    OBJECTS,
+    TEXT_KEYS,
+    TOP_KEYS,
+    Choice,
+    Chunk,
+    Delta,
+    Endpoint,
+    as_list,
+)
+from normalizer.wires.chat.whole_calls import TEXT_OF
+from normalizer.wires.chat.whole_message import REASONING_MEMBERS
+
+# characters of text in one delta
+DELTA_CHARACTERS = 4096
+# characters of a text that is repeated on all chunks
+REPEATED_CHARACTERS = 256
+
+_DECLARED = frozenset({"role", "content", "refusal", "tool_calls", "function_call"})
+# Other places of the finish: the choice has it already, and on a chunk it would be a finish again.
+_FINISHES = frozenset({"finish_reason", "finishReason"})
+
+
+def chunks_of(
+    value: dict[str, Any], endpoint: Endpoint, *, apart: bool, failed: bool = False
+) -> Iterator[Chunk]:
+    """Yield the chunks that say what a whole answer says.
+
+    ``apart``: the usage comes in a chunk of its own. ``failed``: the answer is an error, which
+    follows; no finish and no usage comes before it.
+
+    Example::
+
+        list(chunks_of(completion, "chat", apart=False))
+    """
+    head = {**_scalars(value), "object": OBJECTS[endpoint]}
+    extras = {
+        key: item
+        for key, item in value.items()
+        if key not in TOP_KEYS and key not in _FINISHES and not _is_scalar(item)
+    }
+    usage = None if failed else value.get("usage")
+    choices = as_list(value.get("choices"))
+    for number, choice in _numbered(choices):
+        pieces = _of_text(choice, failed) if endpoint == "completions" else _of_chat(choice, failed)
+        for piece in pieces:
+            chunk = {**head, "choices": [{"index": number, **piece}], **extras}
+            extras = {}
+            ends = choice is choices[-1] and piece["finish_reason"] is not None
+            if ends and usage is not None and not apart:
+                chunk["usage"] = usage
+                usage = None
+            yield chunk
+    if usage is not None:
+        yield {**head, "choices": [], "usage": usage}
+
+
+def _is_scalar(item: Any) -> bool:
+    if isinstance(item, str):
+        return len(item) <= REPEATED_CHARACTERS
+    return not isinstance(item, (dict, list))
+
+
+def _scalars(value: dict[str, Any]) -> dict[str, Any]:
+    """What all chunks repeat: the envelope and small members."""
+    apart = {"choices", "usage", "error", *_FINISHES}
+    return {key: item for key, item in value.items() if key not in apart and _is_scalar(item)}
+
+
+def _numbered(choices: list[Choice]) -> Iterator[tuple[Any, Choice]]:
+    """Each choice with its index; a second one with the same index gets another."""
+    taken: set[int] = set()
+    for number, choice in enumerate(choices):
+        index = choice.get("index")
+        index = index if type(index) is int else number
+        while index in taken:
+            index += 1
+        taken.add(index)
+        yield index, choice
+
+
+def _of_text(choice: Choice, failed: bool) -> Iterator[Choice]:
+    """The one piece of a legacy completion's choice: its finish stays on its text."""
+    apart = ("index", "message", "delta", "usage")
+    members = {key: item for key, item in choice.items() if key not in apart}
+    text = choice.get("text")
+    finish = None if failed else choice.get("finish_reason")
+    yield {**members, "text": text if isinstance(text, str) else "", "finish_reason": finish}
+
+
+def _of_chat(choice: Choice, failed: bool) -> Iterator[Choice]:
+    message = choice["message"] if isinstance(choice.get("message"), dict) else {}
+    others = {
+        key: item
+        for key, item in choice.items()
+        if key not in (*CHOICE_KEYS, "messages", "error") and not (failed and key in _FINISHES)
+    }
+    spoken = {key: others.pop(key) for key in TEXT_KEYS if others.get(key) is not None}
+    if choice.get("logprobs") is not None:
+        spoken["logprobs"] = choice["logprobs"]
+    for delta in _deltas(message, whole=bool(spoken)):
+        belongs = spoken if delta.get("content") else {}
+        yield {"delta": delta, **belongs, "finish_reason": None}
+        if belongs:
+            spoken = {}
+    finish = None if failed else choice.get("finish_reason")
+    if spoken:
+        yield {"delta": {}, **spoken, "finish_reason": None}
+    if finish is not None:
+        yield {"delta": {}, **others, "finish_reason": finish}
+    elif any(item is not None for item in others.values()):
+        yield {"delta": {}, **others, "finish_reason": None}
+
+
+def _deltas(message: dict[str, Any], *, whole: bool) -> Iterator[Delta]:
+    """The deltas of a message in their order; ``whole``: its text must not be cut."""
+    thought = {key: message[key] for key in REASONING_MEMBERS if message.get(key)}
+    others = {
+        key: item
+        for key, item in message.items()
+        if key not in _DECLARED and key not in _FINISHES and key not in thought
+    }
+    empty = {key: item for key, item in others.items() if item in (None, "", [])}
+    content = message.get("content")
+    yield {"role": "assistant", "content": None if content is None else "", **empty}
+    yield from _reasoning(thought)
+    if len(empty) < len(others):
+        yield {key: item for key, item in others.items() if key not in empty}
+    if isinstance(content, str):
+        yield from ({"content": part} for part in (_parts(content) if not whole else [content]))
+    elif content is not None:
+        yield {"content": content}
+    if isinstance(message.get("refusal"), str):
+        yield from ({"refusal": part} for part in _parts(message["refusal"]))
+    yield from _calls(message)
+
+
+def _reasoning(thought: dict[str, Any]) -> Iterator[Delta]:
+    """A text in pieces; beside what mirrors it, both whole: together they are known to be one."""
+    texts = list(thought.items())
+    if len(texts) == 1 and isinstance(texts[0][1], str):
+        yield from ({texts[0][0]: part} for part in _parts(texts[0][1]))
+    elif thought:
+        yield thought
+
+
+def _calls(message: dict[str, Any]) -> Iterator[Delta]:
+    calls = as_list(message.get("tool_calls"))
+    idents = [call["id"] for call in calls if isinstance(call.get("id"), str)]
+    own = len(set(idents)) == len(calls)
+    for number, call in enumerate(calls):
+        call = {"index": number, **{key: item for key, item in call.items() if key != "index"}}
+        yield from ({"tool_calls": [one]} for one in (_fragments(call) if own else [call]))
+    legacy = message.get("function_call")
+    if isinstance(legacy, dict) and legacy:
+        for one in _fragments({"function": legacy}):
+            yield {"function_call": one["function"]}
+
+
+def _fragments(call: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A call as its head and pieces of its arguments."""
+    kind = "custom" if isinstance(call.get("custom"), dict) else "function"
+    holder, member = call.get(kind), TEXT_OF[kind]
+    text = holder.get(member) if isinstance(holder, dict) else None
+    if not isinstance(holder, dict) or not isinstance(text, str):
+        yield call
+        return
+    yield {**call, kind: {**holder, member: ""}}
+    place = {"index": call["index"]} if "index" in call else {}
+    for part in _parts(text):
+        yield {**place, kind: {member: part}}
+
+
+def _parts(text: str) -> Iterator[str]:
+    for start in range(0, len(text), DELTA_CHARACTERS):
+        yield text[start : start + DELTA_CHARACTERS]
