@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from normalizer import Normalizer, RequestInfo
 from normalizer.core.draft import Draft
 from normalizer.core.lenient import clean, dumps, loads
 from normalizer.core.spelling import Spelt, keep_spelling, without_spelling
@@ -123,3 +124,14 @@ def test_any_number_keeps_its_spelling(value: Any) -> None:
     if re.search(rb"-0(?![.\deE])", data):
         return  # orjson reads an integer -0 as 0
     assert edited(data) == data[:-1] + b',"more":true}'
+
+
+def test_a_chunk_that_is_repaired_keeps_its_numbers() -> None:
+    normalizer = Normalizer(RequestInfo.parse("/v1/chat/completions", {"stream": True}))
+    out = normalizer.feed(
+        b'data: {"choices":[{"delta":{"content":"Hi"},"finish_reason":"stop","p":0.10}],'
+        b'"z":12345678901234567890123,"y":1.10}\n\n'
+    )
+    out += normalizer.close()
+    for text in (b'"p":0.10', b'"z":12345678901234567890123', b'"y":1.10'):
+        assert text in out

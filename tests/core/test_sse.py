@@ -284,8 +284,7 @@ def test_the_last_line_that_meant_nothing_is_kept() -> None:
     while reader.next() is not None:
         pass
     reader.close()
-    assert reader.last_junk == b"proxy: backend went away"
-    assert len(reader.junk) == 20
+    assert reader.junk == [b"hello"] * 19 + [b"proxy: backend went away"]
 
 
 def test_values_side_by_side_are_read_as_they_are_asked_for() -> None:
