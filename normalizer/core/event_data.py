@@ -107,6 +107,7 @@ class EventData:
 
     What is known to be an event is taken by `next`. ``waits`` says whether data that has come is no
     event yet. ``found`` is told of each deviation; data over ``limit`` bytes is a TOO_LARGE event.
+    ``named``: an event's name may say all, so that ``{}`` is its data.
 
     Example::
 
@@ -124,14 +125,18 @@ class EventData:
         "_held",
         "_limit",
         "_lines",
+        "_named",
         "_page",
         "_ready",
         "_row",
         "waits",
     )
 
-    def __init__(self, found: Callable[[Deviation], bool], limit: int) -> None:
+    def __init__(
+        self, found: Callable[[Deviation], bool], limit: int, *, named: bool = False
+    ) -> None:
         self.waits = False
+        self._named = named
         self._found = found
         self._limit = limit
         self._ready: deque[Event] = deque()
@@ -257,8 +262,12 @@ class EventData:
                 self._found(DONE_VARIANT)
             return Kind.DONE
         if value in (b"null", b"{}", b'""', b"[]"):
+            if _is_end_word(name.encode()):
+                return Kind.END_WORD
+            if self._named and name and value == b"{}":
+                return None
             self._found(EMPTY_DATA)
-            return Kind.END_WORD if _is_end_word(name.encode()) else Kind.NOTHING
+            return Kind.NOTHING
         if value[:1] == b":" or _HEARTBEAT.fullmatch(value):
             self._found(KEEP_ALIVE_AS_DATA)
             return Kind.NOTHING

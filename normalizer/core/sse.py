@@ -167,7 +167,7 @@ class EventReader:
         self._found = found
         self._limit = limit
         self._named = named
-        self._event_data = EventData(found, limit)
+        self._event_data = EventData(found, limit, named=named)
         self._line_at = 0  # bytes of the stream before the line at hand
         self._parts: list[bytes] = []  # of a line whose end has not come
         self._size = 0

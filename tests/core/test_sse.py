@@ -93,7 +93,8 @@ def data(*values: bytes) -> list[tuple[str, bytes]]:
         (b"data: finished\n\n", [("END_WORD", b"finished")], set()),
         (b"event: end\ndata: end\n\n", [("END_WORD", b"end")], {"F105"}),
         (b"event: end\n\n", [("END_WORD", b"")], {"F105", "F107"}),
-        (b"event: done\ndata: {}\n\n", [("END_WORD", b"{}")], {"F105", "F107"}),
+        (b"event: done\ndata: {}\n\n", [("END_WORD", b"{}")], {"F105"}),
+        (b"event: ping\ndata: {}\n\n", [("NOTHING", b"{}")], {"F105", "F107"}),
         (b'data: "[DONE]"\n\n', [("DONE", b"")], {"F116"}),
         (b"data: endless\n\n", [("INVALID", b"endless")], set()),
         (b'data: {"a":[\ndata: {}\ndata: ]}\n\n', data(b'{"a":[ {} ]}'), {"F114"}),
@@ -237,6 +238,12 @@ def test_names_are_no_deviation_where_events_have_them() -> None:
     assert [event.name for event in events] == ["a.b", "c", ""]
     assert found == ["F102"]
     assert events_of(body)[1] == ["F105", "F102", "F105"]
+
+
+def test_a_name_may_say_all_where_events_have_names() -> None:
+    events, found = events_of(b"event: message_stop\ndata: {}\n\n", named=True)
+    assert events == [Event(Kind.DATA, b"{}", {}, False, "message_stop", 20)]
+    assert found == []
 
 
 @pytest.mark.parametrize(
