@@ -102,13 +102,12 @@ class Chunks:
     def take(self, draft: Draft) -> None:
         """Take one chunk."""
         stages = self._stages
-        given = "choices" in draft.value
         parts = stages.choices.parts(draft)
         for part in parts:
             stages.finish.read(part)
         placed = stages.choices.place(parts)
         if not placed:
-            self._take_without_choices(draft, given=given)
+            self._take_without_choices(draft)
             return
         if len(placed) != len(parts):
             draft.edit()["choices"] = [part.choice for part in placed]
@@ -179,8 +178,8 @@ class Chunks:
 
     # ------------------------------------------------------------------ chunks without choices
 
-    def _take_without_choices(self, draft: Draft, *, given: bool) -> None:
-        """Take a chunk that is not sent; ``given``: it has choices, if only an empty list."""
+    def _take_without_choices(self, draft: Draft) -> None:
+        """Take a chunk that is not sent itself."""
         stages, holdback = self._stages, self._holdback
         silent = stages.choices.silent
         if silent is not None:
@@ -191,13 +190,13 @@ class Chunks:
         stages.envelope.learn(draft.value)
         if draft.value.get("usage") is None and "x_groq" not in draft.value:
             if self._found(CHOICES_EMPTY):
-                holdback.ride(draft, given=given)
+                holdback.ride(draft)
             else:
                 holdback.send(draft)
             return
         displaced = stages.usage.chunk
         if not stages.usage.read_apart(draft):
-            holdback.ride(draft, given=given)
+            holdback.ride(draft)
             return
         if displaced is not None:
             holdback.ride(displaced)
@@ -223,7 +222,7 @@ class Chunks:
         delta = part.delta
         first = not content.is_open(index)
         stages.reasoning.read(part)
-        if "tool_results" in delta and not delta.get("tool_calls"):
+        if self._answers_calls(index, delta):
             stages.tools.answer(index)
         self._blank.learn(part)
         count(self._report.characters_in, delta)
@@ -237,6 +236,18 @@ class Chunks:
         if part.word is None:
             return pieces
         return self._with_finish(part, pieces, says=says, first=first)
+
+    def _answers_calls(self, index: int, delta: Delta) -> bool:
+        """Whether a delta shows that the server has run the calls of its choice itself.
+
+        It holds what a tool answered, or goes on with text behind calls that are complete. Calls in
+        the text are the model's: text behind them tells nothing.
+        """
+        if delta.get("tool_calls"):
+            return False
+        content = delta.get("content")
+        goes_on = self._markup is None and isinstance(content, str) and bool(content.strip())
+        return "tool_results" in delta or (goes_on and self._stages.tools.whole(index))
 
     def _begin(self, index: int) -> None:
         """A choice appears that has not been seen."""
