@@ -63,7 +63,7 @@ class Part:
 
     def edit(self) -> Choice:
         """The choice, to be changed."""
-        self.draft.raw = None
+        self.draft.edit()
         return self.choice
 
     @property
