@@ -32,6 +32,7 @@ from typing import Any, NamedTuple
 from normalizer.core.draft import Draft
 from normalizer.core.findings import Deviation, Findings
 from normalizer.core.kept import CHUNK, COMMENT, Kept
+from normalizer.core.lenient import without_spelling
 from normalizer.core.options import Options
 from normalizer.core.report import Report
 from normalizer.core.wire import Output
@@ -400,7 +401,7 @@ class Holdback:
             draft.edit()["choices"] = []
         if draft.value.get("usage") != value:
             draft.edit()["usage"] = value
-        self._report.usage = value
+        self._report.usage = without_spelling(value)
         stage.value = None
         self.send(draft)
 
@@ -537,7 +538,7 @@ class Holdback:
         apart = self._goes_apart()
         value = stage.final() if last and not apart and self._options.usage != "drop" else None
         if value is not None:
-            self._report.usage = value
+            self._report.usage = without_spelling(value)
             stage.value = None
             if there != value:
                 held.draft.edit()["usage"] = value
@@ -580,7 +581,7 @@ class Holdback:
         late = stage.value if stage.value is not None else stage.half
         if late is not None and self._options.usage != "drop" and self.released:
             self._found(usage.USAGE_LATE)
-            self._report.usage = stage.final() or late
+            self._report.usage = without_spelling(stage.final() or late)
 
     def cut(self) -> None:
         """The stream ends in an error: what had arrived leaves, what was held does not."""
