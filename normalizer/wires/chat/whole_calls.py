@@ -173,7 +173,7 @@ class WholeCalls:
         calls, legacy = _calls_in(message), self._legacy(message)
         if calls and legacy is not None:
             self._one_of_both(message, calls, legacy)
-        elif calls and self._functions and isinstance(calls[0].get("function"), dict):
+        elif self._fits_legacy(calls):
             if self._mend(calls_stage.MODERN_CALL):
                 self._make_legacy(message, calls)
         elif legacy is not None and self._tools and self._mend(calls_stage.LEGACY_CALL):
@@ -191,8 +191,16 @@ class WholeCalls:
         if not mirrored:
             calls.append({"id": made_up_id(), "type": "function", "function": legacy})
             message["tool_calls"].append(calls[-1])
-        if self._functions and isinstance(calls[0].get("function"), dict):
+        if self._fits_legacy(calls):
             self._make_legacy(message, calls)
+
+    def _fits_legacy(self, calls: list[Call]) -> bool:
+        """Whether the first call is to leave as a `function_call`.
+
+        Not if another one is the same: beside it, the two would be taken for one.
+        """
+        function = calls[0].get("function") if self._functions and calls else None
+        return isinstance(function, dict) and not _is_among(function, calls[1:])
 
     def _make_legacy(self, message: dict[str, Any], calls: list[Call]) -> None:
         """Make a `function_call` of the first call; what does not fit in there stays beside it."""
