@@ -5,7 +5,8 @@ that two calls share is one id too few, and the second call gets its own.
 
 Which kind of call leaves is decided by the request: `function_call` if it used `functions` and no
 `tools`, else `tool_calls`. A call that comes under both names is one call. Without `tools` and
-`functions` both kinds stay as they came.
+`functions` a call of either kind stays what it is. A `function_call` holds one call only: of
+several, the first one leaves as it, and the others stay `tool_calls`.
 
 What has no name is no call: a client would run nothing for it. It moves to `nameless_tool_calls` on
 the choice.
