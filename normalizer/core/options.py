@@ -80,6 +80,10 @@ class Options:
     * ``comments``: keep or drop SSE comments. Comments keep idle connections open.
     * ``finish``: ``"split"`` puts a finish on a chunk of its own. ``"keep"`` leaves it on the chunk
       with the last content.
+    * ``unfinished``: what becomes of an answer whose body ends cleanly before its finish.
+      ``"error"`` ends it with an error of type ``upstream_truncated``. ``"keep"`` sends it without
+      a finish and adds ``[DONE]``, for upstreams that never send a finish. A broken connection
+      always ends in the error.
     * ``usage``: ``"request"`` follows the request (``stream_options.include_usage``). ``"chunk"``
       always sends a chunk of its own. ``"finish"`` puts the usage on the finish. ``"drop"`` sends
       none.

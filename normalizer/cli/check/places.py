@@ -16,6 +16,13 @@ _ARGUMENTS = (f"{_CALL}.function.arguments", f"{_DELTA}.function_call")
 _LEGACY = (f"{_DELTA}.function_call", f"{_DELTA}.tool_calls")
 _NAME = f"{_CALL}.function.name"
 _CALL_MEMBERS = ("type", "id", "function.name")
+_MESSAGE_CALL = "choices.*.message.tool_calls.*"
+_MISPLACED = tuple(
+    f"{call}.{name}"
+    for call in (_CALL, _MESSAGE_CALL)
+    for name in ("function.parameters", "name", "arguments")
+)
+_ENVELOPE = ("data", "final_result", "result", "response", "completion", "output", "body")
 _ERROR = ("error!", "detail", "base_resp", "error_code", "object", "message")
 
 # The best place first. `*` is any member. `!` needs a value that is not empty, `?` an empty one. If
@@ -27,6 +34,8 @@ _MEMBERS: dict[str, tuple[str, ...]] = {
     "B805": _ERROR,
     "B806": _ERROR,
     "B807": ("choices.*.message", "choices"),
+    "B808": _ENVELOPE,
+    "B809": ("choices.*.message", "choices"),
     "C301": (f"{_DELTA}.role",),
     "C302": (f"{_DELTA}.role",),
     "C303": (f"{_DELTA}.*?",),
@@ -40,6 +49,9 @@ _MEMBERS: dict[str, tuple[str, ...]] = {
     "C311": _REASONING,
     "C312": _REASONING,
     "C313": (f"{_DELTA}.reasoning_details.*", f"{_DELTA}.annotations.*", _DELTA),
+    "C314": (f"{_DELTA}.role",),
+    "C315": ("choices.*.message", "choices.*.messages"),
+    "C316": (f"{_DELTA}.extra_content", _DELTA),
     "C32": _CONTENT,
     "E201": ("id",),
     "E202": ("id",),
@@ -57,6 +69,7 @@ _MEMBERS: dict[str, tuple[str, ...]] = {
     "E214": ("choices.*.index",),
     "E215": ("choices.*.text", _DELTA),
     "E217": ("value", "response", "text", "content"),
+    "E218": _ENVELOPE,
     "S502": _FINISH,
     "S509": _CONTENT,
     "S5": _FINISH,
@@ -84,6 +97,11 @@ _MEMBERS: dict[str, tuple[str, ...]] = {
     "T422": _FINISH,
     "T423": _FINISH,
     "T424": (_NAME,),
+    "T425": _MISPLACED,
+    "T426": (_NAME, f"{_MESSAGE_CALL}.function.name"),
+    "T427": _ARGUMENTS,
+    "T428": _ARGUMENTS,
+    "T429": (_CALL,),
     "T43": _CONTENT,
     "U604": ("choices.*.usage",),
     "U605": ("x_groq.usage", "x_groq"),
@@ -92,6 +110,8 @@ _MEMBERS: dict[str, tuple[str, ...]] = {
     "X702": ("error?", "error"),
     "X704": ("choices",),
     "X711": _FINISH,
+    "X713": _FINISH,
+    "X714": ("type", "object", "candidates", "model"),
 }
 
 # Framing: places by the text of the line.
@@ -117,6 +137,7 @@ _TEXTS = {
     "F119": r"-?\b(?:NaN|Infinity)\b",
     "F120": r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}",
     "F121": r"[\x00-\x1f]",
+    "F122": r"(?<=\})[ \t]*\{",
     "B804": r"^data:",
     "X705": r".(?=\s*$)",
     "X706": r"\S.*",
