@@ -91,7 +91,7 @@ ROWS = (
     ("C308 C309 C315", "A `message` beside the delta or for it; the whole answer again at the end"),
     (
         "C311-C313 C316",
-        "Reasoning under another name, under two at once, or as text; list items without an `index`",
+        "Reasoning under another name, two names, or as text; list items without an `index`",
     ),
     (
         "C320-C322",
