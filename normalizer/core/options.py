@@ -126,7 +126,7 @@ class Options:
     )
     unfinished: Literal["error", "keep"] = _option(
         "error",
-        "An answer whose body ends before its finish: an error, or kept as it is, without one.",
+        "If the body ends before the finish: end with an error, or keep the answer.",
     )
     usage: Literal["request", "chunk", "finish", "drop"] = _option(
         "request",

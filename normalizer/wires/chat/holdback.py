@@ -307,18 +307,17 @@ class Holdback:
 
     # ------------------------------------------------------------------ riders
 
-    def ride(self, draft: Draft, *, given: bool = True) -> bool:
+    def ride(self, draft: Draft) -> bool:
         """Take what rides of a chunk that is not sent itself; was there anything new?
 
         Another value of what waits, or of what left, is progress: it leaves at once, on an empty
-        delta. ``given``: it has choices of its own, if only an empty list. One that has not may be
-        no chunk at all: before the stream has its id, nothing is made up for it.
+        delta.
         """
         riders, chunk = self._stages.riders, draft.value
         index = next(reversed(self.order), 0)
         if index in self._stages.finish.left:
             return riders.take(chunk, self.last)
-        progress = (given or bool(self._stages.envelope.id)) and riders.progress(chunk)
+        progress = riders.progress(chunk)
         if progress:
             self._send_riders(index)
         news = riders.take(chunk, self.last)

@@ -13,14 +13,13 @@ Which call a fragment belongs to is decided in call_identity.py.
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
 from normalizer.core.findings import Deviation, Findings
 from normalizer.core.kept import CALL, CHUNK, INDEX, Kept
 from normalizer.core.lenient import clean_text, dumps, loads
 from normalizer.core.request import RequestInfo
-from normalizer.wires.chat.call import TEXT_OF, Arguments, Call, Doubt, Fragment, of
+from normalizer.wires.chat.call import TEXT_OF, Arguments, Call, Doubt, Fragment, made_up_id, of
 from normalizer.wires.chat.call_identity import Calls, Meaning
 from normalizer.wires.chat.call_members import CallMembers, Members
 from normalizer.wires.chat.chunk import Delta, Part, as_list
@@ -150,19 +149,19 @@ HEAD_TWICE = Deviation(
 PLACEHOLDER = Deviation(
     code="T427",
     name="arguments-placeholder",
-    fault="A call's arguments begin with `{}` and then come whole.",
-    repair="The `{}` is left out.",
+    fault="The arguments of a call begin with `{}`, and then the real arguments come.",
+    repair="The `{}` is removed.",
 )
 ARGUMENTS_AGAIN = Deviation(
     code="T428",
     name="arguments-again",
-    fault="A call's arguments come once more from their beginning.",
-    repair="They are delivered once.",
+    fault="The arguments of a call come again from their beginning.",
+    repair="The arguments are delivered once.",
 )
 CALL_AGAIN = Deviation(
     code="T429",
     name="call-again",
-    fault="A call's head comes once more, with other arguments.",
+    fault="The first fragment of a call comes again with other arguments.",
     repair="It opens another call, with an id of its own.",
 )
 
@@ -268,7 +267,7 @@ class ToolCalls:
     def _open(self, calls: Calls, members: Members) -> Call:
         ident = members.ident
         if ident in calls.by_id and self._found(ID_SHARED):
-            ident = _made_up_id()
+            ident = made_up_id()
         call = Call(ident, members.name, members.place, members.kind)
         call.given = members.ident
         calls.all.append(call)
@@ -531,7 +530,7 @@ class ToolCalls:
         old = doubt.call
         self._found(CALL_AGAIN)
         self._name_complete(calls)
-        new = Call(_made_up_id(), old.name, old.upstream, old.kind)
+        new = Call(made_up_id(), old.name, old.upstream, old.kind)
         new.given = old.given
         new.arguments = doubt.arguments
         new.number = calls.count
@@ -573,7 +572,7 @@ class ToolCalls:
         call, value = head.call, head.value
         head.waits = False
         if not call.id and self._found(ID_MISSING):
-            call.id = _made_up_id()
+            call.id = made_up_id()
         if call.id and value.get("id") != call.id:
             others = {key: item for key, item in value.items() if key not in ("index", "id")}
             head.value = {"index": value.get("index"), "id": call.id, **others}
@@ -747,10 +746,6 @@ def _spelt(arguments: Any) -> str:
     if isinstance(arguments, str):
         return arguments
     return "" if arguments is None else dumps(arguments).decode()
-
-
-def _made_up_id() -> str:
-    return f"call_{uuid.uuid4().hex[:24]}"
 
 
 def _from_text(given: Any) -> list[dict[str, Any]]:

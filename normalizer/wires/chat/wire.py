@@ -53,39 +53,39 @@ from normalizer.wires.chat.kinds import (
 )
 from normalizer.wires.chat.markup import wanted as markup_wanted
 from normalizer.wires.chat.stages import Stages
-from normalizer.wires.chat.streamed import chunks_of
+from normalizer.wires.chat.streamed import chunks_of, says_something
 
 ENVELOPE = Deviation(
     code="E218",
     name="envelope-around",
-    fault="A chunk comes inside an envelope, or as a JSON string.",
-    repair="It is taken out, with the members beside it.",
+    fault="A chunk is inside an envelope, or is a JSON string.",
+    repair="The chunk is taken out, and the members beside it move to it.",
 )
 ANSWER_EMPTY = Deviation(
     code="X712",
     name="answer-empty",
-    fault="The answer holds a finish, and neither text nor calls.",
-    repair="Nothing changes, it is only reported.",
+    fault="The answer has a finish, but neither text nor calls.",
+    repair="Nothing is changed and the report names it.",
     reported=True,
 )
 CALLS_WITHOUT_END = Deviation(
     code="S513",
     name="calls-without-end",
-    fault="The body ends behind complete calls, without a finish.",
+    fault="The body ends after complete calls and without a finish.",
     repair="The choice finishes with `tool_calls`.",
 )
 UNFINISHED_KEPT = Deviation(
     code="X713",
     name="unfinished-kept",
     fault="The body ends before the finish, and the option `unfinished` keeps such answers.",
-    repair="`[DONE]` is added, and no finish.",
+    repair="`[DONE]` is added without a finish.",
     option={"unfinished": "keep"},
 )
 DIALECT = Deviation(
     code="X714",
     name="other-dialect",
     fault="The answer is in another protocol than the request.",
-    repair="An error of type `upstream_invalid` names the protocol.",
+    repair="The answer is an error of type `upstream_invalid` that names the protocol.",
 )
 
 KEEP_ALIVE = b": keep-alive"
@@ -161,12 +161,13 @@ class ChatWire:
         if draft.raw is None:
             draft.value = strict(draft.value)
         value = draft.value
-        error = read_error(value, name)
-        if error is not None:
-            self._upstream_error(draft, error)
-            return
-        if "error" in value and self._found(ERROR_EMPTY):
-            del draft.edit()["error"]
+        if name or not _is_plain(value):
+            error = read_error(value, name)
+            if error is not None:
+                self._upstream_error(draft, error)
+                return
+            if "error" in value and self._found(ERROR_EMPTY):
+                del draft.edit()["error"]
         if name == "ping" or value == {"type": "ping"}:
             self._found(KEEP_ALIVE_AS_DATA)
             self.comment(KEEP_ALIVE)
@@ -261,7 +262,7 @@ class ChatWire:
             return OneText(text, "content", index, None) if text and type(text) is str else None
         if not isinstance(delta, dict) or self._stages.content.waits:
             return None
-        said = [(key, value) for key, value in delta.items() if value is not None]
+        said = [(key, value) for key, value in delta.items() if value]
         if len(said) != 1 or not self._stages.content.is_open(index):
             return None
         ((key, value),) = said
@@ -499,30 +500,29 @@ class ChatWire:
         """Take a whole JSON answer where a stream was asked for."""
         value, _ = self._opened(value)
         error = read_error(_without_empty_error(value))
-        if error is not None:
+        if error is not None and not (has_choices(value) and says_something(value)):
             self._found(ERROR_BODY_FOR_STREAM)
-            self.fail(
-                {key: item for key, item in clean(error).items() if key != "choices"}, "error"
-            )
+            self.fail({key: one for key, one in clean(error).items() if key != "choices"}, "error")
         elif has_choices(value):
-            self._found(COMPLETION_FOR_STREAM)
-            self._send_chunks_of(Draft(value))
+            self._found(ERROR_BODY_FOR_STREAM if error is not None else COMPLETION_FOR_STREAM)
+            self._send_chunks_of(Draft(value), error)
         else:
             if isinstance(value, dict):
                 self.event(Draft(value), "")
             if not self.ended:
                 self._empty("its JSON has no choices")
 
-    def _send_chunks_of(self, draft: Draft) -> None:
-        """Send the chunks that a whole answer becomes, to their end."""
+    def _send_chunks_of(self, draft: Draft, error: dict[str, Any] | None) -> None:
+        """Send the chunks that a whole answer becomes; ``error``: the one that it is besides."""
         # the markup is read in the chunks, as that of any stream
-        error = Body(self._request, self._options, self._found).repair(draft, markup=False)
+        own_error = Body(self._request, self._options, self._found).repair(draft, markup=False)
+        error = error or own_error
         apart = self._request.include_usage is True
         failed = error is not None
         for chunk in chunks_of(draft.value, self._endpoint, apart=apart, failed=failed):
             self._chunks.take(Draft(chunk))
         if error is not None:
-            self.fail({"error": error["error"]}, "error")
+            self.fail({"error": clean(error["error"])}, "error")
         else:
             self.done()
 
@@ -554,6 +554,26 @@ class ChatWire:
         if inner is None or not self._found(ANSWER_IN_ENVELOPE):
             return value, False
         return inner, True
+
+
+_PLAIN = frozenset(
+    {"id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier"}
+    | {"provider", *PADDING_KEYS}
+)
+
+
+def _is_plain(chunk: dict[str, Any]) -> bool:
+    """Whether a chunk has no place for an error, as most: then none has to be looked for."""
+    if not chunk.keys() <= _PLAIN:
+        return False
+    choices = chunk.get("choices")
+    if type(choices) is not list or len(choices) != 1:
+        return False
+    choice = choices[0]
+    if type(choice) is not dict or "error" in choice:
+        return False
+    delta = choice.get("delta")
+    return type(delta) is dict and "error" not in delta and "message" not in choice
 
 
 def _without_empty_error(value: Any) -> Any:
