@@ -183,7 +183,9 @@ class ChatWire:
         value = draft.value
         inner = unwrapped(value)
         if inner is not None:
-            return self._take_out(draft, *inner) if self._found(ENVELOPE) else self._pass(draft)
+            # one whole answer cannot be gathered of envelopes
+            take = self._found(ENVELOPE) or self._gathered is not None
+            return self._take_out(draft, *inner) if take else self._pass(draft)
         dialect = dialect_of(value)
         if dialect not in (None, CHAT) and not self._holdback.order:
             if not self._found(DIALECT):
@@ -206,7 +208,12 @@ class ChatWire:
         return error is None
 
     def _pass(self, draft: Draft) -> bool:
-        """Send an object that is no chunk as it came: what would make one of it is off."""
+        """Send an object that is no chunk as it came: what would make one of it is off.
+
+        Whether it is to be taken as a chunk after all: one whole answer has no place for it.
+        """
+        if self._gathered is not None:
+            return True
         self._passed = True
         self._holdback.last = {}
         self._output.send(draft)
