@@ -91,7 +91,7 @@ ROWS = (
     ("C308 C309 C315", "A `message` beside or instead of the delta; the answer again at the end"),
     (
         "C311-C313 C316",
-        "Reasoning under one of five names, or under two at once; list items without an `index`",
+        "Reasoning under another name, two names, or as text; list items without an `index`",
     ),
     (
         "C320-C322",

@@ -80,11 +80,13 @@ class Options:
     * ``comments``: keep or drop SSE comments. Comments keep idle connections open.
     * ``finish``: ``"split"`` puts a finish on a chunk of its own. ``"keep"`` leaves it on the chunk
       with the last content.
+    * ``unfinished``: what becomes of an answer whose body ends cleanly before its finish.
+      ``"error"`` ends it with an error of type ``upstream_truncated``. ``"keep"`` sends it without
+      a finish and adds ``[DONE]``, for upstreams that never send a finish. A broken connection
+      always ends in the error.
     * ``usage``: ``"request"`` follows the request (``stream_options.include_usage``). ``"chunk"``
       always sends a chunk of its own. ``"finish"`` puts the usage on the finish. ``"drop"`` sends
       none.
-    * ``unfinished``: for an answer whose body ends before its finish. ``"error"`` ends it with an
-      error of type ``upstream_truncated``. ``"keep"`` adds ``[DONE]`` and no finish.
     * ``extras``: keep or drop members that the OpenAI API does not declare.
     * ``think_tags``, ``special_tokens``, ``cumulative``, ``text_tool_calls``: repairs that need a
       guess. They are off by default. ``text_tool_calls`` lists the dialects to look for:

@@ -22,7 +22,8 @@ class RequestInfo:
     * ``stream``, ``include_usage``, ``n``, ``model``, ``max_tokens``: from the body.
     * ``tools``, ``functions``: whether the body offers any.
     * ``tool_names``: the names of those.
-    * ``knows_tools``: whether the body was seen: a tool that is not named in it was not offered.
+    * ``knows_tools``: whether enough of the body is known to tell that a tool was not offered: it
+      has ``messages``, ``prompt``, ``tools`` or ``functions``.
     * ``forced``: whether the body demands one tool by name.
     """
 

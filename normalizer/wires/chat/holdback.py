@@ -415,9 +415,11 @@ class Holdback:
         stage, index = self._stages.finish, piece.choice
         word = piece.word or "stop"
         if index in stage.left and not stage.outweighs_left(index, word):
-            self._found(FINISH_TWICE)
-            self._send_without_finish(piece)
-            return
+            if self._found(FINISH_TWICE):
+                self._send_without_finish(piece)
+                return
+        if index in self._finishes and not self._found.on(FINISH_TWICE):
+            self.release_finishes(final=False)
         self.send_held_text(index)
         size = self._kept.keep(CHUNK)
         old = self._finishes.get(index)

@@ -576,8 +576,10 @@ class Markup:
                 for call in calls
                 if not (isinstance(call, dict) and self._was_made(made, call.get("function")))
             ]
-            if len(kept) != len(calls):
+            if kept:
                 delta["tool_calls"] = kept
+            elif calls:
+                del delta["tool_calls"]
 
     def _was_made(self, made: list[tuple[str, Any]], function: Any) -> bool:
         if not isinstance(function, dict):
