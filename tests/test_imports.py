@@ -83,7 +83,9 @@ def test_the_core_does_no_input_and_output(module: str) -> None:
 
 @pytest.mark.parametrize("module", STAGES)
 def test_no_stage_imports_another(module: str) -> None:
-    others = {stage for stage in STAGES if stage not in SHARED}
+    # a stage may be a folder, whose files import each other
+    stage = ".".join(module.split(".")[:4])
+    others = {other for other in STAGES if other not in SHARED and not other.startswith(stage)}
     assert not others & set(imports(module))
 
 

@@ -80,8 +80,11 @@ ROWS = (
     ("C308 C309", "A `message` beside the delta, or the whole answer once more at the end"),
     ("C311-C313", "Reasoning by its five names, or by two at once; list items without an `index`"),
     (
-        "C320-C322",
-        "Opt-in: `<think>` tags, special tokens at the end, text that is sent whole each time",
+        "C320-C323",
+        (
+            "Opt-in: `<think>` tags and other markup of reasoning, special tokens at the end, text "
+            "that is sent whole each time"
+        ),
     ),
     ("T401 T402", "Calls with no index (Gemini), or all with the same (Ollama)"),
     (
@@ -94,7 +97,10 @@ ROWS = (
     ("T418-T420", "`function_call` in answer to `tools`, the reverse, and both at once"),
     ("T421", "Calls that never get a name"),
     ("T423", "Arguments cut by `length`, which another finish hides: reported"),
-    ("T431-T435", "Opt-in: calls left in the text (Hermes, ReAct, Kimi, DeepSeek)"),
+    (
+        "T431-T446",
+        "Opt-in: calls left in the text, in 15 dialects (Hermes, Kimi, Qwen3-Coder, GLM, Mistral…)",
+    ),
     (
         "S501-S503",
         'A finish of `""`, without a key, or in other words (`eos_token`, `end_turn`, `STOP`)',

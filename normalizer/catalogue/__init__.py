@@ -25,35 +25,36 @@ from normalizer.wires.chat import (
     envelope,
     errors,
     finish,
-    markup,
     reasoning,
     tool_calls,
     usage,
 )
+from normalizer.wires.chat.markup import leaks, text_calls, thinking
+from normalizer.wires.chat.markup.text_calls import repeats
 
 # by the name of the file in rules/
-_DECLARED_IN = {
-    "framing": sse,
-    "envelope": envelope,
-    "choices": choices,
-    "content": content,
-    "reasoning": reasoning,
-    "tool_calls": tool_calls,
-    "finish": finish,
-    "usage": usage,
-    "errors": errors,
-    "markup": markup,
-    "bodies": completion,
+_DECLARED_IN: Mapping[str, tuple[ModuleType, ...]] = {
+    "framing": (sse,),
+    "envelope": (envelope,),
+    "choices": (choices,),
+    "content": (content,),
+    "reasoning": (reasoning,),
+    "tool_calls": (tool_calls,),
+    "finish": (finish,),
+    "usage": (usage,),
+    "errors": (errors,),
+    "markup": (thinking, leaks, repeats, *text_calls.FAMILIES),
+    "bodies": (completion,),
 }
 
 
-def _declared(module: ModuleType) -> list[Deviation]:
-    return [value for value in vars(module).values() if type(value) is Deviation]
+def _declared(modules: Iterable[ModuleType]) -> list[Deviation]:
+    return [value for one in modules for value in vars(one).values() if type(value) is Deviation]
 
 
 DEVIATIONS: tuple[Deviation, ...] = tuple(
     sorted(
-        (one for module in _DECLARED_IN.values() for one in _declared(module)),
+        (one for modules in _DECLARED_IN.values() for one in _declared(modules)),
         key=lambda deviation: deviation.code,
     )
 )

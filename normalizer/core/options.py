@@ -38,6 +38,7 @@ class OptionFields(TypedDict, total=False):
     usage: Literal["request", "chunk", "finish", "drop"]
     extras: Literal["keep", "drop"]
     think_tags: bool
+    think_markup: Sequence[str]
     special_tokens: bool
     cumulative: bool
     text_tool_calls: Sequence[str]
@@ -77,9 +78,20 @@ class Options:
       ``"chunk"`` always sends a chunk of its own, ``"finish"`` puts it on the finish, ``"drop"``
       sends none.
     * ``extras``: keep or drop fields that the OpenAI API does not know.
-    * ``think_tags``, ``special_tokens``, ``cumulative``, ``text_tool_calls``: repairs that need a
-      guess and are off unless asked for. ``text_tool_calls`` names the dialects to look for:
-      ``"hermes"``, ``"react"``, ``"kimi"``, ``"deepseek"``.
+    * ``think_tags``: take reasoning that is marked up in the text out of it, by ``<think>``,
+      ``<thinking>``, ``<thought>``, ``<reasoning>``, ``[THINK]`` and the like, or by the channels
+      of gpt-oss. It needs a guess and is off unless asked for.
+    * ``think_markup``: the same for the kinds of markup that it names: ``"tags"`` and
+      ``"harmony"``, which ``think_tags`` stands for, ``"granite"`` (``Here is my thought
+      process:``), and ``"prompt"``, where the template opens the reasoning and the answer only
+      closes it (DeepSeek-R1): all text is reasoning up to ``</think>``.
+    * ``text_tool_calls``: take tool calls that are written into the text out of it, in the dialects
+      that it names. It needs a guess and is off unless asked for. There are ``"hermes"`` (Qwen
+      too), ``"react"``, ``"kimi"``, ``"deepseek"`` (V3, R1, V3.1), ``"dsml"`` (DeepSeek V3.2, V4),
+      ``"qwen_coder"`` (Seed-OSS too), ``"glm"``, ``"minimax"``, ``"mistral"``, ``"llama"`` (JSON),
+      ``"pythonic"`` (Llama 4, LFM2), ``"harmony"`` (gpt-oss), ``"hunyuan"``, ``"granite"``,
+      ``"phi"``.
+    * ``special_tokens``, ``cumulative``: repairs that need a guess and are off unless asked for.
     * ``paths``: ends of further paths whose answers are chats' (``"/api/chat"``), or, with
       ``=completions`` behind, legacy completions'.
     * ``max_event_bytes``: bytes that one event, or a body that has to be read whole, may have.
@@ -119,13 +131,16 @@ class Options:
     )
     extras: Literal["keep", "drop"] = _option("keep", "Fields that OpenAI's API does not know.")
     think_tags: bool = _option(False, "Take <think>…</think> in the text for reasoning.")
+    think_markup: Sequence[str] = _option(
+        (), "Markup of reasoning to look for: tags, harmony, granite, prompt.", kind="markups"
+    )
     special_tokens: bool = _option(False, "Take leaked tokens such as <|im_end|> out of the text.")
     cumulative: bool = _option(
         False, "Take chunks that repeat all the text so far for what they add."
     )
     text_tool_calls: Sequence[str] = _option(
         (),
-        "Dialects of tool calls to look for in the text: hermes, react, kimi, deepseek.",
+        "Dialects of tool calls to look for in the text: hermes, kimi, qwen_coder and others.",
         kind="names",
     )
     paths: Sequence[str] = _option(
@@ -184,7 +199,8 @@ class Field:
     """One option as its users see it.
 
     * ``hint``: its type; ``default``; ``help``: one sentence; ``unit``: of a number, or "".
-    * ``kind``: of a list what its names name, ``"codes"``, ``"names"`` or ``"paths"``; or "".
+    * ``kind``: of a list what its names name, ``"codes"``, ``"names"``, ``"markups"`` or
+      ``"paths"``; or "".
     * ``values``: of a word the ones that there are.
     """
 
@@ -257,7 +273,12 @@ class Field:
                 raise OptionError(f"{where} is {given!r}; it is a list of names, not of {one!r}")
         if isinstance(value, (set, frozenset)):
             value = sorted(value)
-        parse = {"codes": self._code, "names": self._dialect, "paths": self._path}[self.kind]
+        parse = {
+            "codes": self._code,
+            "names": self._dialect,
+            "paths": self._path,
+            "markups": self._markup,
+        }[self.kind]
         names = tuple(parse(one.strip(), where) for one in value)
         return given if isinstance(given, tuple) and names == given else names
 
@@ -284,14 +305,14 @@ class Field:
         return code
 
     def _dialect(self, given: str, where: str) -> str:
-        from normalizer.wires.chat.markup import DIALECTS
+        from normalizer.wires.chat.markup.text_calls import DIALECTS
 
-        name = given.lower()
-        if name not in DIALECTS:
-            raise OptionError(
-                f"{where} has {given!r}; there are {', '.join(DIALECTS)}{near(name, DIALECTS)}"
-            )
-        return name
+        return _one_of(DIALECTS, given, where)
+
+    def _markup(self, given: str, where: str) -> str:
+        from normalizer.wires.chat.markup.thinking import MARKUPS
+
+        return _one_of(MARKUPS, given, where)
 
     def _path(self, given: str, where: str) -> str:
         path, equals, endpoint = given.partition("=")
@@ -303,6 +324,13 @@ class Field:
                 f"{near(endpoint, ENDPOINTS)}"
             )
         return f"{path.rstrip('/')}{equals}{endpoint}"
+
+
+def _one_of(names: Collection[str], given: str, where: str) -> str:
+    name = given.lower()
+    if name not in names:
+        raise OptionError(f"{where} has {given!r}; there are {', '.join(names)}{near(name, names)}")
+    return name
 
 
 def near(word: object, words: Collection[str]) -> str:

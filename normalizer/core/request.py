@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -20,7 +20,8 @@ class RequestInfo:
       others that end in ``/completions``, what ``paths`` says for those that it names, None for
       any other path: those are never touched.
     * ``stream``, ``include_usage``, ``n``, ``model``, ``max_tokens``: what the body said.
-    * ``tools``, ``functions``: whether the body offered any; ``tool_names``: their names.
+    * ``tools``, ``functions``: whether the body offered any; ``tool_names``: their names;
+      ``tool_parameters``: the JSON schemas of their parameters, by name.
     * ``forced``: one tool was demanded by name.
     """
 
@@ -34,6 +35,10 @@ class RequestInfo:
     functions: bool = False
     forced: bool = False
     tool_names: frozenset[str] = frozenset()
+    # no part of what makes two of them equal: a schema cannot be hashed
+    tool_parameters: Mapping[str, Mapping[str, Any]] = dataclasses.field(
+        default_factory=dict, compare=False, repr=False
+    )
 
     @classmethod
     def parse(
@@ -67,6 +72,7 @@ class RequestInfo:
         tools, functions = body.get("tools"), body.get("functions")
         choice, legacy = body.get("tool_choice"), body.get("function_call")
         limit = body.get("max_completion_tokens", body.get("max_tokens"))
+        offered = {**dict(_offered(functions)), **dict(_offered(tools))}
         return cls(
             endpoint=endpoint,
             stream=bool(stream) if isinstance(stream, (bool, int, type(None))) else None,
@@ -78,7 +84,12 @@ class RequestInfo:
             functions=bool(functions),
             forced=(isinstance(choice, dict) and choice.get("type") == "function")
             or isinstance(legacy, dict),
-            tool_names=_names(tools) | _names(functions),
+            tool_names=frozenset(offered),
+            tool_parameters={
+                name: function["parameters"]
+                for name, function in offered.items()
+                if isinstance(function.get("parameters"), dict)
+            },
         )
 
 
@@ -97,10 +108,9 @@ def _count(value: Any) -> int | None:
     return value if type(value) is int and value > 0 else None
 
 
-def _names(tools: Any) -> frozenset[str]:
-    names = set()
+def _offered(tools: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The functions that a body offers, with their names."""
     for tool in tools if isinstance(tools, list) else []:
         function = tool.get("function", tool) if isinstance(tool, dict) else None
         if isinstance(function, dict) and isinstance(function.get("name"), str):
-            names.add(function["name"])
-    return frozenset(names)
+            yield function["name"], function

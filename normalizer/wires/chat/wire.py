@@ -100,7 +100,7 @@ class Pipeline:
         )
         self.out = Outlet(stages, endpoint, options, found, report, emit, kept)
         self._markup = (
-            Markup(found, options, request.tool_names)
+            Markup(found, options, request)
             if markup_wanted(options) and endpoint == "chat"
             else None
         )
