@@ -298,6 +298,7 @@ BEGINNINGS = [
     ("llama", '<|python_tag|>{"name":"look","parameters":{"', "}}"),
     ("granite", '<|tool_call|>[{"name":"look","arguments":{"', "}}]"),
     ("phi", 'functools[{"name":"look","arguments":{"', "}}]"),
+    ("phi", 'functools[{"name":"look","arguments":{"a":"', "}}]"),
 ]
 
 

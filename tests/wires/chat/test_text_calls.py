@@ -15,6 +15,8 @@ from normalizer.core.findings import Findings
 from normalizer.wires.chat.markup import Markup
 from normalizer.wires.chat.markup.text_calls import DIALECTS
 from normalizer.wires.chat.markup.text_calls.values import json_of, types_of
+from tests.streams import ENVELOPE, chunk, normalize, raw
+from tests.streams import text as chunks
 
 WEATHER = {
     "type": "object",
@@ -177,6 +179,15 @@ CALLS: list[tuple[str, str, list[Call], str]] = [
         ),
         [("add", {})],
         "",
+    ),
+    (
+        "dsml",
+        (
+            '<｜｜DSML｜｜invoke name="add"><｜｜DSML｜｜parameter name="a" string="false">1'
+            "</｜｜DSML｜｜parameter></｜｜DSML｜｜invoke> Done."
+        ),
+        [ADD],
+        " Done.",
     ),
     (
         "qwen_coder",
@@ -598,3 +609,78 @@ def test_a_schema_that_nests_without_end_says_nothing() -> None:
     schema: dict[str, Any] = {}
     schema["anyOf"] = [schema]
     assert types_of(schema) == frozenset()
+
+
+# --- through the whole normalizer --------------------------------------------
+
+BODY = {
+    "model": "m",
+    "stream": True,
+    "tools": [
+        {"type": "function", "function": {"name": "get_weather", "parameters": WEATHER}},
+        {"type": "function", "function": {"name": "add"}},
+    ],
+}
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+@pytest.mark.parametrize(("dialect", "text", "calls", "left"), CALLS)
+def test_calls_in_a_stream(
+    dialect: str, text: str, calls: list[Call], left: str, size: int
+) -> None:
+    pieces = [text[at : at + size] for at in range(0, len(text), size)]
+    body = raw(*chunks(*pieces), chunk({}, "stop"))
+    outcome = normalize(body, BODY, text_tool_calls=(dialect,))
+    assert [(name, _value(arguments)) for _, name, arguments in outcome.calls] == calls
+    assert (outcome.said(), outcome.finish()) == (left, "tool_calls")
+    assert all(ident for ident, _, _ in outcome.calls)
+    assert normalize(outcome.out, BODY, text_tool_calls=(dialect,)).out == outcome.out
+
+
+@pytest.mark.parametrize(("dialect", "text", "calls", "left"), CALLS)
+def test_calls_in_a_plain_completion(dialect: str, text: str, calls: list[Call], left: str) -> None:
+    message = {"role": "assistant", "content": text, "refusal": None}
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
+    value = {**ENVELOPE, "object": "chat.completion", "choices": [choice]}
+    outcome = normalize(
+        json.dumps(value).encode(), {**BODY, "stream": False}, text_tool_calls=(dialect,)
+    )
+    (got,) = json.loads(outcome.out)["choices"]
+    functions = [one["function"] for one in got["message"]["tool_calls"]]
+    assert [(one["name"], _value(one["arguments"])) for one in functions] == calls
+    assert (got["message"]["content"] or "", got["finish_reason"]) == (left, "tool_calls")
+
+
+def test_a_call_that_is_cut_off_has_the_arguments_that_came() -> None:
+    body = raw(*chunks('[TOOL_CALLS]add[ARGS]{"a": ', "12"), chunk({}, "length"))
+    outcome = normalize(body, BODY, text_tool_calls=("mistral",))
+    assert [one[1:] for one in outcome.calls] == [("add", '{"a": 12')]
+    assert outcome.finish() == "length"
+
+
+def test_calls_of_each_choice_are_its_own() -> None:
+    text = '[TOOL_CALLS]add[ARGS]{"a": 1}'
+    deltas = [chunk({"content": one}, index=at) for one in text for at in (0, 1)]
+    ends = [chunk({}, "stop", index=at) for at in (0, 1)]
+    outcome = normalize(raw(*deltas, *ends), {**BODY, "n": 2}, text_tool_calls=("mistral",))
+    assert [outcome.finish(at) for at in (0, 1)] == ["tool_calls"] * 2
+    for at in (0, 1):
+        fragments = [
+            fragment["function"]
+            for one in outcome.chunks
+            for choice in one["choices"]
+            if choice["index"] == at
+            for fragment in choice["delta"].get("tool_calls", [])
+        ]
+        assert "".join(one.get("arguments", "") for one in fragments) == '{"a": 1}'
+
+
+def test_a_call_beside_the_text_comes_behind_what_was_held() -> None:
+    fragment = {"index": 0, "id": "x", "type": "function"}
+    native = {**fragment, "function": {"name": "get_weather", "arguments": "{}"}}
+    body = raw(*chunks("Hm <tool_"), chunk({"tool_calls": [native]}), chunk({}, "tool_calls"))
+    outcome = normalize(body, BODY, text_tool_calls=("hermes",))
+    assert [name for _, name, _ in outcome.calls] == ["get_weather"]
+    assert outcome.said() == "Hm <tool_"
+    kinds = [key for delta in outcome.deltas for key in delta if delta[key] and key != "role"]
+    assert kinds.index("tool_calls") > max(at for at, one in enumerate(kinds) if one == "content")

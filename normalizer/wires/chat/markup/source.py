@@ -48,7 +48,8 @@ class Syntax(NamedTuple):
     closing: str
 
 
-JSON = Syntax(re.compile(r"[\s0-9A-Za-z,:.+-]*"), '"', "{[", "}]")
+# the letters are those of true, false, null, NaN, Infinity and exponents
+JSON = Syntax(re.compile(r"[\s0-9aefilnrstuyEIN,:.+-]*"), '"', "{[", "}]")
 PYTHON = Syntax(re.compile(r"[\s\w,:.+=-]*"), "\"'", "([{", ")]}")
 _IN_STRING = {quote: re.compile(rf"[^\\{quote}]*") for quote in "\"'"}
 

@@ -10,7 +10,8 @@ that is cut off has the arguments that came, as any call in a stream has.
   https://huggingface.co/deepseek-ai/DeepSeek-V3-0324/blob/main/tokenizer_config.json
   https://huggingface.co/deepseek-ai/DeepSeek-V3.1#toolcall
 - Mistral: a JSON list, and since tokenizer 11 `[TOOL_CALLS]f[ARGS]{…}`, with `[CALL_ID]` in some
-  https://docs.mistral.ai/cookbooks/concept-deep-dive-tokenization-tool_calling
+  https://github.com/raullenchai/Rapid-MLX/issues/1071
+  https://github.com/ml-explore/mlx-lm/issues/1374
 - gpt-oss: https://developers.openai.com/cookbook/articles/openai-harmony
   Servers that leave special tokens out leave `commentary to=functions.f json{…}`:
   https://github.com/vllm-project/vllm/issues/32587

@@ -1,12 +1,12 @@
 """Calls as markup: a tag with the name of the tool, and a tag for each parameter.
 
 A call is held until its own end. Values are text: the tool's schema says what they stand for
-(``values.py``). A value may hold the tag that ends values, as a file does that is about such markup.
-The tag ends the value only where a parameter or the end of the call follows.
+(``values.py``). A value may hold the tag that ends values, as a file does that is about such
+markup. The tag ends the value only where a parameter or the end of the call follows.
 
 - Qwen3-Coder, Qwen 3.5, Step 3.5, Nemotron 3: `<tool_call><function=f><parameter=k>…`
   https://huggingface.co/Qwen/Qwen3-Coder-480B-A35B-Instruct/blob/main/chat_template.jinja
-  The model often leaves `<tool_call>` out.
+  The model often leaves `<tool_call>` out: https://github.com/QwenLM/Qwen3-Coder/issues/475
 - Seed-OSS: the same in `<seed:tool_call>`
 - GLM 4.5 to 5: `<tool_call>f<arg_key>k</arg_key><arg_value>v</arg_value></tool_call>`
   https://huggingface.co/zai-org/GLM-4.6/blob/main/chat_template.jinja
@@ -15,6 +15,8 @@ The tag ends the value only where a parameter or the end of the call follows.
 - MiniMax M2: https://huggingface.co/MiniMaxAI/MiniMax-M2/blob/main/docs/tool_calling_guide.md
 - DeepSeek V3.2 and V4, DSML: each parameter says whether it is a string
   https://huggingface.co/deepseek-ai/DeepSeek-V3.2/blob/main/encoding/README.md
+  Both names of the section come from both models, or none: sgl-project/sglang#40236. The bars
+  come doubled and in other letters: https://github.com/lsdefine/GenericAgent/issues/804
 
 No call: `<function=f>` in prose with no end, a tool that was not offered, other tags inside.
 """
@@ -72,7 +74,7 @@ class XmlForm(NamedTuple):
     * ``named``: stands behind the name; ``key``: before the name of a parameter.
     * ``keyed``: stands behind that, with the types that it demands if it does.
     * ``value``: begins the value, ``valued`` ends it; ``end`` ends the call.
-    * ``section_end``: ends the section, or "".
+    * ``section_ends``: end the section.
     """
 
     call: str
@@ -82,7 +84,7 @@ class XmlForm(NamedTuple):
     value: str
     valued: str
     end: str
-    section_end: str = ""
+    section_ends: tuple[str, ...]
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -104,9 +106,7 @@ class XmlForm(NamedTuple):
             source.commit()
             if not self.call:
                 return True
-        if self.section_end and (yield from source.take(self.section_end)):
-            return called
-        return False
+        return bool((yield from source.take(*self.section_ends)) and called)
 
     def _call(self, source: TextSource, tools: Tools) -> Reading[bool]:
         yield from source.blanks()
@@ -182,7 +182,7 @@ _QWEN = XmlForm(
     value="",
     valued="</parameter>",
     end="</function>",
-    section_end="</tool_call>",
+    section_ends=("</tool_call>", "</seed:tool_call>"),
 )
 _GLM = XmlForm(
     call="",
@@ -192,8 +192,9 @@ _GLM = XmlForm(
     value="<arg_value>",
     valued="</arg_value>",
     end="</tool_call>",
+    section_ends=(),
 )
-_HUNYUAN = _GLM._replace(call="<tool_call>", named="<tool_sep>", section_end="</tool_calls>")
+_HUNYUAN = _GLM._replace(call="<tool_call>", named="<tool_sep>", section_ends=("</tool_calls>",))
 _MINIMAX = XmlForm(
     call='<invoke name="',
     named='">',
@@ -202,38 +203,32 @@ _MINIMAX = XmlForm(
     value="",
     valued="</parameter>",
     end="</invoke>",
-    section_end="</minimax:tool_call>",
+    section_ends=("</minimax:tool_call>",),
 )
-_DSML = XmlForm(
-    call='<｜DSML｜invoke name="',
-    named='">',
-    key='<｜DSML｜parameter name="',
-    keyed={'" string="true">': _STRING, '" string="false">': frozenset(), '">': None},
-    value="",
-    valued="</｜DSML｜parameter>",
-    end="</｜DSML｜invoke>",
-    section_end="</｜DSML｜function_calls>",
-)
+
+
+def _dsml(bars: str) -> Dialect:
+    mark = f"{bars}DSML{bars}"
+    form = XmlForm(
+        call=f'<{mark}invoke name="',
+        named='">',
+        key=f'<{mark}parameter name="',
+        keyed={'" string="true">': _STRING, '" string="false">': frozenset(), '">': None},
+        value="",
+        valued=f"</{mark}parameter>",
+        end=f"</{mark}invoke>",
+        section_ends=(f"</{mark}function_calls>", f"</{mark}tool_calls>"),
+    )
+    openers = (f"<{mark}function_calls>", f"<{mark}tool_calls>", form.call)
+    return Dialect(DSML_CALL, openers, form.read, in_reasoning=True)
+
 
 DIALECTS = {
     "qwen_coder": (
-        Dialect(QWEN_CODER_CALL, ("<tool_call>", "<function="), _QWEN.read),
-        Dialect(
-            QWEN_CODER_CALL,
-            ("<seed:tool_call>",),
-            _QWEN._replace(section_end="</seed:tool_call>").read,
-        ),
+        Dialect(QWEN_CODER_CALL, ("<tool_call>", "<seed:tool_call>", "<function="), _QWEN.read),
     ),
     "glm": (Dialect(GLM_CALL, ("<tool_call>",), _GLM.read),),
     "hunyuan": (Dialect(GLM_CALL, ("<tool_calls>",), _HUNYUAN.read),),
     "minimax": (Dialect(MINIMAX_CALL, ("<minimax:tool_call>",), _MINIMAX.read),),
-    "dsml": (
-        Dialect(DSML_CALL, ("<｜DSML｜function_calls>",), _DSML.read, in_reasoning=True),
-        Dialect(
-            DSML_CALL,
-            ("<｜DSML｜tool_calls>",),
-            _DSML._replace(section_end="</｜DSML｜tool_calls>").read,
-            in_reasoning=True,
-        ),
-    ),
+    "dsml": tuple(_dsml(bars) for bars in ("｜", "｜｜", "‖", "|", "||")),
 }
