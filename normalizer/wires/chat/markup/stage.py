@@ -91,7 +91,9 @@ class Markup:
         * ``ends``: its choice finishes with it.
         """
         choice = self._choice(index)
-        keys = [key for key in (*choice.reasoning, "content") if _has_text(delta, key)]
+        # of two names for the same reasoning one is read
+        keys = [key for key in choice.reasoning if _has_text(delta, key)][:1]
+        keys += ["content"] if _has_text(delta, "content") else []
         parts = choice.read([Part(key, delta[key]) for key in keys])
         if ends or delta.get("tool_calls") or delta.get("function_call"):
             # what is held stands before a call that comes beside it

@@ -103,6 +103,8 @@ class CallsInText:
 
     def close(self) -> list[Part]:
         """The rest: no more text comes, or something that is no text comes first."""
+        if self._reading is None and not self._source.held:
+            return []
         self._source.ended = True
         parts = self._read()
         self._source = TextSource()
@@ -110,8 +112,10 @@ class CallsInText:
 
     def _read(self) -> list[Part]:
         parts: list[Part] = []
-        while self._inside(parts) if self._reading is not None else self._outside(parts):
-            pass
+        more = True
+        while more:
+            reading = self._reading
+            more = self._outside(parts) if reading is None else self._inside(reading, parts)
         return parts
 
     # ------------------------------------------------------------------ outside of calls
@@ -185,13 +189,10 @@ class CallsInText:
 
     # ------------------------------------------------------------------ inside of calls
 
-    def _inside(self, parts: list[Part]) -> bool:
+    def _inside(self, reading: Reading[bool], parts: list[Part]) -> bool:
         """Run the reader up to the next part; False to wait for more text."""
-        assert_reading = self._reading
-        if assert_reading is None:
-            return True
         try:
-            part = next(assert_reading)
+            part = next(reading)
         except StopIteration as end:
             self._end(ended_well=bool(end.value))
             return True
