@@ -308,11 +308,11 @@ def read_in_text(dialect: str, pieces: Iterable[str]) -> int:
     from normalizer.core.report import Report
     from normalizer.wires.chat.markup.text_calls import DIALECTS
     from normalizer.wires.chat.markup.text_calls.dialect import Tools
-    from normalizer.wires.chat.markup.text_calls.reader import CallsInText
+    from normalizer.wires.chat.markup.text_calls.reader import CallsInText, Search
     from normalizer.wires.chat.markup.text_calls.repeats import CallsMade
 
     tools = Tools(RequestInfo.parse("/v1/chat/completions", TOOLS))
-    reader = CallsInText(Findings(Report()), list(DIALECTS[dialect]), tools, CallsMade())
+    reader = CallsInText(Search(Findings(Report()), DIALECTS[dialect], tools), CallsMade())
     _Text.steps = 0
     given = "".join(part.text for piece in pieces for part in reader.feed(_Text(piece)))
     read = _Text.steps

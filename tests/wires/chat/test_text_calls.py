@@ -684,3 +684,26 @@ def test_a_call_beside_the_text_comes_behind_what_was_held() -> None:
     assert outcome.said() == "Hm <tool_"
     kinds = [key for delta in outcome.deltas for key in delta if delta[key] and key != "role"]
     assert kinds.index("tool_calls") > max(at for at, one in enumerate(kinds) if one == "content")
+
+
+def test_a_call_of_its_own_beside_the_text_is_no_repeat_of_one_that_is_streamed() -> None:
+    """Only whole calls are compared: the head of every call of a tool is the same."""
+    fragment = {"index": 0, "id": "x", "type": "function"}
+    head = {**fragment, "function": {"name": "add", "arguments": ""}}
+    rest = {"index": 0, "function": {"arguments": '{"a": 2}'}}
+    body = raw(
+        *chunks('[TOOL_CALLS]add[ARGS]{"a": 1}'),
+        chunk({"tool_calls": [head]}),
+        chunk({"tool_calls": [rest]}),
+        chunk({}, "tool_calls"),
+    )
+    outcome = normalize(body, BODY, text_tool_calls=("mistral",))
+    assert [name for _, name, _ in outcome.calls] == ["add", "add"]
+
+
+def test_white_space_behind_a_call_waits_within_a_limit() -> None:
+    text = '[TOOL_CALLS]add[ARGS]{"a": 1}'
+    assert read([text, *" " * 200], "mistral").content == ""
+    assert read([text, *" " * 200, "Done."], "mistral").content == " " * 200 + "Done."
+    for pieces in ([text, " " * 1000], [text, *" " * 1000]):
+        assert read(pieces, "mistral").content == " " * 1000

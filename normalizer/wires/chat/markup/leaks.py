@@ -29,6 +29,8 @@ _TOKENS = (
 class SpecialTokens:
     """Text without the special tokens at its very end; elsewhere they are text about tokens."""
 
+    __slots__ = ("_begun", "_found", "_held", "_limit", "_size", "_tokens")
+
     def __init__(self, found: Findings, limit: int) -> None:
         self._found = found
         self._limit = limit
@@ -63,6 +65,8 @@ class SpecialTokens:
 
 class Cumulative:
     """What is new in text that is the whole text so far, each time."""
+
+    __slots__ = ("_characters", "_found", "_sum")
 
     def __init__(self, found: Findings) -> None:
         self._found = found

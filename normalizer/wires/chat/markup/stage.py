@@ -14,7 +14,7 @@ from normalizer.wires.chat.markup.leaks import Cumulative, SpecialTokens
 from normalizer.wires.chat.markup.source import Part
 from normalizer.wires.chat.markup.text_calls import DIALECTS
 from normalizer.wires.chat.markup.text_calls.dialect import Tools
-from normalizer.wires.chat.markup.text_calls.reader import CallsInText
+from normalizer.wires.chat.markup.text_calls.reader import CallsInText, Search
 from normalizer.wires.chat.markup.text_calls.repeats import CallsMade
 from normalizer.wires.chat.markup.thinking import BY_DEFAULT, Thinking
 
@@ -32,35 +32,44 @@ class Reader(Protocol):
 class _Choice:
     """The readers of one choice: of its content, in their order, and of its reasoning."""
 
-    __slots__ = ("content", "made", "reasoning")
+    __slots__ = ("_calls", "_content", "_reasoning", "made")
 
-    def __init__(
-        self, content: list[Reader], reasoning: dict[str, Reader], made: CallsMade
-    ) -> None:
-        self.content = content
-        self.reasoning = reasoning
+    def __init__(self, content: list[Reader], calls: Search, made: CallsMade) -> None:
+        self._content = content
+        self._calls = calls  # what is looked for in the reasoning
+        self._reasoning: dict[str, Reader] = {}  # by the name that it goes by
         self.made = made
 
     def read(self, parts: list[Part]) -> list[Part]:
         """Parts of a delta through the readers."""
-        return self._through_reasoning(_fold(parts, self.content))
+        return self._through_reasoning(_fold(parts, self._content))
 
     def close(self) -> list[Part]:
         """What the readers hold."""
         parts: list[Part] = []
-        for number, reader in enumerate(self.content):
-            parts += _fold(reader.close(), self.content[number + 1 :])
+        for number, reader in enumerate(self._content):
+            parts += _fold(reader.close(), self._content[number + 1 :])
         return [*self._through_reasoning(parts), *self._close_reasoning()]
 
     def _through_reasoning(self, parts: list[Part]) -> list[Part]:
+        if not self._calls.dialects:
+            return parts
         read: list[Part] = []
         for part in parts:
-            reader = self.reasoning.get(part.kind)
-            read += [*self._close_reasoning(), part] if reader is None else reader.feed(part.text)
+            if part.kind in REASONING_KEYS:
+                read += self._reader(part.kind).feed(part.text)
+            else:
+                # nothing that is held back may be overtaken
+                read += [*self._close_reasoning(), part]
         return read
 
+    def _reader(self, kind: str) -> Reader:
+        if kind not in self._reasoning:
+            self._reasoning[kind] = CallsInText(self._calls, self.made, kind)
+        return self._reasoning[kind]
+
     def _close_reasoning(self) -> list[Part]:
-        return [part for reader in self.reasoning.values() for part in reader.close()]
+        return [part for reader in self._reasoning.values() for part in reader.close()]
 
 
 class Markup:
@@ -73,14 +82,16 @@ class Markup:
         # [{"reasoning_content": "Hm."}, {"content": "Yes"}]
     """
 
-    __slots__ = ("_choices", "_dialects", "_found", "_markups", "_options", "_tools")
+    __slots__ = ("_calls", "_choices", "_found", "_in_reasoning", "_markups", "_options")
 
     def __init__(self, found: Findings, options: Options, request: RequestInfo) -> None:
         self._found = found
         self._options = options
-        self._tools = Tools(request)
-        names = dict.fromkeys(options.text_tool_calls) if self._tools.names else {}
-        self._dialects = [dialect for name in names for dialect in DIALECTS[name]]
+        tools = Tools(request)
+        names = dict.fromkeys(options.text_tool_calls) if tools.names else {}
+        dialects = [dialect for name in names for dialect in DIALECTS[name]]
+        self._calls = Search(found, dialects, tools)
+        self._in_reasoning = Search(found, [one for one in dialects if one.in_reasoning], tools)
         self._markups = (*(BY_DEFAULT if options.think_tags else ()), *options.think_markup)
         self._choices: dict[int, _Choice] = {}
 
@@ -92,7 +103,8 @@ class Markup:
         """
         choice = self._choice(index)
         # of two names for the same reasoning one is read
-        keys = [key for key in choice.reasoning if _has_text(delta, key)][:1]
+        reasoning = REASONING_KEYS if self._in_reasoning.dialects else ()
+        keys = [key for key in reasoning if _has_text(delta, key)][:1]
         keys += ["content"] if _has_text(delta, "content") else []
         parts = choice.read([Part(key, delta[key]) for key in keys])
         if ends or delta.get("tool_calls") or delta.get("function_call"):
@@ -126,16 +138,11 @@ class Markup:
             content.append(Cumulative(found))
         if self._markups:
             content.append(Thinking(found, options.max_held_bytes, self._markups))
-        if self._dialects:
-            content.append(CallsInText(found, self._dialects, self._tools, made))
+        if self._calls.dialects:
+            content.append(CallsInText(self._calls, made))
         if options.special_tokens:
             content.append(SpecialTokens(found, options.max_held_bytes))
-        in_reasoning = [dialect for dialect in self._dialects if dialect.in_reasoning]
-        reasoning: dict[str, Reader] = {}
-        if in_reasoning:
-            for key in REASONING_KEYS:
-                reasoning[key] = CallsInText(found, in_reasoning, self._tools, made, key)
-        return _Choice(content, reasoning, made)
+        return _Choice(content, self._in_reasoning, made)
 
 
 def wanted(options: Options) -> bool:

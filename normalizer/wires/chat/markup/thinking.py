@@ -79,6 +79,8 @@ _REASONING, _ANSWER = "reasoning_content", "content"
 class Thinking:
     """Takes the reasoning out of the text of one choice."""
 
+    __slots__ = ("_found", "_limit", "_markups", "_reading", "_source")
+
     def __init__(self, found: Findings, limit: int, markups: Collection[str]) -> None:
         self._found = found
         self._limit = limit  # characters of white space that may wait for an opener

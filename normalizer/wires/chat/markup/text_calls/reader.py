@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from normalizer.core.findings import Findings
@@ -12,6 +13,8 @@ from normalizer.wires.chat.markup.text_calls.repeats import CallsMade
 
 # characters that may wait for the end of a call; a runaway answer must not show nothing
 CALL_CHARACTERS = 64 * 1024
+# characters of white space behind a call that may wait for the next call
+_BLANK_CHARACTERS = 256
 
 _BLANKS = re.compile(r"\s*")
 
@@ -57,6 +60,29 @@ class Place:
         return where is Where.ANYWHERE or self.empty
 
 
+class Search:
+    """What readers look for: the same for all choices of a stream.
+
+    * ``dialects``: those that are looked for; ``openers``: what they begin with anywhere.
+    * ``at_start``: first characters of answers that are calls as a whole.
+    """
+
+    __slots__ = ("at_start", "dialects", "found", "longest", "openers", "pattern", "tools")
+
+    def __init__(self, found: Findings, dialects: Iterable[Dialect], tools: Tools) -> None:
+        self.found = found
+        self.tools = tools
+        self.dialects = [one for one in dialects if found.on(one.deviation)]
+        self.at_start = self._opening(Where.START)
+        self.openers = sorted(self._opening(Where.ANYWHERE, Where.LINE))
+        self.longest = max(map(len, self.openers), default=0)
+        self.pattern = re.compile("|".join(map(re.escape, self.openers)) or r"(?!)")
+
+    def _opening(self, *where: Where) -> set[str]:
+        chosen = [one for one in self.dialects if one.where in where]
+        return {opener for one in chosen for opener in one.openers}
+
+
 class CallsInText:
     """Calls of the request's own tools that a model wrote into its text.
 
@@ -65,29 +91,23 @@ class CallsInText:
     text. White space between two calls, and behind the last one, is part of the markup.
     """
 
-    def __init__(
-        self,
-        found: Findings,
-        dialects: list[Dialect],
-        tools: Tools,
-        made: CallsMade,
-        kind: str = "content",
-    ) -> None:
-        self._found = found
-        self._kind = kind
-        self._tools = tools
+    __slots__ = (
+        "_behind_call",
+        "_called",
+        "_dialect",
+        "_kind",
+        "_made",
+        "_place",
+        "_reading",
+        "_search",
+        "_source",
+        "_tried",
+    )
+
+    def __init__(self, search: Search, made: CallsMade, kind: str = "content") -> None:
+        self._search = search
         self._made = made
-        self._dialects = [one for one in dialects if found.on(one.deviation)]
-        openers = {one for dialect in self._dialects for one in dialect.openers}
-        self._at_start = {
-            opener
-            for dialect in self._dialects
-            if dialect.where is Where.START
-            for opener in dialect.openers
-        }
-        self._openers = sorted(openers - self._at_start)
-        self._longest = max(map(len, self._openers), default=0)
-        self._pattern = re.compile("|".join(map(re.escape, self._openers)) or r"(?!)")
+        self._kind = kind
         self._source = TextSource()
         self._place = Place()
         self._reading: Reading[bool] | None = None
@@ -128,8 +148,9 @@ class CallsInText:
             end = len(text) if source.ended else self._without_beginning(text, start)
         else:
             end = opener
-        if self._behind_call and self._blank(text, start, end):
-            if opener is None and not source.ended and len(text) - start <= CALL_CHARACTERS:
+        between = self._behind_call and end - start <= _BLANK_CHARACTERS
+        if between and self._blank(text, start, end):
+            if opener is None and not source.ended:
                 return False
             source.at = end
         else:
@@ -145,29 +166,29 @@ class CallsInText:
         return match is not None and match.end() == end
 
     def _next_opener(self, text: str, start: int) -> int | None:
-        if self._at_start and self._place.empty:
+        if self._search.at_start and self._place.empty:
             match = _BLANKS.match(text, start)
             first = match.end() if match else start
-            if text[first : first + 1] in self._at_start:
+            if text[first : first + 1] in self._search.at_start:
                 return first
-        found = self._pattern.search(text, start)
+        found = self._search.pattern.search(text, start)
         return found.start() if found else None
 
     def _without_beginning(self, text: str, start: int) -> int:
-        last = text[max(start, len(text) - self._longest) :]
-        return len(text) - beginning_at_end(last, self._openers)
+        last = text[max(start, len(text) - self._search.longest) :]
+        return len(text) - beginning_at_end(last, self._search.openers)
 
     def _begin(self, parts: list[Part]) -> None:
         """Let the next dialect read that may begin here; without one the opener is text."""
         source = self._source
-        for number, dialect in enumerate(self._dialects):
+        for number, dialect in enumerate(self._search.dialects):
             if number in self._tried or not self._place.allows(dialect.where):
                 continue
             opener = self._opener(dialect)
             if opener:
                 # the opener of a whole answer is its own first character
                 source.at += 0 if dialect.where is Where.START else len(opener)
-                self._reading = dialect.read(source, self._tools, opener)
+                self._reading = dialect.read(source, self._search.tools, opener)
                 self._dialect, self._called = number, False
                 return
         self._give(source.at + 1, parts)
@@ -207,8 +228,9 @@ class CallsInText:
     def _call(self, part: Part, parts: list[Part]) -> None:
         fragment: dict[str, Any] = part.call or {}
         if "type" in fragment:
-            self._found(self._dialects[self._dialect].deviation)
-            self._made.add(fragment["function"])
+            self._search.found(self._search.dialects[self._dialect].deviation)
+            if fragment["function"]["arguments"]:
+                self._made.add(fragment["function"])
         parts.append(part)
         self._source.commit()
         self._called = True

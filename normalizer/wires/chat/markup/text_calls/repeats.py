@@ -30,11 +30,8 @@ class CallsMade:
     def __init__(self) -> None:
         self._numbers: set[int] = set()
 
-    def __bool__(self) -> bool:
-        return bool(self._numbers)
-
     def add(self, function: dict[str, Any]) -> None:
-        """A call was made, with all of its arguments or with none yet."""
+        """A call was made, with all of its arguments."""
         self._numbers.add(_number(function))
 
     def __contains__(self, function: object) -> bool:
