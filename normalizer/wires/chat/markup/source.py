@@ -140,6 +140,8 @@ class TextSource:
         """Finish what was read."""
         self._mark = self.position
         self._before.clear()
+        if self.at == len(self.text):
+            self._base, self.text, self.at = self._mark, "", 0
         if self._mark > self._last_dead:
             self.dead.clear()
 

@@ -102,22 +102,26 @@ class Markup:
         * ``ends``: its choice finishes with it.
         """
         choice = self._choice(index)
-        # of two names for the same reasoning one is read
-        reasoning = REASONING_KEYS if self._in_reasoning.dialects else ()
-        keys = [key for key in reasoning if _has_text(delta, key)][:1]
-        keys += ["content"] if _has_text(delta, "content") else []
+        keys = self._keys(delta)
         parts = choice.read([Part(key, delta[key]) for key in keys])
-        if ends or delta.get("tool_calls") or delta.get("function_call"):
+        if ends or _calls(delta):
             # what is held stands before a call that comes beside it
             parts += choice.close()
         choice.made.left_of(delta, self._found)
         if not keys:
             return [*_deltas(parts), delta]
         rest = {key: value for key, value in delta.items() if key not in keys}
-        if rest.get("tool_calls") or rest.get("function_call"):
+        if _calls(rest):
             return [*_deltas(parts), rest]
         deltas = _deltas(parts) or [{"content": ""}]
         return [{**rest, **deltas[0]}, *deltas[1:]]
+
+    def _keys(self, delta: Delta) -> list[str]:
+        """The members of a delta whose text is read."""
+        reasoning = REASONING_KEYS if self._in_reasoning.dialects else ()
+        # of two names for the same reasoning one is read
+        keys = [key for key in reasoning if _has_text(delta, key)][:1]
+        return [*keys, "content"] if _has_text(delta, "content") else keys
 
     def rest(self, index: int) -> list[Delta]:
         """What the readers of a choice still hold: its text has ended."""
@@ -154,6 +158,10 @@ def wanted(options: Options) -> bool:
         or options.cumulative
         or options.text_tool_calls
     )
+
+
+def _calls(delta: Delta) -> bool:
+    return bool(delta.get("tool_calls") or delta.get("function_call"))
 
 
 def _has_text(delta: Delta, key: str) -> bool:

@@ -156,6 +156,7 @@ class Thinking:
         yield from source.take("\n")
         source.commit()
         yield from self._through(_REASONING, closers)
+        source.commit()
         while (yield from source.take("\n")):
             source.commit()
         source.commit()
@@ -170,7 +171,6 @@ class Thinking:
                 yield Part(kind, text)
             if end:
                 source.at += len(end)
-                source.commit()
                 return end
             yield None
 
@@ -200,3 +200,4 @@ class Thinking:
                 return
             if end not in _FRAME_ENDS[:3]:
                 source.at -= len(end)
+            source.commit()

@@ -46,16 +46,30 @@ def types_of(schema: Any, depth: int = _DEPTH) -> frozenset[str]:
     """The JSON types that a JSON schema allows; none if it does not say."""
     if not isinstance(schema, dict) or depth == 0:
         return frozenset()
+    return _named(schema) or _enumerated(schema) or _of_any(schema, depth)
+
+
+def _named(schema: dict[str, Any]) -> frozenset[str]:
     given = schema.get("type")
     names = given if isinstance(given, list) else [given]
-    types = {_NAMES.get(one.lower(), one.lower()) for one in names if isinstance(one, str)}
-    if not types and isinstance(schema.get("enum"), list):
-        types = {_JSON_TYPES.get(type(one), "string") for one in schema["enum"]}
+    lower = (one.lower() for one in names if isinstance(one, str))
+    return frozenset(_NAMES.get(one, one) for one in lower)
+
+
+def _enumerated(schema: dict[str, Any]) -> frozenset[str]:
+    values = schema.get("enum")
+    values = values if isinstance(values, list) else []
+    return frozenset(_JSON_TYPES.get(type(one), "string") for one in values)
+
+
+def _of_any(schema: dict[str, Any], depth: int) -> frozenset[str]:
+    """The types of all alternatives; none if one of them does not say."""
     for key in ("anyOf", "oneOf"):
-        if not types and isinstance(schema.get(key), list):
-            each = [types_of(one, depth - 1) for one in schema[key]]
-            types = set().union(*each) if all(each) else set()
-    return frozenset(types)
+        alternatives = schema.get(key)
+        if isinstance(alternatives, list) and alternatives:
+            each = [types_of(one, depth - 1) for one in alternatives]
+            return frozenset().union(*each) if all(each) else frozenset()
+    return frozenset()
 
 
 def json_of(text: str, types: frozenset[str]) -> str:
