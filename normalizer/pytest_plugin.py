@@ -1,4 +1,4 @@
-"""pytest plugin: each test has a cassette of its own, and streams in it stay streams.
+"""pytest plugin: each test has its own cassette, and streams in it stay streams.
 
     @pytest.mark.stream_cassette(pace="recorded")
     def test_answer(stream_cassette):
@@ -6,9 +6,9 @@
         with client.stream("POST", "https://api.openai.com/v1/chat/completions", json=…) as answer:
             ...
 
-``pytest --stream-record-mode=once`` records what has no cassette yet; without the option nothing is
-sent. The words are pytest-recording's, and so are the folders and the names of the cassettes, but
-no option and no fixture has a name of its: the two work side by side.
+``pytest --stream-record-mode=once`` records tests without a cassette. Without the option nothing is
+sent. The words of the option, and the folders and names of the cassettes, are those of
+pytest-recording. The names of options and fixtures differ, so both plugins can be installed.
 """
 
 from __future__ import annotations
@@ -34,11 +34,13 @@ _passed = pytest.StashKey[bool]()
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class StreamCassette:
-    """What the fixture ``stream_cassette`` gives.
+    """The value of the fixture ``stream_cassette``.
 
-    * ``path``: the file. ``record_mode``: one of pytest-recording's words.
+    * ``path``: the file.
+    * ``record_mode``: one of pytest-recording's words.
     * ``transport``: for ``httpx.Client``, ``httpx.AsyncClient``, ``httpx2.Client`` and
-      ``httpx2.AsyncClient``, and for what takes such a client, as openai's ``http_client``.
+      ``httpx2.AsyncClient``, and so for libraries that accept such a client (openai's
+      ``http_client``).
     """
 
     path: Path
@@ -47,7 +49,7 @@ class StreamCassette:
 
     @property
     def unplayed(self) -> tuple[Interaction, ...]:
-        """The recorded interactions that the test has not asked for yet."""
+        """The recorded interactions that the test has not requested yet."""
         return self.transport.unplayed
 
 
@@ -57,12 +59,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--stream-record-mode",
         choices=RECORD_MODES,
         default=None,
-        help="none (the default): send nothing, play the cassettes. once: record where there is no"
-        " cassette. new_episodes: record what has no answer. all, rewrite: record everything anew.",
+        help="none (the default): send nothing, play the cassettes. once: record tests without a"
+        " cassette. new_episodes: record requests without an answer. all, rewrite: record all"
+        " again.",
     )
     parser.addini(
         "stream_cassette_unplayed",
-        "A test passed, but asked for less than its cassette holds: fail (default), warn or allow.",
+        "A test passes, but leaves recorded answers unplayed: fail (default), warn or allow.",
         default="fail",
     )
 
@@ -70,9 +73,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
-        "stream_cassette(path=None, *, unplayed=None, record_mode=None, **options): how the fixture"
-        " stream_cassette plays and records; path is relative to the test's cassette folder, the"
-        " options are those of normalizer.cassette.ReplayTransport (pace, split, faults, …).",
+        "stream_cassette(path=None, *, unplayed=None, record_mode=None, **options): set how the"
+        " fixture stream_cassette plays and records. path is relative to the cassette folder of the"
+        " test. The options are those of normalizer.cassette.ReplayTransport (pace, split, …).",
     )
     _one_of(UNPLAYED, config.getini("stream_cassette_unplayed"), "stream_cassette_unplayed")
 
@@ -89,13 +92,13 @@ def pytest_runtest_makereport(
 
 @pytest.fixture(scope="module")
 def stream_cassette_dir(request: pytest.FixtureRequest) -> Path:
-    """The folder of a module's cassettes, ``cassettes/<module>`` beside it; to be overridden."""
+    """Return the folder of the cassettes of a module. Override it to change the folder."""
     return request.path.parent / "cassettes" / request.path.stem
 
 
 @pytest.fixture
 def stream_cassette_name(request: pytest.FixtureRequest) -> str:
-    """The name of a test's cassette without ``.yaml``, ``Class.test``; to be overridden."""
+    """Return the name of the cassette of a test, without ``.yaml``. Override it to change it."""
     name = (
         request.node.name if request.cls is None else f"{request.cls.__name__}.{request.node.name}"
     )
@@ -105,7 +108,7 @@ def stream_cassette_name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def stream_cassette_config() -> dict[str, Any]:
-    """Options that the marker need not repeat, those that filter above all; to be overridden.
+    """Return options for all markers, most often filters. Override it.
 
     Example::
 
@@ -123,7 +126,7 @@ def stream_cassette(
     stream_cassette_name: str,
     stream_cassette_config: dict[str, Any],
 ) -> Iterator[StreamCassette]:
-    """The cassette of a test: a transport that plays it, or records it, by --stream-record-mode."""
+    """The cassette of a test. --stream-record-mode decides whether it plays or records."""
     given = _marked(request.node.get_closest_marker("stream_cassette"), stream_cassette_config)
     named, unplayed, of_marker = (
         given.pop(key, None) for key in ("path", "unplayed", "record_mode")
@@ -136,10 +139,12 @@ def stream_cassette(
     path = Path(stream_cassette_dir) / (named or f"{stream_cassette_name}.yaml")
     there = path.exists()
     if mode == "none" and not there:
-        _fail(f"{path} is not there; record it with --stream-record-mode=once")
+        _fail(f"{path} does not exist; record it with --stream-record-mode=once")
     if named is None and mode != "none" and request.node.get_closest_marker("vcr"):
-        _fail(f"{path}: vcr and stream_cassette would both record to it; give one of them a path")
-    # Here and not above: pytest loads this module in every session of everybody who installed us.
+        _fail(
+            f"{path}: vcr and stream_cassette would both record to it; set a path for one of them"
+        )
+    # Imported here, because pytest loads this module in every session of every user.
     try:
         from normalizer.cassette import ReplayTransport
     except ModuleNotFoundError as error:
@@ -147,7 +152,7 @@ def stream_cassette(
     transport = ReplayTransport(path, record_mode=mode, **given)
     yield StreamCassette(path, mode, transport)
     transport.close()
-    # where it records, a test may have got other answers in the place of those
+    # if it recorded, the test may have received new answers instead
     played = mode == "none" or (mode == "once" and there)
     if played and unplayed != "allow" and request.node.stash.get(_passed, False):
         _check_unplayed(path, transport.unplayed, unplayed)
@@ -157,7 +162,7 @@ def _marked(marker: pytest.Mark | None, config: dict[str, Any]) -> dict[str, Any
     given = dict(config)
     if marker is not None:
         if len(marker.args) > 1:
-            raise pytest.UsageError("stream_cassette: only the path may be given without its name")
+            raise pytest.UsageError("stream_cassette: only the path can be given without a keyword")
         given |= dict(zip(("path",), marker.args, strict=False))
         given |= marker.kwargs
     return given
@@ -173,7 +178,7 @@ def _check_unplayed(path: Path, left: tuple[Interaction, ...], policy: str) -> N
         return
     asked = ", ".join(f"{each.request.method} {each.request.uri}" for each in left[:3])
     text = (
-        f"{path}: the test did not ask for {len(left)} of its recorded answers ({asked}"
+        f"{path}: the test left {len(left)} of its recorded answers unplayed ({asked}"
         f"{', …' if len(left) > 3 else ''}); record it again with --stream-record-mode=rewrite, or"
         " set unplayed='allow'"
     )

@@ -25,11 +25,12 @@ __all__ = ["SSESnapshotExtension"]
 
 
 class SSESnapshotExtension(SingleFileSnapshotExtension):
-    """Keeps a stream in ``__snapshots__/<test module>/<test>.sse``, byte for byte.
+    """Store a stream in ``__snapshots__/<test module>/<test>.sse``, byte for byte.
 
-    Takes bytes, a text, or the pieces of a stream (an iterable of bytes), and raises `TypeError`
-    for anything else. A failure is shown as a diff by lines, and so by events. For another folder
-    or another ending, override ``dirname`` or ``file_extension`` as in syrupy's own extensions.
+    It accepts bytes, a text, or the pieces of a stream (an iterable of bytes), and raises
+    `TypeError` for other values. A failure shows a diff of lines, and so of events. To use another
+    folder or file extension, override ``dirname`` or ``file_extension`` as in syrupy's own
+    extensions.
     """
 
     file_extension = "sse"

@@ -10,7 +10,8 @@ import pytest
 
 from normalizer import Normalizer, Options, RequestInfo
 from normalizer.core.stream import EventStream
-from normalizer.wires.chat.completion import Gathered
+from normalizer.wires.chat.body import Body
+from normalizer.wires.chat.gathered import Gathered
 from normalizer.wires.chat.holdback import Outlet
 from normalizer.wires.chat.wire import Pipeline
 from tests.streams import CHAT, STREAM, call, chunk, event, normalize, raw
@@ -129,6 +130,7 @@ def test_guard_in_the_report(monkeypatch: Patch) -> None:
 )
 def test_guard_for_a_whole_body_is_an_error_body(monkeypatch: Patch, body: bytes) -> None:
     failing_at(monkeypatch, 2)
+    monkeypatch.setattr(Body, "tell", raising(Body.tell, at=1))
     done = normalize(body, {"model": "m"})
     error = json.loads(done.out)["error"]
     assert error["type"] == "normalizer_error"

@@ -97,10 +97,13 @@ def test_what_a_choice_has_beside_its_message_is_not_lost(finish: Any) -> None:
         assert found == [value]
 
 
-def test_what_stands_beside_the_choices_is_said_once() -> None:
-    outcome = streamed(choice(), choice(1), request={**STREAM, "n": 2}, provider="P", none=None)
-    assert "P" in [one.get("provider") for one in outcome.chunks]
-    assert outcome.out.count(b'"none"') == 0
+def test_scalars_beside_the_choices_are_on_all_chunks_and_others_on_one() -> None:
+    """A client that reads `chunk.provider` on each chunk finds it on each."""
+    members = {"provider": "P", "tier": None, "citations": ["c"], "prompt": "p" * 5000}
+    outcome = streamed(choice(), choice(1), request={**WITH_USAGE, "n": 2}, usage=USAGE, **members)
+    assert [(one["provider"], one["tier"]) for one in outcome.chunks] == [("P", None)] * 7
+    assert [one["citations"] for one in outcome.chunks if "citations" in one] == [["c"]]
+    assert [one["prompt"] for one in outcome.chunks if "prompt" in one] == ["p" * 5000]
     assert [outcome.said(index=i) for i in (0, 1)] == ["Hi", "Hi"]
     assert [outcome.finish(i) for i in (0, 1)] == ["stop", "stop"]
 

@@ -207,7 +207,7 @@ def test_the_page_is_fresh() -> None:
 def test_no_file_of_rules_is_read_to_check_a_code() -> None:
     script = (
         "import sys; from normalizer import Options; Options(ignore='finish-with-content,S505');"
-        "from normalizer import deviations;"
+        "from normalizer import catalogue as deviations;"
         "print(deviations._rules.cache_info().currsize)"
     )
     done = subprocess.run(

@@ -1,8 +1,8 @@
-"""The pages that are made of the deviations: docs/deviations.md, and the README's table.
+"""Generate docs/deviations.md and the README's table from the deviations. Run by tools/deviations.
 
-Run by tools/deviations. What is written here is only how the pages look: what a deviation is stands
-where it is repaired, what is known of it in normalizer/catalogue/rules/, and each example leaves as
-the package makes it leave today.
+This file decides only what the pages look like. The stages declare the deviations,
+normalizer/catalogue/rules/ has the notes about them, and the outputs of the examples are made by
+running them.
 """
 
 from __future__ import annotations
@@ -38,87 +38,110 @@ GROUPS = {
 INTRODUCTION = """\
 # Deviations
 
-How upstreams leave [the canonical form](canonical.md), and what is done about it. Each has a code,
-to be given to `select=` and `ignore=`, whole or as a prefix (`T4`). This page is made by
-`tools/deviations`, and every example in it is a test.
+A deviation is one way in which an upstream departs from [the canonical form](canonical.md). Each
+has a fault (what the upstream sends wrong), a repair (what the client gets instead) and a code.
+`select=` and `ignore=` take codes and prefixes of codes (`T4`). `tools/deviations` generates this
+page, and each example in it is also a test.
 
-Who sends what, and who breaks, is from public reports and recorded streams. *Measured* are
-openai-python 2.54 and 3.51, langchain-openai 1.7, pydantic-ai 2.68, LiteLLM 1.109, any-llm 1.40,
-Haystack 3.4 and LlamaIndex 0.8, in November 2026. In the examples `…` stands for an id that was
-made up, ⟨angle brackets⟩ for what has no picture."""
+The notes on who sends a fault, and on who breaks, come from public reports and recorded streams.
+*Measured* means: in November 2026, with openai-python 2.54 and 3.51, langchain-openai 1.7,
+pydantic-ai 2.68, LiteLLM 1.109, any-llm 1.40, Haystack 3.4 and LlamaIndex 0.8. In the examples `…`
+stands for an id that we made up, and ⟨angle brackets⟩ name characters that cannot be shown."""
 
-# What the README says of them, several at once: the codes, and what comes.
+# The rows of the README's table: the codes, and the faults in a few words.
 ROWS = (
     (
         "F101-F104 F113",
-        "A byte order mark, CR LF, `data:` without its space, single newlines, none at the end",
+        "A byte order mark, CR LF, no space after `data:`, single newlines, no newline at the end",
     ),
-    ("F105-F108", "`event:`, `id:` and `retry:` lines; keep-alives and nothing, sent as data"),
     (
-        "F110-F112 F114-F116",
-        "JSON on bare lines, on several, behind `data: data:`; junk; `[DONE]` in other words",
+        "F105-F108",
+        "`event:`, `id:` and `retry:` lines; keep-alives sent as data; events without data",
+    ),
+    (
+        "F110-F112 F114-F116 F122",
+        "JSON without `data:`, on several lines, after `data: data:`; junk; variants of `[DONE]`",
     ),
     ("F109", "llama.cpp's `error:` lines"),
-    ("F118-F121 C310", "Invalid UTF-8, NaN, half surrogate pairs, raw control characters"),
-    ("F117", 'Comments, where `comments="drop"` asks for it'),
+    (
+        "F118-F121 C310",
+        "Invalid UTF-8, NaN, halves of surrogate pairs, unescaped control characters",
+    ),
+    ("F117", 'Opt-in: comments (`comments="drop"` removes them)'),
     (
         "E201-E208",
-        "`id`, `object`, `created`, `model` that are missing, wrong, or change within a stream",
+        "An `id`, `object`, `created` or `model` that is missing, wrong, or changes in a stream",
     ),
     (
         "E209 E210 E216",
-        "`choices` that is missing or empty (Azure): what such a chunk holds rides on another one",
+        "`choices` that is missing or empty (Azure)",
     ),
     (
         "E211-E214",
         "Choice indexes that are missing or count tokens; calls in a second choice (Copilot)",
     ),
-    ("E215 E217", "Chunks of the other endpoint; text outside of `choices`"),
-    ("C301 C302", "The role, missing or in every delta"),
-    ("C303-C305", 'null, `[]` and `""`; chunks that say nothing; no `delta`'),
-    ("C306 C307", "Content as a list of blocks (Mistral, Databricks) or a number"),
-    ("C308 C309", "A `message` beside the delta, or the whole answer once more at the end"),
-    ("C311-C313", "Reasoning by its five names, or by two at once; list items without an `index`"),
+    (
+        "E215 E217 E218",
+        "Chunks of the other endpoint; text outside of `choices`; chunks in an envelope",
+    ),
+    ("C301 C302", "A role that is missing, or is in every delta"),
+    ("C303-C305", 'Empty members (null, `[]`, `""`); chunks without any news; no `delta`'),
+    ("C306 C307", "Content that is a list of blocks (Mistral, Databricks) or a number"),
+    ("C314", "The result of a tool, sent as a delta of the answer"),
+    ("C308 C309 C315", "A `message` beside or instead of the delta; the answer again at the end"),
+    (
+        "C311-C313 C316",
+        "Reasoning under one of five names, or under two at once; list items without an `index`",
+    ),
     (
         "C320-C323",
-        (
-            "Opt-in: `<think>` tags and other markup of reasoning, special tokens at the end, text "
-            "that is sent whole each time"
-        ),
+        "Opt-in: marked reasoning, special tokens at the end, chunks that repeat all the text",
     ),
-    ("T401 T402", "Calls with no index (Gemini), or all with the same (Ollama)"),
+    ("T401 T402", "Calls without an index (Gemini), or all with the same index (Ollama)"),
     (
         "T403-T407 T417",
-        "Ids that are missing, numbers, repeated, changing, shared, in the wrong place",
+        "Ids that are missing, numbers, repeated, changing, shared, or in the wrong place",
     ),
-    ("T408-T410 T424", "Names that are repeated, in pieces, or late"),
-    ("T411 T412 T416", "No `type`; null members; `tool_calls` that is no list"),
-    ("T413-T415 T422", "Arguments that are null, an object, together with the head, or never sent"),
-    ("T418-T420", "`function_call` in answer to `tools`, the reverse, and both at once"),
-    ("T421", "Calls that never get a name"),
-    ("T423", "Arguments cut by `length`, which another finish hides: reported"),
+    ("T408-T410 T424 T426", "Names that are repeated, in pieces, late, or with markers"),
     (
-        "T431-T446",
-        "Opt-in: calls left in the text, in 15 dialects (Hermes, Kimi, Qwen3-Coder, GLM, Mistral…)",
+        "T411 T412 T416 T425",
+        "No `type`; null or misplaced members; a `tool_calls` that is not a list",
     ),
+    (
+        "T413-T415 T422 T427 T428",
+        "Arguments that are null, an object, in the first fragment, never sent, or sent twice",
+    ),
+    ("T418-T420", "`function_call` in answer to `tools`, the reverse, and both at once"),
+    ("T421 T429", "Calls that never get a name, or that begin again under their id"),
+    ("T423", "Reported only: arguments cut by `length`, hidden by another finish"),
+    ("T431-T446", "Opt-in: calls in the text, in 15 dialects (Hermes, Kimi, Qwen3-Coder, GLM…)"),
     (
         "S501-S503",
-        'A finish of `""`, without a key, or in other words (`eos_token`, `end_turn`, `STOP`)',
+        'A finish that is `""`, has no key, or is another word (`eos_token`, `end_turn`, `STOP`)',
     ),
-    ("S505-S507", "`stop` after tool calls, `tool_calls` without any"),
-    ("S504 S508-S511", "A finish together with text, twice, too early, or never"),
-    ("U601-U605 U609 U610", "Usage on every chunk, unasked, on the finish, in a choice, twice"),
-    ("U606-U608", "Usage that is all zeros, one half, or null in part"),
-    ("X701 X702 X711", "Errors in a dozen shapes; `error`, `abort` and their like as a finish"),
-    ("X703-X706", "No `[DONE]`, two of them, data behind it"),
-    ("X707-X710", "Streams that were cut, are empty, turn into HTML, or hold one endless line"),
-    ("B801-B804 B807", "JSON for a stream, a stream for JSON, NDJSON, an incomplete completion"),
-    ("B805 B806", "Errors with status 200; bodies of an error status in other shapes"),
+    ("S505-S507", "`stop` after tool calls; `tool_calls` without a call"),
+    ("S504 S508-S513", "A finish that comes with text, twice, too early, elsewhere, or never"),
+    (
+        "U601-U605 U609 U610",
+        "Usage on every chunk, on the finish, in a choice, twice, or not asked for",
+    ),
+    ("U606-U608", "Usage that is all zeros, has one of two counts, or has null members"),
+    ("X701 X702 X711", "Errors in a dozen forms; a finish that means failure (`error`, `abort`)"),
+    ("X703-X706", "No `[DONE]`, two of them, data after it"),
+    ("X707-X710 X712", "Streams that are cut, are empty, turn into HTML, or have one endless line"),
+    ("X713", 'Opt-in: answers without a finish, kept (`unfinished="keep"`)'),
+    ("X714", "Answers in another protocol (Anthropic, Gemini, Ollama), which are named"),
+    (
+        "B801-B804 B807",
+        "JSON instead of a stream, a stream instead of JSON, NDJSON, incomplete completions",
+    ),
+    ("B805 B806", "Errors with status 200; error bodies in other forms"),
+    ("B808 B809", "Whole answers inside an envelope; choices without a `message` or its `content`"),
 )
 
 
 class Ran(NamedTuple):
-    """What became of an example."""
+    """The result of running an example."""
 
     out: bytes
     status: int
@@ -146,7 +169,7 @@ def run(rule: Rule, *, bytewise: bool = False, **options: Any) -> Ran:
 
 
 def visible(body: bytes) -> str:
-    """A body as text; what has no picture in it is named in ⟨angle brackets⟩."""
+    """Return a body as text. ⟨Angle brackets⟩ name the characters that cannot be shown."""
     text = body.decode("utf-8", "surrogateescape")
     named = {"\ufeff": "BOM", "\r": "CR", "\t": "TAB"}
     text = re.sub(
@@ -176,50 +199,51 @@ def _of(letter: str) -> list[Rule]:
 
 
 def _index(letter: str) -> Iterator[str]:
-    yield from ("| Code | Name | What |", "|---|---|---|")
+    yield from ("| Code | Name | Fault | Repair |", "|---|---|---|---|")
     for rule in _of(letter):
         one = rule.deviation
         kind = " *Opt-in.*" if one.option else " *Reported only.*" if one.reported else ""
-        yield f"| {_link(one.code)} | {one.name} | {_cell(one.what)}{kind} |"
+        fault, repair = _cell(one.fault), _cell(one.repair)
+        yield f"| {_link(one.code)} | {one.name} | {fault} | {repair}{kind} |"
 
 
 def _chapter(rule: Rule) -> Iterator[str]:
     one = rule.deviation
-    yield from ("", f"### {one.code} {one.name}", "", one.what)
+    yield from ("", f"### {one.code} {one.name}", "", one.fault, "", f"**Repair.** {one.repair}")
     if one.option:
         given = ", ".join(f"{key}={value!r}" for key, value in one.option.items())
-        yield from ("", f"Off unless asked for: `Options({given})`.")
+        yield from ("", f"Off by default. `Options({given})` turns it on.")
     if one.reported:
-        yield from ("", "It cannot be repaired here, only be reported.")
+        yield from ("", "It is only reported: nothing behind the upstream can repair it.")
     if rule.always:
-        yield from ("", f"Structural, so that `ignore` cannot switch it off: {rule.always}.")
+        yield from ("", f"`ignore` cannot turn it off, because {rule.always}.")
     yield from ("", f"**Who sends it.** {rule.seen}", "", f"**Who breaks.** {rule.breaks}")
     if rule.traps:
         yield from ("", f"**Traps.** {rule.traps}")
     yield from ("", f"**Example.** {_asked(rule)}")
     for number, piece in enumerate(rule.example):
         if number:
-            yield from ("", "and, after a silence longer than `finish_timeout`:")
+            yield from ("", "After a silence longer than `finish_timeout` it continues:")
         yield from _block(visible(piece))
     with mock.patch.object(envelope, "now", return_value=1_700_000_000):
         ran = run(rule)
     status = f" with status {ran.status}" if ran.status != rule.status else ""
-    yield from ("", f"What leaves{status}:")
+    yield from ("", f"The client gets{status}:")
     yield from _block(visible(_without_made_up(ran.out)))
     if rule.also:
-        yield from ("", f"Repaired in it, too: {', '.join(map(_link, rule.also))}.")
+        yield from ("", f"The example also has {', '.join(map(_link, rule.also))}.")
     yield from ("", f"**Sources.** {' · '.join(f'<{url}>' for url in rule.sources)}")
 
 
 def _asked(rule: Rule) -> str:
-    """What was asked, as far as it matters, and that this was the answer."""
+    """The sentence that introduces an example: the request, if it matters, and the status."""
     parts = [] if rule.endpoint.endswith("/chat/completions") else [f"`{rule.endpoint}`"]
     if rule.request != {"model": "m", "stream": True}:
         parts.append(f"`{json.dumps(rule.request)}`")
     options = {key: value for key, value in rule.options.items() if not rule.deviation.option}
     parts += [f"`Options({key}={value!r})`" for key, value in options.items()]
     asked = (
-        f"Asked with {' and '.join(parts)}, the upstream answers"
+        f"The request is {' and '.join(parts)}. The upstream answers"
         if parts
         else "The upstream answers"
     )
@@ -257,7 +281,7 @@ def table() -> str:
     if sorted(told) != list(CODES):
         odd = {code for code in (*told, *CODES) if told.count(code) != 1 or code not in CODES}
         raise ValueError(f"not once in the README's rows, tools/deviations.py: {sorted(odd)}")
-    lines = ["| | What comes | Codes |", "|---|---|---|"]
+    lines = ["| | Fault | Codes |", "|---|---|---|"]
     last = ""
     for codes, what in ROWS:
         title = GROUPS[codes[0]]

@@ -1,4 +1,4 @@
-"""docs/options.md, made of the fields of `normalizer.Options`."""
+"""Generate docs/options.md from the fields of `normalizer.Options`."""
 
 from __future__ import annotations
 
@@ -16,9 +16,13 @@ ROOT = Path(__file__).parents[1]
 INTRODUCTION = """\
 # Options
 
-Each option is a keyword of `Options`, of `NormalizingMiddleware` and of `NormalizingTransport`, a
-flag of `stream-normalizer serve`, `check` and `normalize`, and a variable, which the middleware and
-the command line read. This page is made by `tools/options`.
+There are three ways to set an option:
+
+- as a keyword of `Options`, `NormalizingMiddleware` or `NormalizingTransport`;
+- as a flag of `stream-normalizer serve`, `check` or `normalize`;
+- as an environment variable, which the middleware and the command line read.
+
+`tools/options` generates this page.
 
 ```python
 NormalizingTransport(usage="finish", ignore=("S505", "finish-with-content"))
@@ -27,22 +31,22 @@ NormalizingTransport(usage="finish", ignore=("S505", "finish-with-content"))
     stream-normalizer serve --usage finish --ignore S505,finish-with-content …
     NORMALIZER_USAGE=finish NORMALIZER_IGNORE=S505,finish-with-content vllm serve …
 
-What does not exist raises `OptionError` where it is given, with the nearest word that does: an
-unknown option, code, dialect or value, and an unknown variable that begins with `NORMALIZER_`.
+An unknown option, code, dialect or value raises `OptionError`, and so does an unknown variable that
+begins with `NORMALIZER_`. The message suggests the most similar name.
 
-Lists are any sequence, or one string with commas. Truth in a variable is 1, true, yes or on.
+A list is any sequence, or one string with commas. In a variable, 1, true, yes and on mean true.
 
-Programs that read `chunk.choices[0]` of each chunk without a look break on the chunk that OpenAI's
-own API sends for `stream_options.include_usage`: its `choices` is empty. `usage="finish"` puts the
-usage on the chunk of the finish instead.
+A program that reads `chunk.choices[0]` of every chunk fails on the chunk that OpenAI's own API
+sends for `stream_options.include_usage`: its `choices` is empty. `usage="finish"` puts the usage on
+the finish chunk instead.
 """
 
 STRUCTURAL = """
 ## Structural deviations
 
-What leaves cannot be written without repairing these, so `ignore` cannot switch them off: a prefix
-such as `F1` leaves them on, and one by its code or name is an error. `silence` keeps them out of
-the report.
+The output cannot be written without these repairs, so `ignore` cannot turn them off. A prefix such
+as `F1` leaves them on. The code or name of one of them is an error. `silence` keeps them out of the
+report.
 """
 
 
@@ -69,12 +73,12 @@ def _chapter(field: Field, told: dict[str, str]) -> Iterator[str]:
     flag = field.flag
     if field.hint is bool:
         flag += f"`, `--no-{flag[2:]}"
-    yield f"* Takes {_kind(field)}; {_default(field)} if it is not given."
+    yield f"* Value: {_kind(field)}. Default: {_default(field)}."
     yield f"* Flag `{flag}`, variable `{field.variable}`."
 
 
 def _told() -> dict[str, str]:
-    """What the docstring of `Options` says, by field."""
+    """Read the docstring of `Options`: the description of each field."""
     told: dict[str, str] = {}
     text = re.sub(r"\s+", " ", (Options.__doc__ or "").partition("    * ")[2])
     for item in text.split(" * "):

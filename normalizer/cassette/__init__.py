@@ -1,12 +1,12 @@
-"""Recorded streams that stay streams: their pieces, their times and how they ended.
+"""Recorded streams that stay streams: with their chunks, their times and their end.
 
-    RecordingTransport("chat.yaml")         records what a client of httpx or httpx2 gets
-    ReplayTransport("chat.yaml")            answers it again, from the file
-    RecordingMiddleware(app, "chat.yaml")   records what an ASGI application answers
-    replay_app("chat.yaml")                 a server for any client
+    RecordingTransport("chat.yaml")         records the answers to a client of httpx or httpx2
+    ReplayTransport("chat.yaml")            plays them again, from the file
+    RecordingMiddleware(app, "chat.yaml")   records the answers of an ASGI application
+    replay_app("chat.yaml")                 plays them from a server, to any client
 
-`normalizer.cassette.format` is the file, `faults` is what can be laid over it, `scrub` is what is
-taken out of it. It needs the ``cassette`` extra, which brings vcrpy.
+`normalizer.cassette.format` is the file format. `faults` adds faults to a stream. `scrub` removes
+secrets. All need the extra ``cassette``, which installs vcrpy.
 """
 
 from __future__ import annotations

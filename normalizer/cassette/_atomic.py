@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and the end of one that is written anew."""
+"""Write a file completely or not at all, or rewrite the end of a file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def write(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a file, making its folder if need be; raises `OSError` and leaves the old one then."""
+    """Write a file, and create its folder. On `OSError` the old file stays."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
@@ -24,9 +24,9 @@ def write(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def append(path: str | os.PathLike[str], size: int, data: bytes) -> None:
-    """Write behind the first bytes of a file, in the place of what stood there.
+    """Write after the first bytes of a file, and replace what followed them.
 
-    Raises `OSError`, and then nothing is behind them.
+    Raises `OSError`. Then nothing follows them.
     """
     flags = os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0)
     descriptor = os.open(path, flags)

@@ -1,4 +1,4 @@
-"""Reading plain objects from outside: what is not as expected is said with its place."""
+"""Read plain objects from outside. Errors name the place of the fault."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ _NAMES: dict[type, str] = {dict: "a mapping", list: "a list", str: "a text", int
 
 
 class CassetteError(NormalizerError, ValueError):
-    """A cassette is not what the format says; the message names the file, the place and the fault.
+    """The cassette does not have the right format.
+
+    The message names the file, the place and the fault.
 
     Example: ``x.yaml: interactions[0].response.stream.end: 'over' is none of complete, cut, …``
     """
@@ -24,7 +26,7 @@ _BRIEF.maxstring = _BRIEF.maxother = _BRIEF.maxlong = 60
 
 
 def brief(value: Any) -> str:
-    """A value as an error shows it; never more of a large one than that takes."""
+    """Return a value as text for an error, shortened if it is long."""
     try:
         return f"{_BRIEF.repr(value):.60}"
     except ValueError:
@@ -33,7 +35,7 @@ def brief(value: Any) -> str:
 
 
 def get(kind: Any, values: Any, key: str, where: str, default: Any = None) -> Any:
-    """The value of a key, of the kind that is wanted there; absent or null is the default."""
+    """Return the value of a key, of the expected kind. Missing or null gives the default."""
     value = is_a(dict, values, where).get(key)
     if value is None and default is not None:
         return default
@@ -43,7 +45,7 @@ def get(kind: Any, values: Any, key: str, where: str, default: Any = None) -> An
 
 
 def is_a(kind: Any, value: Any, where: str) -> Any:
-    """The value itself, if it is of that kind (or of one of them); a bool is no number."""
+    """Return the value if it is of the expected kind, or one of several. A bool is not a number."""
     kinds: tuple[type, ...] = kind if isinstance(kind, tuple) else (kind,)
     if isinstance(value, kinds) and not isinstance(value, bool):
         return value
@@ -52,6 +54,6 @@ def is_a(kind: Any, value: Any, where: str) -> Any:
 
 
 def one_of(words: tuple[str, ...], value: Any, where: str) -> None:
-    """Raise unless the value is one of the words."""
+    """Raise if the value is not one of the words."""
     if value not in words:
         raise CassetteError(f"{where}: {brief(value)} is none of {', '.join(words)}")

@@ -1,4 +1,4 @@
-"""A file that one recorder has for itself, among all the programs of a machine."""
+"""Reserve a file for one recorder, among all programs of a machine."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ else:
 
 
 def claim(path: Path) -> int:
-    """Open a file for appending, making it if need be, and keep every other recorder out of it.
+    """Open a file for appending, create it if necessary, and keep every other recorder out of it.
 
-    It is free again when the descriptor is closed, or the program is killed. Raises `OSError`, and
-    `BlockingIOError` where somebody else has it and does not let go of it within a second.
+    Closing the descriptor, or the death of the program, releases the file. Raises `OSError`, and
+    `BlockingIOError` if another recorder does not release it within a second.
     """
     until = time.monotonic() + _PATIENCE
     while True:
@@ -58,7 +58,7 @@ def claim(path: Path) -> int:
 
 
 def let_go(descriptor: int, path: Path, *, remove: bool) -> None:
-    """Close a claimed file, and take it away."""
+    """Close a reserved file and delete it."""
     # While it is locked, for it may be the next one's as soon as it is not.
     if remove and sys.platform != "win32":
         path.unlink(missing_ok=True)
@@ -79,7 +79,7 @@ def _locked(descriptor: int) -> bool:
 
 
 def _is_there(descriptor: int, path: Path) -> bool:
-    """Whether it is the file of that name still, and not one that was taken away meanwhile."""
+    """Return whether the name still belongs to the open file, and the file was not deleted."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Pages of other origins may ask: what a browser wants to know before it lets them."""
+"""Let pages of other origins use a replay server."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _MAX_AGE = b"86400"
 
 
 class Cors:
-    """ASGI middleware that lets pages of an origin, or with ``"*"`` of any, read the answers.
+    """ASGI middleware that lets pages of an origin read the answers. ``"*"`` allows any origin.
 
-    Preflights are answered here. What a page of another origin gets says nothing of it, and so does
-    what a client gets that is no page: without an ``origin``, everything passes as it is.
+    It answers preflight requests. Pages of other origins, and clients that are not pages, get
+    answers without CORS headers. Without an ``origin``, everything passes unchanged.
     """
 
     def __init__(self, app: ASGIApp, origin: str) -> None:

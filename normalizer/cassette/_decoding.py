@@ -1,6 +1,6 @@
-"""Recorded answers with their content coding undone, piece by piece.
+"""Decode the content coding of recorded answers, piece by piece.
 
-A body that is gzip cannot be read in a diff, and not be searched for keys.
+A body in gzip cannot be read in a diff, nor searched for keys.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ _OF_THE_CODED = frozenset({"content-encoding", "content-length"})
 
 
 def decoder_for(headers: Headers) -> Decoder | None:
-    """What undoes the content coding of an answer; None where its module is not installed."""
+    """Return a decoder for an answer, or None if its module is not installed."""
     return decoder(codings(_raw(headers)))
 
 
 def without_coding(headers: Headers) -> Headers:
-    """The headers of the decoded answer: these, where nothing was coded."""
+    """Return the headers of the decoded answer."""
     if not codings(_raw(headers)):
         return headers
     return tuple((name, value) for name, value in headers if name.lower() not in _OF_THE_CODED)
 
 
 def decoded(response: RecordedResponse) -> RecordedResponse:
-    """The answer with its body decoded; as it is where it is not coded, or cannot be decoded."""
+    """Return the answer with its body decoded, or unchanged if that is impossible."""
     undo = decoder_for(response.headers)
     headers = without_coding(response.headers)
     if undo is None or headers == response.headers:

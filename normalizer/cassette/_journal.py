@@ -36,14 +36,14 @@ from normalizer.cassette.format import (
 
 
 def path_of(cassette: str | os.PathLike[str]) -> Path:
-    """The journal of a cassette."""
+    """Return the path of the journal of a cassette."""
     return Path(f"{os.fspath(cassette)}.journal")
 
 
 class Left(NamedTuple):
-    """What a journal holds: these interactions come behind the ``before`` first of the file.
+    """The content of a journal: these interactions follow the first ``before`` ones of the file.
 
-    Those are in its first ``size`` bytes; what follows may have been written by half.
+    Those are in the first ``size`` bytes of the file. Bytes after them may be incomplete.
     """
 
     before: int
@@ -52,7 +52,7 @@ class Left(NamedTuple):
 
 
 class Journal:
-    """The lines of one recording, each on disk when `add` returns."""
+    """The lines of one recording. Each is on disk when `add` returns."""
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self._path = path
@@ -60,7 +60,7 @@ class Journal:
 
     @classmethod
     def claim(cls, cassette: Path) -> Self:
-        """The journal of a cassette as it was left, for us alone.
+        """Open the journal of a cassette, with its old content, for this program only.
 
         Raises `OSError`, and `BlockingIOError` while another program records to the cassette.
         """
@@ -70,21 +70,21 @@ class Journal:
 
     @property
     def is_new(self) -> bool:
-        """Whether nobody left anything in it."""
+        """Whether it has no old content."""
         return os.fstat(self._descriptor).st_size == 0
 
     def begin(self) -> None:
-        """Forget what is in it; raises `OSError`."""
+        """Delete the content. Raises `OSError`."""
         os.ftruncate(self._descriptor, 0)
 
     def add(self, *line: Any) -> None:
-        """Write a line; raises `OSError`."""
+        """Write a line. Raises `OSError`."""
         rest = memoryview(json.dumps(line, separators=(",", ":")).encode() + b"\n")
         while rest:
             rest = rest[os.write(self._descriptor, rest) :]
 
     def end(self, *, remove: bool = True) -> None:
-        """Let it go: the cassette holds it all now, or it has to stay for who comes next."""
+        """Release the journal. It is deleted, or stays for the next recorder."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             let_go(descriptor, self._path, remove=remove)
@@ -95,7 +95,7 @@ class Journal:
 
 
 def head(request: RecordedRequest, response: RecordedResponse) -> dict[str, Any]:
-    """What is known when an answer begins."""
+    """Return what is known when an answer begins."""
     return {
         "method": request.method,
         "uri": request.uri,
@@ -108,12 +108,12 @@ def head(request: RecordedRequest, response: RecordedResponse) -> dict[str, Any]
 
 
 def text(data: bytes) -> str:
-    """Any bytes as a text: they may end in the middle of a character."""
+    """Encode any bytes as text. They may end in the middle of a character."""
     return data.decode("latin-1")
 
 
 def read(cassette: str | os.PathLike[str]) -> Left | None:
-    """What the journal of a cassette holds, None if it has none; raises `CassetteError`."""
+    """Read the journal of a cassette, or None if it has none. Raises `CassetteError`."""
     path = path_of(cassette)
     try:
         lines = path.read_bytes().split(b"\n")
@@ -144,7 +144,7 @@ def read(cassette: str | os.PathLike[str]) -> Left | None:
 
 
 def fitting(lengths: list[int], available: int) -> tuple[int, ...]:
-    """The lengths of chunks of which only so many bytes may be seen yet."""
+    """Return the lengths of the chunks whose bytes may be shown so far."""
     fit = []
     for length in lengths:
         if available > 0:

@@ -1,4 +1,4 @@
-"""Which recorded answer a request gets, and what is said when there is none."""
+"""Find the recorded answer for a request, or explain why there is none."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _WIDTH = 70
 
 
 class UnmatchedRequestError(NormalizerError, LookupError):
-    """No recorded request is the same as this one, or all that are have been played.
+    """No recorded request equals this one, or all equal ones have been played.
 
-    * ``request``: the one that was asked, without its secrets.
-    * ``nearest``: the recorded interaction that it is most like, None of an empty cassette.
-    * ``differences``: field by field, as in ``body.temperature: 0 was recorded, 1 is asked``.
+    * ``request``: this request, without its secrets.
+    * ``nearest``: the most similar recorded interaction. None if the cassette is empty.
+    * ``differences``: by field, such as ``body.temperature: 0 was recorded, 1 is asked``.
     """
 
     def __init__(
@@ -51,10 +51,10 @@ HIDDEN = operator.methodcaller("errisinstance", UnmatchedRequestError)
 
 
 class Recordings:
-    """The interactions of one cassette or several, each to be played once, in their order.
+    """The interactions of one or several cassettes. Each is played once, in order.
 
-    With ``repeats`` the last one that is the same is played again where all have been. Raises what
-    `load` raises, and ValueError for a matcher that vcrpy does not have.
+    With ``repeats``, the last equal one is played again after all were played. Raises the errors of
+    `load`, and ValueError for a matcher that vcrpy does not have.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Recordings:
 
     @property
     def unplayed(self) -> tuple[Interaction, ...]:
-        """The interactions that nobody has asked for yet."""
+        """The interactions that were not requested yet."""
         with self._lock:
             return tuple(
                 each for at, (_, each, _) in enumerate(self._all) if at not in self._played
@@ -92,11 +92,11 @@ class Recordings:
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The models that the recorded requests name, each once."""
+        """The models in the recorded requests, each once."""
         return tuple(dict.fromkeys(filter(None, (_model(each) for _, each, _ in self._all))))
 
     def find(self, request: RecordedRequest) -> Interaction:
-        """The answer to play to a request; raises `UnmatchedRequestError`."""
+        """Return the answer to a request. Raises `UnmatchedRequestError`."""
         __tracebackhide__ = HIDDEN
         made = _vcrpy.to_vcrpy(request)
         with self._lock:
@@ -181,7 +181,7 @@ def _differences(name: str, asked: Any, recorded: Any) -> Iterator[str]:
 
 
 def _unlike(ours: Any, theirs: Any, where: str) -> Iterator[str]:
-    """Where two JSON values differ."""
+    """Yield the differences of two JSON values."""
     if isinstance(ours, dict) and isinstance(theirs, dict):
         for key in [*theirs, *(key for key in ours if key not in theirs)]:
             if key not in ours:

@@ -1,4 +1,4 @@
-"""Playing recorded answers: which one, what comes next of it, and after how much waiting."""
+"""Play recorded answers: which one, which bytes are next, and when."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ _SHORT, _LONG = 4, 120
 
 
 def now() -> float:
-    """Seconds on the clock that the pace is kept by."""
+    """Return the seconds of the clock for the pace."""
     return time.monotonic()
 
 
 def sleep(seconds: float) -> None:
-    """Let time go by in this thread."""
+    """Sleep in this thread."""
     time.sleep(seconds)
 
 
 async def asleep(seconds: float) -> None:
-    """Let time go by in this task, and other tasks have their turn."""
+    """Sleep in this task. Other tasks run meanwhile."""
     await _task.sleep(seconds)
 
 
 def speed(pace: str | float) -> float:
-    """How fast to play: 1 as recorded, 2 in half the time, 0 without waiting.
+    """Return the speed for a pace: 1 as recorded, 2 in half the time, 0 without waiting.
 
-    Raises ValueError for what is no pace.
+    Raises ValueError for an invalid pace.
     """
     if pace == "instant":
         return 0.0
@@ -54,16 +54,16 @@ def speed(pace: str | float) -> float:
 
 
 def checked_split(split: str | None) -> str | None:
-    """The way of splitting itself; raises ValueError for what is none."""
+    """Return the value of ``split``. Raises ValueError if it is invalid."""
     if split is not None and not _SPLITS.fullmatch(split):
         raise ValueError(f"split: {split!r} is none of 'bytes', 'events' and 'random:SEED'")
     return split
 
 
 class Played:
-    """A recorded answer made ready: its head, and its body as a `Stream`.
+    """A recorded answer, ready to play: its head, and its body as a `Stream`.
 
-    Raises `CassetteError` for a fault that has no place in it.
+    Raises `CassetteError` for a fault whose place is not in it.
     """
 
     def __init__(
@@ -88,12 +88,12 @@ class Played:
 
     @property
     def end(self) -> End:
-        """How it ends."""
+        """How the stream ends."""
         return self.stream.end
 
 
 class Playing:
-    """Goes through the pieces of a stream; ``speed`` as `speed` says."""
+    """Iterate over the pieces of a stream. ``speed`` is a result of `speed`."""
 
     def __init__(self, stream: Stream, speed: float) -> None:
         self._pieces = iter(stream.pieces)
@@ -102,9 +102,10 @@ class Playing:
         self._stalled = 0.0
 
     def next(self) -> tuple[float, bytes] | None:
-        """Seconds to wait from now on, and the bytes that come then; None at the end.
+        """Return the seconds to wait from now, and the bytes that come then.
 
-        A reader that was slow does not put the rest off: the server would have sent it meanwhile.
+        None means that the stream is over. A slow reader does not delay the rest, because a server
+        would have sent it meanwhile.
         """
         piece = next(self._pieces, None)
         if piece is None:
@@ -117,7 +118,7 @@ class Playing:
 
 
 def _is_true(response: RecordedResponse, stream: Stream) -> bool:
-    """Whether the recorded ``content-length`` can stand before what is played."""
+    """Return whether the recorded ``content-length`` is right for what is played."""
     given = [value for name, value in response.headers if name.lower() == "content-length"]
     if stream.end == "complete":
         return given == [str(len(stream.body))]
@@ -126,7 +127,7 @@ def _is_true(response: RecordedResponse, stream: Stream) -> bool:
 
 
 def without(headers: Headers, names: set[str]) -> Headers:
-    """The headers but for some."""
+    """Return the headers without some names."""
     return tuple(header for header in headers if header[0].lower() not in names)
 
 
@@ -147,7 +148,7 @@ def _split(stream: Stream, split: str | None) -> Stream:
 
 
 class Player:
-    """How requests are answered from recordings, for the transport and for the server alike."""
+    """Answer requests from recordings. The transport and the server share it."""
 
     def __init__(
         self,
@@ -172,12 +173,12 @@ class Player:
         )
 
     def asked(self, request: RecordedRequest) -> RecordedRequest | None:
-        """A request as it would have been recorded; None for one that would not have been."""
+        """Return a request as a recording would have it. None: it would not be recorded."""
         clean = self._scrubber.request(request)
         return None if clean is None else clean.request
 
     def play(self, request: RecordedRequest) -> tuple[Played, Playing]:
-        """The answer to such a request; raises `UnmatchedRequestError`."""
+        """Return the answer to such a request. Raises `UnmatchedRequestError`."""
         __tracebackhide__ = HIDDEN
         played = Played(self.recordings.find(request).response, self._split, self._faults)
         return played, Playing(played.stream, self._speed)

@@ -30,7 +30,7 @@ class _Part(NamedTuple):
 
 
 class Shape(NamedTuple):
-    """A kind of secret; the first ``open`` of its parts may be seen, those behind are masked."""
+    """A kind of secret. The first ``open`` parts of it may be shown, and the others are masked."""
 
     name: str
     parts: tuple[_Part, ...]
@@ -39,14 +39,14 @@ class Shape(NamedTuple):
 
     @property
     def whole(self) -> bytes:
-        """An expression with two groups: what may be seen, and the secret."""
+        """A pattern with two groups: the part to show, and the secret."""
         wholes = [part.whole for part in self.parts]
         found = b"(%s)(%s)" % (b"".join(wholes[: self.open]), b"".join(wholes[self.open :]))
         return b"(?i:%s)" % found if self.any_case else found
 
     @property
     def begun(self) -> bytes:
-        """An expression for what could be the beginning of it."""
+        """A pattern for a possible beginning of it."""
         begun = b""
         for part in reversed(self.parts):
             begun = b"(?:%s|%s%s)" % (part.begun, part.whole, begun and begun + b"?")
@@ -168,7 +168,7 @@ _PASSWORD_OF_URL = re.compile(r"(://[^/?#@:]*:)([^/?#@]+)(?=@)")
 
 
 class Found(NamedTuple):
-    """A secret in some bytes: its kind, and where it begins and ends."""
+    """A secret in some bytes: its kind, its start and its end."""
 
     name: str
     start: int
@@ -176,7 +176,7 @@ class Found(NamedTuple):
 
 
 def find(data: bytes) -> Iterator[Found]:
-    """The secrets of known shapes, in order; what is masked already is none."""
+    """Return the secrets of known patterns, in order. Masked ones do not count."""
     for match in _WHOLE.finditer(data):
         last = match.lastindex or 0
         if match[last].strip(MASK):
@@ -185,13 +185,13 @@ def find(data: bytes) -> Iterator[Found]:
 
 
 def masked(data: bytes, known: Iterable[bytes] = ()) -> bytes:
-    """The bytes with every secret in them masked, at the same length."""
+    """Return the bytes with every secret masked. The length stays the same."""
     mask = Mask(known)
     return mask.feed(data) + mask.close()
 
 
 def masked_url(url: str) -> str:
-    """A URL with its password, and the values of parameters that are named as secrets, masked."""
+    """Return a URL with its password and its secret parameters masked."""
 
     def hide(match: re.Match[str]) -> str:
         return match[1] + MASK.decode() * len(match[2])
@@ -200,19 +200,19 @@ def masked_url(url: str) -> str:
 
 
 def worth_masking(value: bytes) -> bool:
-    """Whether a credential is so long that it is no word that may stand anywhere."""
+    """Return whether a credential is too long to be an ordinary word."""
     digits = any(chr(each).isdigit() for each in value)
     return len(value) >= (_LONG_ENOUGH_WITH_DIGITS if digits else _LONG_ENOUGH)
 
 
 def _open(known: bytes) -> int:
-    """How much of a known secret may be seen: as much as if it were not known."""
+    """Return how much of a known secret may be shown: as much as of an unknown one."""
     match = _WHOLE.fullmatch(known)
     return match.start(match.lastindex or 0) if match else 0
 
 
 class Mask:
-    """Masks the secrets in bytes that come piece by piece: ``known`` ones, and those of a shape."""
+    """Mask the secrets in bytes that come piece by piece: ``known`` ones and known patterns."""
 
     def __init__(self, known: Iterable[bytes] = ()) -> None:
         self._known = {each: _open(each) for each in known if each}
@@ -221,7 +221,7 @@ class Mask:
         self._within: re.Pattern[bytes] | None = None  # the signs of a secret that goes on
 
     def feed(self, data: bytes) -> bytes:
-        """What of all that came may be seen now, masked; the rest comes later."""
+        """Return, masked, the bytes that may be shown now. The rest comes later."""
         ahead = b""
         if self._within is not None:
             more = self._within.match(data)
@@ -237,7 +237,7 @@ class Mask:
         return ahead + self._give(cut)
 
     def close(self) -> bytes:
-        """What was held back; nothing comes after it."""
+        """Return the remaining bytes. Nothing comes after it."""
         return self._give(len(self._held))
 
     def _give(self, cut: int) -> bytes:

@@ -60,7 +60,7 @@ _DONE = re.compile(rb"data: ?\[DONE\]\s*\Z")
 
 
 def now() -> float:
-    """Seconds on the clock that the times of chunks are taken from."""
+    """Return the seconds of the clock for the times of chunks."""
     return time.perf_counter()
 
 
@@ -73,7 +73,7 @@ class Head(NamedTuple):
 
 
 class Tape:
-    """One cassette file that is recorded on, by however many clients; make it with `on`."""
+    """One cassette file that clients record to. Create it with `on`."""
 
     def __init__(
         self, path: Path, metadata: Metadata | None = None, *, fresh: bool = False
@@ -94,7 +94,7 @@ class Tape:
 
     @classmethod
     def on(cls, path: str | os.PathLike[str], metadata: Metadata | None, *, fresh: bool) -> Tape:
-        """The tape of a file; two recorders on one file in this process share it."""
+        """Return the tape of a file. Two recorders on one file in this process share it."""
         key = os.path.realpath(path)
         with _tapes_lock:
             tape = _tapes.get(key)
@@ -105,11 +105,11 @@ class Tape:
             return tape
 
     def begin(self, request: Scrubbed, head: Head, scrubber: Scrubber) -> Take | None:
-        """Begin to record an answer; None, with a warning, for one that is not recorded.
+        """Start to record an answer. Returns None, with a warning, if it cannot be recorded.
 
-        That is one that cannot be searched, and any while the disk is full. Raises `OSError` if the
-        cassette cannot be written, `BlockingIOError` if another program is recording to it, and
-        `CassetteError` if the file that is there is none.
+        That is an answer that cannot be searched for secrets, and any answer while the disk is
+        full. Raises `OSError` if the cassette cannot be written, `BlockingIOError` if another
+        program records to it, and `CassetteError` if the existing file is not a cassette.
         """
         decoder = decoder_for(head.headers)
         if decoder is None:
@@ -137,7 +137,7 @@ class Tape:
             return take
 
     def add(self, *line: object) -> None:
-        """Add a line to the journal; raises `OSError`."""
+        """Add a line to the journal. Raises `OSError`."""
         if self._journal is None:
             return
         if not self._begun:
@@ -147,7 +147,7 @@ class Tape:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """Write for a stream: what cannot be written ends the recording, with a warning."""
+        """Write for a stream. If a write fails, the recording stops with a warning."""
         with self.lock:
             try:
                 yield
@@ -156,12 +156,12 @@ class Tape:
                 self._stop(error)
 
     def came(self) -> None:
-        """Something came: write the file, if that was long enough ago; raises `OSError`."""
+        """Write the file if the last write was long enough ago. Raises `OSError`."""
         if self._journal is not None and self._is_due():
             self._show()
 
     def ended(self, take: Take) -> None:
-        """A stream is over: add it to the file, and be done with the journal if it was the last.
+        """Add a stream that is over to the file, and delete the journal if it was the last.
 
         Raises `OSError`.
         """
@@ -286,7 +286,7 @@ _tapes_lock = threading.Lock()
 
 
 class Take:
-    """One answer while it is recorded. ``text`` is what the file says of it, once it is over."""
+    """One answer during its recording. ``text`` is its text in the file, when it is over."""
 
     def __init__(
         self,
@@ -320,11 +320,11 @@ class Take:
 
     @property
     def over(self) -> bool:
-        """Whether no more is recorded."""
+        """Whether the recording is over."""
         return self._end is not None
 
     def feed(self, data: bytes) -> None:
-        """Record a piece of the body as it came."""
+        """Record a piece of the body."""
         if self.over or not data:
             return
         self._received += len(data)
@@ -339,7 +339,7 @@ class Take:
                 self._keep(data)
 
     def stop(self) -> None:
-        """Record no more of it."""
+        """Stop recording it."""
         self._end = self._end or "closed"
         self.text = self.text or ""
         self._body.clear()
@@ -359,16 +359,17 @@ class Take:
         self._tape.came()
 
     def close(self) -> None:
-        """The client went away: it had all, or it did not wait for the rest.
+        """Record that the client stopped reading.
 
-        Clients of OpenAI's API stop reading at ``[DONE]``, before the body has come to its own end.
+        It had everything, or it did not wait for the rest. Clients of OpenAI's API stop reading at
+        ``[DONE]``, before the end of the body.
         """
         # The length is that of the bytes that came, which may have been compressed.
         said_all = _DONE.search(self._tail) or self._received == self._expected
         self.end("complete" if said_all else "closed")
 
     def end(self, end: End) -> None:
-        """The answer is over; raises what a hook of the user raises."""
+        """Record the end of the answer. Raises the exceptions of the user's hooks."""
         with self._tape.lock:
             if self.over:
                 return

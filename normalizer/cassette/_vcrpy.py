@@ -1,7 +1,6 @@
-"""What vcrpy does for us: its filters on requests and answers, and its matchers.
+"""What we use of vcrpy: its filters for requests and answers, and its matchers.
 
-Imported when there is something for it to do, because to import vcrpy is to import every HTTP
-library that is installed.
+It is imported only if it is needed, because importing vcrpy imports every installed HTTP library.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ if logging.getLogger("vcr").level == logging.NOTSET:
 def request_filter(
     options: Mapping[str, Any],
 ) -> Callable[[RecordedRequest], RecordedRequest | None]:
-    """The filter that vcrpy makes of these of its options; it gives None for what is ignored."""
+    """Return vcrpy's filter for some of its options. It returns None for an ignored request."""
     import vcr.config  # type: ignore[import-untyped]
 
     apply = vcr.config.VCR().get_merged_config(**options)["before_record_request"]
@@ -38,7 +37,7 @@ def request_filter(
 
 
 def response_filter(hook: Any) -> Callable[[RecordedResponse], RecordedResponse | None]:
-    """The filter that vcrpy makes of ``before_record_response``."""
+    """Return vcrpy's filter for ``before_record_response``."""
     import vcr.config
 
     config = vcr.config.VCR().get_merged_config(before_record_response=hook)
@@ -58,7 +57,7 @@ def response_filter(hook: Any) -> Callable[[RecordedResponse], RecordedResponse 
 
 
 def matchers(names: Sequence[str | Matcher]) -> list[Matcher]:
-    """vcrpy's matchers of these names; functions are taken as they are.
+    """Return vcrpy's matchers with these names. Functions are used as they are.
 
     Raises ValueError for a name that vcrpy does not have.
     """

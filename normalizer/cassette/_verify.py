@@ -1,4 +1,4 @@
-"""Finds what looks like a secret in a cassette, also where a stream said it piece by piece."""
+"""Find what looks like a secret in a cassette, also if a stream sent it in pieces."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ _DATA = re.compile(rb"^data: ?(.*?)\r?$", re.MULTILINE)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Problem:
-    """Something in a cassette that should not be published.
+    """A part of a cassette that should not be published.
 
-    * ``where``: its place, as in ``interactions[0].response.body: byte 120``.
-    * ``what``: the kind of secret. ``excerpt``: its first few signs.
+    * ``where``: its place, such as ``interactions[0].response.body: byte 120``.
+    * ``what``: the kind of secret.
+    * ``excerpt``: its first few characters.
     """
 
     where: str
@@ -39,11 +40,11 @@ class Problem:
 
 
 def verify(cassette: Cassette) -> list[Problem]:
-    """Find all that is secret-shaped in a cassette; an empty list is a clean one.
+    """Find everything that looks like a secret in a cassette. An empty list means that it is clean.
 
-    Looked at are URLs, headers, both bodies, the metadata, and the texts that the events of a
-    stream add up to, so that a key is found that a model said piece by piece. What is masked or
-    replaced by a placeholder is no problem.
+    It searches URLs, headers, both bodies, the metadata, and the joined texts of the events of a
+    stream. So it finds a key that a model sent in pieces. Masked secrets and placeholders are no
+    problems.
 
     Example::
 

@@ -1,4 +1,4 @@
-"""YAML in and out, with scalars that are exact and that a diff can show line by line."""
+"""YAML input and output. Scalars are exact, and a diff shows them line by line."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _PLAIN_LINES = re.compile(rf"(?:\n|(?:[{_LETTERS}]| (?!\n|\Z))+(?:\n|\Z))*")
 
 
 class Readable(str):
-    """A text that is to stand in the file line by line."""
+    """A text to write line by line."""
 
     __slots__ = ()
 
 
 class OneLine(list[Any]):
-    """A list that is to stand in brackets, wrapped where it is long."""
+    """A list to write in brackets, wrapped if it is long."""
 
     __slots__ = ()
 
@@ -41,11 +41,11 @@ _LARGEST = 10_000_000
 
 
 class TooMuchError(yaml.YAMLError):
-    """A document that is nested too deeply, or says far more than it holds by its aliases."""
+    """A document that is nested too deeply, or whose aliases expand to too much."""
 
 
 def read(text: str) -> Any:
-    """The plain objects that a YAML document holds; raises `yaml.YAMLError` and ValueError."""
+    """Read the plain objects of a YAML document. Raises `yaml.YAMLError` and ValueError."""
     document = yaml.load(text, Loader=_Loader)  # noqa: S506 - it is the safe one
     _check(document)
     return document
@@ -82,7 +82,7 @@ def _inside(value: Any) -> Iterator[Any]:
 
 
 def write(document: Any) -> str:
-    """The YAML document of plain objects, `Readable` and `OneLine` among them."""
+    """Write plain objects, `Readable` and `OneLine` as a YAML document."""
     text: str = yaml.dump(
         document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100, indent=2
     )

@@ -1,9 +1,9 @@
-"""Faults laid over a clean recording, so that what a bad connection does needs no second one.
+"""Faults that are added to a clean recording, to test a client without a bad connection.
 
-A fault is a function of a `Stream` that gives a `Stream`. Those here are small frozen dataclasses;
-several are applied in the order in which they are given, each to what the one before left. A place
-is given by ``after_events`` or ``after_bytes``, or it is drawn: the same ``seed`` draws the same
-place in the same stream.
+A fault is a function from a `Stream` to a `Stream`. The faults here are small frozen dataclasses.
+Several faults are applied in order, each to the result of the one before. ``after_events`` or
+``after_bytes`` sets the place. ``seed`` chooses a random place, and the same seed always chooses
+the same place in the same stream.
 
     ReplayTransport("text.yaml", faults=[Ping(after_events=1), Cut(after_events=3)])
 """
@@ -26,10 +26,10 @@ _END_OF_EVENT = re.compile(rb"(?:\r\n|\r(?!\n)|\n){2,}")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Piece:
-    """Bytes that are handed on at once.
+    """Bytes that are delivered at once.
 
-    * ``time``: milliseconds from the response's head, None where no times were recorded.
-    * ``stall``: seconds of silence before it, whatever the pace.
+    * ``time``: milliseconds from the head of the response. None: no times were recorded.
+    * ``stall``: seconds of silence before it, at any pace.
     """
 
     data: bytes
@@ -39,25 +39,25 @@ class Piece:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Stream:
-    """What is to be played: pieces in their order, and how it ends."""
+    """What is played: the pieces in order, and the end."""
 
     pieces: tuple[Piece, ...]
     end: End = "complete"
 
     @property
     def body(self) -> bytes:
-        """All bytes of it."""
+        """Return all bytes."""
         return b"".join(piece.data for piece in self.pieces)
 
     @property
     def events(self) -> list[int]:
-        """Where each event of the body ends; behind the last blank line may be one more."""
+        """Return the end of each event of the body. The last one may lack its blank line."""
         body = self.body
         ends = [match.end() for match in _END_OF_EVENT.finditer(body)]
         return ends if not body or ends[-1:] == [len(body)] else [*ends, len(body)]
 
     def split(self, at: Iterable[int]) -> Stream:
-        """The same bytes, cut at these offsets alone; each piece comes when its last byte came."""
+        """Split the same bytes at these offsets. Each piece comes with its last byte."""
         body, ends = self.body, list(itertools.accumulate(len(each.data) for each in self.pieces))
         cuts = sorted({0, len(body), *(offset for offset in at if 0 < offset < len(body))})
         pieces = [
@@ -67,7 +67,7 @@ class Stream:
         return dataclasses.replace(self, pieces=tuple(pieces))
 
     def parted(self, offset: int) -> tuple[tuple[Piece, ...], tuple[Piece, ...]]:
-        """The pieces before an offset and those behind; one that it goes through becomes two."""
+        """Return the pieces before and after an offset. A piece around it becomes two."""
         before: list[Piece] = []
         for number, piece in enumerate(self.pieces):
             if offset < len(piece.data):
@@ -85,7 +85,7 @@ Fault = Callable[[Stream], Stream]
 
 
 class _Fault:
-    """So that a list of several kinds has a type of its own."""
+    """The type of a list of several kinds of faults."""
 
     __slots__ = ()
 
@@ -95,7 +95,7 @@ class _Fault:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class _Placed(_Fault):
-    """Where a fault comes: behind so many events, behind so many bytes, or where ``seed`` says."""
+    """The place of a fault: after events, after bytes, or chosen by ``seed``."""
 
     after_events: int | None = None
     after_bytes: int | None = None
@@ -125,7 +125,7 @@ class _Placed(_Fault):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Cut(_Placed):
-    """The server ends the body in the middle, as when its worker dies.
+    """The server ends the body early, as when its worker dies.
 
     Example::
 
@@ -133,7 +133,7 @@ class Cut(_Placed):
     """
 
     def __call__(self, stream: Stream) -> Stream:
-        """The stream up to there; raises `CassetteError` if it is not so long."""
+        """Return the stream up to the place. Raises `CassetteError` if it is too short."""
         return Stream(stream.parted(self._offset(stream))[0], "cut")
 
 
@@ -142,18 +142,18 @@ class Reset(_Placed):
     """The connection is reset in the middle."""
 
     def __call__(self, stream: Stream) -> Stream:
-        """The stream up to there; raises `CassetteError` if it is not so long."""
+        """Return the stream up to the place. Raises `CassetteError` if it is too short."""
         return Stream(stream.parted(self._offset(stream))[0], "reset")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Stall(_Placed):
-    """Silence for ``seconds``; with None for ever, so that the client's read timeout ends it."""
+    """Silence for ``seconds``. None means for ever, until the client's read timeout."""
 
     seconds: float | None = None
 
     def __call__(self, stream: Stream) -> Stream:
-        """The stream with its silence; raises `CassetteError` if it is not so long."""
+        """Return the stream with the silence. Raises `CassetteError` if it is too short."""
         before, behind = stream.parted(self._offset(stream))
         if self.seconds is None:
             return Stream(before, "timeout")
@@ -178,7 +178,7 @@ class Garbage(_Placed):
     data: bytes | None = None
 
     def __call__(self, stream: Stream) -> Stream:
-        """The stream with the bytes in it; raises `CassetteError` if it is not so long."""
+        """Return the stream with the bytes in it. Raises `CassetteError` if it is too short."""
         offset = self._offset(stream)
         data = self.data
         if data is None:
@@ -188,18 +188,18 @@ class Garbage(_Placed):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Ping(_Placed):
-    """A keep-alive comment between two events, as proxies and servers put them in."""
+    """A keep-alive comment between two events, as proxies and servers send."""
 
     data: bytes = b": ping\n\n"
 
     def __call__(self, stream: Stream) -> Stream:
-        """The stream with the comment in it; raises `CassetteError` if it is not so long."""
+        """Return the stream with the comment. Raises `CassetteError` if it is too short."""
         return _inserted(stream, self._offset(stream), self.data)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Double(_Fault):
-    """One event comes twice: the ``event``-th, from 1 on, or one that ``seed`` draws."""
+    """One event comes twice: number ``event`` from 1, or one that ``seed`` chooses."""
 
     event: int | None = None
     seed: int | str | None = None
@@ -211,7 +211,7 @@ class Double(_Fault):
             raise ValueError(f"{self!r}: events are counted from 1 on")
 
     def __call__(self, stream: Stream) -> Stream:
-        """The stream with the event twice; raises `CassetteError` if it has not so many."""
+        """Return the stream with the event twice. Raises `CassetteError` if it is too short."""
         ends = [0, *stream.events]
         number = self.event
         if number is None:

@@ -61,14 +61,16 @@ VCRPYS = "metadata"
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Metadata:
-    """Where a cassette comes from; all of it empty for one that plain vcrpy recorded.
+    """Where a cassette comes from. All fields are empty for a cassette of plain vcrpy.
 
-    * ``origin``: ``"recorded"`` from a real server, ``"reconstructed"`` after a documented shape,
-      None if the file does not say.
-    * ``server``, ``version``: what answered. ``date``: ISO 8601, the day of the recording.
-    * ``sources``: URLs of what a reconstruction follows. ``note``: one or two sentences.
-    * ``other``: further keys, kept as they are.
-    * ``vcrpy``: the values that vcrpy stores under its own key ``metadata``, kept as they are.
+    * ``origin``: ``"recorded"`` from a real server, ``"reconstructed"`` from a documented form, or
+      None if the file does not name it.
+    * ``server``, ``version``: the server that answered.
+    * ``date``: the day of the recording, ISO 8601.
+    * ``sources``: URLs of the sources of a reconstruction.
+    * ``note``: one or two sentences.
+    * ``other``: unknown keys, which are kept.
+    * ``vcrpy``: the values that vcrpy stores under its own key ``metadata``, which are kept.
     """
 
     origin: Origin | None = None
@@ -83,10 +85,10 @@ class Metadata:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedRequest:
-    """A request as it was sent: headers as pairs of name and value, body as bytes.
+    """A request as it was sent: headers as pairs of name and value, and the body as bytes.
 
-    Headers of one name are put next to each other, here and in `RecordedResponse`: vcrpy's form
-    knows no other order.
+    Headers with the same name are next to each other, here and in `RecordedResponse`, because
+    vcrpy's format has no other order.
     """
 
     method: str
@@ -100,14 +102,15 @@ class RecordedRequest:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedResponse:
-    """An answer, with the pieces its body came in; `from_chunks` makes one from these.
+    """An answer with the chunks of its body. `from_chunks` creates one from chunks.
 
-    * ``status``, ``reason``: the status line's. ``headers``: pairs of name and value.
-    * ``body``: the bytes as sent, still encoded if ``content-encoding`` says so.
-    * ``lengths``: bytes of each piece that came off the socket; they add up to the body.
-    * ``times``: milliseconds from the response's head to each piece, or empty where unknown.
-    * ``end``: ``"complete"``; ``"cut"`` in mid-body by the server; ``"reset"`` of the connection;
-      ``"timeout"`` of the client; ``"closed"`` by the client.
+    * ``status``, ``reason``: from the status line.
+    * ``headers``: pairs of name and value.
+    * ``body``: the bytes as they were sent, still encoded if ``content-encoding`` names a coding.
+    * ``lengths``: the length of each chunk from the socket. Their sum is the length of the body.
+    * ``times``: milliseconds from the head of the response to each chunk. Empty: unknown.
+    * ``end``: ``"complete"``; ``"cut"`` by the server; ``"reset"`` of the connection; ``"timeout"``
+      of the client; ``"closed"`` by the client.
 
     Raises `CassetteError` if lengths, times and body do not fit together.
     """
@@ -146,11 +149,11 @@ class RecordedResponse:
         times: Iterable[float] = (),
         end: End = "complete",
     ) -> Self:
-        """Make a response of the pieces of its body; empty ones are no pieces and may not be given.
+        r"""Create a response from the chunks of its body. Chunks must not be empty.
 
         Example::
 
-            RecordedResponse.from_chunks([b"data: [DO", b"NE]\\n\\n"], times=[0.2, 40.1])
+            RecordedResponse.from_chunks([b"data: [DO", b"NE]\n\n"], times=[0.2, 40.1])
         """
         pieces = list(chunks)
         return cls(
@@ -165,7 +168,7 @@ class RecordedResponse:
 
     @property
     def chunks(self) -> list[bytes]:
-        """The body's pieces, in order."""
+        """The chunks of the body, in order."""
         ends = list(itertools.accumulate(self.lengths))
         return [
             self.body[end - length : end] for end, length in zip(ends, self.lengths, strict=True)
@@ -174,7 +177,7 @@ class RecordedResponse:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Interaction:
-    """A request and what came back."""
+    """A request and its response."""
 
     request: RecordedRequest
     response: RecordedResponse
@@ -182,18 +185,18 @@ class Interaction:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Cassette:
-    """What one file holds."""
+    """The content of one file."""
 
     metadata: Metadata
     interactions: tuple[Interaction, ...]
 
 
 def load(path: str | os.PathLike[str]) -> Cassette:
-    """Read a cassette: ours, or one that vcrpy or pytest-recording wrote.
+    """Read a cassette: ours, or one of vcrpy or pytest-recording.
 
-    Where the ``stream`` key is missing, a body is one chunk, without times, that ended complete.
-    What a recorder that was killed had left in the journal beside the file is read with it.
-    Raises `CassetteError` for a file that is no cassette, `OSError` for one that cannot be read.
+    Without the key ``stream``, a body is one complete chunk without times. If a recorder was
+    killed, its journal beside the file is read too. Raises `CassetteError` for a file that is not a
+    cassette, and `OSError` for one that cannot be read.
 
     Example::
 
@@ -228,7 +231,7 @@ def loaded(data: bytes, name: str) -> Cassette:
 
 
 def loads(text: str, name: str = "<cassette>") -> Cassette:
-    """Read a cassette from its text; ``name`` stands for the file in errors. See `load`."""
+    """Read a cassette from its text. ``name`` is the name of the file in errors. See `load`."""
     try:
         document = _yaml.read(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -241,9 +244,9 @@ def loads(text: str, name: str = "<cassette>") -> Cassette:
 
 
 def dump(cassette: Cassette, path: str | os.PathLike[str]) -> None:
-    """Write a cassette, making its folder if need be; the file appears whole or not at all.
+    """Write a cassette, and create its folder. The file is written completely or not at all.
 
-    What is to be written is read back and compared first: raises `CassetteError` if that differs,
+    Before that, the text is read back and compared. Raises `CassetteError` if it differs, and
     `OSError` if the file cannot be written.
 
     Example::
@@ -258,7 +261,7 @@ def dump(cassette: Cassette, path: str | os.PathLike[str]) -> None:
 
 
 def dumps(cassette: Cassette) -> str:
-    """The text of a cassette's file; raises `CassetteError` if it would not read back the same."""
+    """Return the text of a cassette. Raises `CassetteError` if it would not read back the same."""
     items = [item(each) for each in cassette.interactions]
     text = joined(cassette.metadata, items)
     if loads(text) != cassette:
@@ -267,20 +270,20 @@ def dumps(cassette: Cassette) -> str:
 
 
 def item(interaction: Interaction) -> str:
-    """The text of one interaction; a recorder writes each once, however often the file."""
+    """Return the text of one interaction. A recorder writes each only once."""
     request = _write_request(interaction.request)
     return _text([{"request": request, "response": _write_response(interaction.response)}])
 
 
 def joined(metadata: Metadata, items: Iterable[str]) -> str:
-    """The text of a file of the interactions whose text is given."""
+    """Return the text of a file with these interactions, given as texts."""
     text = behind(items)
     head = headed(metadata)
     return head + text if text else head.removesuffix(":\n") + ": []\n"
 
 
 def headed(metadata: Metadata) -> str:
-    """The text of a file in front of its interactions, of which there is one at least."""
+    """Return the text of a file in front of its first interaction."""
     values = {
         key: list(value) if isinstance(value, tuple) else value
         for key in _METADATA
@@ -295,13 +298,13 @@ def headed(metadata: Metadata) -> str:
 
 
 def behind(items: Iterable[str]) -> str:
-    """The text of interactions that follow others, to the end of the file."""
+    """Return the text of interactions that follow others, up to the end of the file."""
     texts = list(items)
     return "".join([*map(inner, texts[:-1]), *texts[-1:]])
 
 
 def inner(text: str) -> str:
-    """The text as it is in front of another: one that ends in a blank line ends the document."""
+    """Return the text in front of another. A text that ends in a blank line ends the document."""
     return text[:-4] if text.endswith("\n...\n") else text
 
 

@@ -1,9 +1,8 @@
-"""Recording beside the application: it sees each piece when it arrives, and so does the cassette.
+"""Record beside the application: both get each chunk when it arrives.
 
-Nothing is read ahead. Each piece of an answer is written down and handed on, and an answer that
-breaks is written down as broken before its error is raised. What the cassette holds is the body
-with its content coding undone, so that it can be read, and searched for keys; what the application
-gets is what came.
+Nothing is read in advance. Each chunk of an answer is written down and passed on. If an answer
+breaks, that is recorded before its error is raised. The cassette has the body without its content
+coding, so that it can be read, and searched for keys. The application gets the original bytes.
 """
 
 from __future__ import annotations
@@ -27,26 +26,26 @@ _STATUSES = frozenset(http.HTTPStatus)
 
 
 class RecordingTransport(WrappingTransport):
-    """A transport for httpx and httpx2 that records what passes through it into a cassette.
+    """A transport for httpx and httpx2 that records to a cassette.
 
-    Works in ``httpx.Client``, ``httpx.AsyncClient``, ``httpx2.Client`` and ``httpx2.AsyncClient``,
-    in several of them at once.
+    It works in ``httpx.Client``, ``httpx.AsyncClient``, ``httpx2.Client`` and
+    ``httpx2.AsyncClient``, and in several of them at once.
 
-    * ``path``: the cassette. What it holds already stays, what is recorded comes behind it.
-    * ``transport``: what sends the requests, used as it is. None is the library's own, with the
+    * ``path``: the cassette. Its content stays, and new answers are added.
+    * ``transport``: the transport that sends the requests. None: the library's own, with the
       proxies of the environment.
-    * ``fresh``: begin the file anew with the first answer.
-    * ``metadata``: of a cassette that is begun; None says that it was recorded today.
-    * ``options``: what else to filter, see `ScrubOptions`.
+    * ``fresh``: start the file again with the first answer.
+    * ``metadata``: for a new cassette. None: recorded today.
+    * ``options``: more filters, see `ScrubOptions`.
 
-    The file is written as the answers arrive, each behind the one before: what a killed program had
-    received stands in it or in the ``.journal`` beside it, and `load` reads both. A request that
-    gets no answer is not recorded. What cannot be written of an answer that has begun, on a full
-    disk, ends the recording of it with a warning, and the application gets the rest all the same.
+    The file is written while the answers arrive. If the program is killed, what it had received is
+    in the file or in the ``.journal`` beside it, and `load` reads both. A request without an answer
+    is not recorded. If a write fails, for example on a full disk, the recording of the answer stops
+    with a warning, and the application gets the rest.
 
     Raises `OSError` if the cassette cannot be written, `BlockingIOError` while another program has
-    an answer open that it records to the same file, `CassetteError` if the file that is there is
-    none, TypeError for options that do not exist, and whatever ``transport`` raises.
+    an open answer for the same file, `CassetteError` if the existing file is not a cassette,
+    TypeError for unknown options, and whatever ``transport`` raises.
 
     Example::
 
@@ -68,7 +67,7 @@ class RecordingTransport(WrappingTransport):
         self._open: weakref.WeakSet[Take] = weakref.WeakSet()
 
     def handle_request(self, request: Any) -> Any:
-        """Send a request of httpx or httpx2; a response of the same library."""
+        """Send a request of httpx or httpx2. Returns a response of the same library."""
         library = library_of(request)
         sent, body = _noted(library, request, asynchronous=False)
         inner = self._inner(library, asynchronous=False).handle_request(sent)
@@ -82,7 +81,10 @@ class RecordingTransport(WrappingTransport):
         return _response(library, inner, _streams(library)[0](library, inner, take))
 
     async def handle_async_request(self, request: Any) -> Any:
-        """Send a request of httpx or httpx2 on asyncio or trio; a response of the same library."""
+        """Send a request of httpx or httpx2 on asyncio or trio.
+
+        Returns a response of the same library.
+        """
         library = library_of(request)
         sent, body = _noted(library, request, asynchronous=True)
         inner = await self._inner(library, asynchronous=True).handle_async_request(sent)
@@ -96,12 +98,12 @@ class RecordingTransport(WrappingTransport):
         return _response(library, inner, _streams(library)[1](library, inner, take))
 
     def close(self) -> None:
-        """Close the inner transport; answers that are still read end here."""
+        """Close the inner transport. Answers that are still open end here."""
         self._close_takes()
         super().close()
 
     async def aclose(self) -> None:
-        """Close the inner transport; answers that are still read end here."""
+        """Close the inner transport. Answers that are still open end here."""
         self._close_takes()
         await super().aclose()
 
@@ -261,12 +263,12 @@ def _noted(library: Any, request: Any, *, asynchronous: bool) -> tuple[Any, byte
 
 
 class RecordingMiddleware:
-    """Pure ASGI middleware that records what an application answers into a cassette.
+    """Pure ASGI middleware that records the answers of an application to a cassette.
 
-    ``app`` is the application; the rest as for `RecordingTransport`. The pieces of an answer are
-    the messages that the application sends. One that raises, or returns before its answer is
-    complete, is recorded as cut; if the client went away first, as closed. WebSockets and lifespan
-    pass as they are.
+    ``app`` is the application. The other arguments are those of `RecordingTransport`. Each message
+    of the application is a chunk. If the application raises, or returns before its answer is
+    complete, the answer is recorded as cut. If the client disconnected before, it is recorded as
+    closed. WebSockets and lifespan pass unchanged.
 
     Example::
 
@@ -294,7 +296,7 @@ class RecordingMiddleware:
 
 
 class _Responder:
-    """Stands between the application and the server for one request and its answer."""
+    """Stand between the application and the server for one request and its answer."""
 
     def __init__(
         self,
@@ -363,7 +365,7 @@ class _Responder:
 
 
 def url_of(scope: Scope) -> str:
-    """The URL that the client of an ASGI request asked for."""
+    """Return the URL that the client of an ASGI request used."""
     headers = dict(texts(scope["headers"]))
     host, port = scope.get("server") or ("127.0.0.1", None)
     authority = headers.get("host") or (host if port is None else f"{host}:{port}")
@@ -373,5 +375,5 @@ def url_of(scope: Scope) -> str:
 
 
 def texts(headers: Any) -> Headers:
-    """An ASGI message's headers as texts."""
+    """Return the headers of an ASGI message as texts."""
     return tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers)

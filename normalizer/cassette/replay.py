@@ -1,4 +1,4 @@
-"""`ReplayTransport`: a cassette plays to a client of httpx or httpx2, as the stream that it was."""
+"""`ReplayTransport`: play a cassette to a client of httpx or httpx2, as the original stream."""
 
 from __future__ import annotations
 
@@ -33,34 +33,34 @@ _ERRORS = {
 
 
 class ReplayTransport(WrappingTransport):
-    """A transport for httpx and httpx2 that answers from a cassette, as the stream that it was.
+    """A transport for httpx and httpx2 that plays the answers of a cassette as streams.
 
-    Works in ``httpx.Client``, ``httpx.AsyncClient``, ``httpx2.Client`` and ``httpx2.AsyncClient``.
+    It works in ``httpx.Client``, ``httpx.AsyncClient``, ``httpx2.Client`` and
+    ``httpx2.AsyncClient``.
 
     * ``cassettes``: a path or a `Cassette`, or several of them.
-    * ``pace``: ``"instant"``; ``"recorded"``; or a speed, 2.0 being twice as fast as recorded.
-    * ``split``: None keeps the boundaries of the recording; ``"bytes"``, ``"events"`` and
-      ``"random:SEED"`` cut the same bytes anew.
-    * ``faults``: of `normalizer.cassette.faults`, laid over every answer in their order.
+    * ``pace``: ``"instant"``, ``"recorded"``, or a speed. 2.0 is twice as fast as recorded.
+    * ``split``: None keeps the recorded chunks. ``"bytes"``, ``"events"`` and ``"random:SEED"``
+      split the same bytes in other places.
+    * ``faults``: faults of `normalizer.cassette.faults` for every answer, applied in order.
     * ``match_on``: names of vcrpy's matchers (``method``, ``scheme``, ``host``, ``port``, ``path``,
       ``query``, ``uri``, ``headers``, ``body``, ``raw_body``), or functions of two requests of
-      vcrpy's. Bodies that are JSON are compared as JSON,
-      whatever their content type.
-    * ``allow_playback_repeats``: play the last answer that fits again, when all have been played.
-    * ``record_mode``: pytest-recording's words. ``"none"`` sends nothing; ``"once"`` records if
-      there is no file yet; ``"new_episodes"`` records what has no answer; ``"all"`` and
-      ``"rewrite"`` record everything, into a new file. ``transport`` and ``metadata`` are for that,
-      as in `RecordingTransport`.
-    * ``options``: what was filtered when it was recorded, see `ScrubOptions`: a request is filtered
-      in the same way before it is compared.
+      vcrpy. JSON bodies are compared as JSON, with any content type.
+    * ``allow_playback_repeats``: play the last matching answer again after all were played.
+    * ``record_mode``: the words of pytest-recording. ``"none"`` sends nothing. ``"once"`` records
+      if there is no file. ``"new_episodes"`` records requests without an answer. ``"all"`` and
+      ``"rewrite"`` record everything to a new file. ``transport`` and ``metadata`` are for
+      recording, as in `RecordingTransport`.
+    * ``options``: the filters of the recording, see `ScrubOptions`. A request is filtered in the
+      same way before it is compared.
 
-    An answer that broke raises, once what was recorded is delivered, what the library raises then:
-    ``RemoteProtocolError`` where it was cut, ``ReadError`` for a reset, ``ReadTimeout``, at once,
-    for a timeout.
+    A recorded answer that broke delivers what was recorded. Then it raises the error of the
+    library: ``RemoteProtocolError`` if it was cut, ``ReadError`` for a reset, and ``ReadTimeout``,
+    without waiting, for a timeout.
 
-    Raises `UnmatchedRequestError` for a request that has no answer, `CassetteError` and `OSError`
-    for a file that cannot be read or a fault that has no place in the answer, ValueError for bad
-    options and TypeError for unknown ones.
+    Raises `UnmatchedRequestError` for a request without an answer, `CassetteError` and `OSError`
+    for a file that cannot be read or a fault whose place is not in the answer, ValueError for bad
+    options, and TypeError for unknown ones.
 
     Example::
 
@@ -111,11 +111,11 @@ class ReplayTransport(WrappingTransport):
 
     @property
     def unplayed(self) -> tuple[Interaction, ...]:
-        """The recorded interactions that nobody has asked for yet."""
+        """The recorded interactions that were not requested yet."""
         return self._player.recordings.unplayed
 
     def handle_request(self, request: Any) -> Any:
-        """Answer a request of httpx or httpx2; a response of the same library."""
+        """Answer a request of httpx or httpx2. Returns a response of the same library."""
         __tracebackhide__ = HIDDEN
         library = library_of(request)
         request.read()
@@ -131,7 +131,7 @@ class ReplayTransport(WrappingTransport):
         return _response(library, played, _streams(library)[0](library, playing, played.end))
 
     async def handle_async_request(self, request: Any) -> Any:
-        """Answer a request of httpx or httpx2; a response of the same library."""
+        """Answer a request of httpx or httpx2. Returns a response of the same library."""
         __tracebackhide__ = HIDDEN
         library = library_of(request)
         await request.aread()

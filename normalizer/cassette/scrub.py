@@ -1,10 +1,10 @@
-"""What is taken out of a recording before it is written, and what is found in one that was.
+"""Remove secrets from a recording before it is written, and find them in one that exists.
 
-Of a request's headers those are kept that are named; of an answer's those are dropped that identify
-somebody. URLs, the kept headers and both bodies are searched for what looks like a key, and for the
-credentials that the request itself carried; what is found is masked with asterisks at the same
-length, so that the boundaries of a stream stay where they were. The further options are vcrpy's,
-by name and by meaning, and its own code does the work.
+Of the headers of a request, only known names stay. Of the headers of an answer, those that identify
+somebody are removed. URLs, the remaining headers and both bodies are searched for keys and for the
+credentials of the request. Asterisks of the same length replace them, so the chunks of a stream
+keep their length. The other options have the names and meanings of vcrpy, and vcrpy's own code does
+that work.
 """
 
 from __future__ import annotations
@@ -39,18 +39,19 @@ _CREDENTIALS = re.compile(r".*(?:authoriz|api-?key|[-_]key|token|secret).*", re.
 
 
 class ScrubOptions(TypedDict, total=False):
-    """What is filtered beyond the rules; all but ``allow_headers`` as in vcrpy's configuration.
+    """Additional filters. All except ``allow_headers`` work as in vcrpy's configuration.
 
-    * ``allow_headers``: names of request headers to keep beside ``accept`` and ``content-type``.
+    * ``allow_headers``: names of request headers to keep, besides ``accept`` and ``content-type``.
     * ``filter_headers``, ``filter_query_parameters``, ``filter_post_data_parameters``: names, or
-      pairs of a name and what to put there (a text, or a function of ``key``, ``value`` and
+      pairs of a name and its replacement (a text, or a function of ``key``, ``value`` and
       ``request``). A header with a replacement is kept.
-    * ``filter_nested_post_data_parameters``: look for them at any depth of a JSON body.
-    * ``filter_sensitive_data``: placeholders and the values they stand for, a mapping or pairs. In
-      an answer's body the value is masked at its length instead, for the sake of the chunks.
-    * ``before_record_request``: a function, or several, of vcrpy's ``Request``; None drops it.
-    * ``before_record_response``: the same for vcrpy's response dict. It wants the body whole: such
-      a stream is written only when it is over.
+    * ``filter_nested_post_data_parameters``: search for them at any depth of a JSON body.
+    * ``filter_sensitive_data``: placeholders and the values that they replace, as a mapping or
+      pairs. In the body of an answer, asterisks of the same length replace the value, because of
+      the chunks.
+    * ``before_record_request``: one or several functions of vcrpy's ``Request``. None drops it.
+    * ``before_record_response``: the same for vcrpy's response dict. They need the whole body, so
+      such a stream is written only when it is over.
     * ``ignore_hosts``, ``ignore_localhost``: requests that are not recorded.
     """
 
@@ -67,14 +68,14 @@ class ScrubOptions(TypedDict, total=False):
 
 
 class Scrubbed(NamedTuple):
-    """A request as it may be written, and the secrets that it carried."""
+    """A request without secrets, and the secrets that it had."""
 
     request: RecordedRequest
     known: tuple[bytes, ...]
 
 
 class Scrubber:
-    """The rules and the options of one recording or replay; raises TypeError for unknown ones."""
+    """The rules and options of one recording or replay. Raises TypeError for unknown options."""
 
     def __init__(self, options: ScrubOptions) -> None:
         if unknown := set(options) - set(ScrubOptions.__annotations__):
@@ -95,7 +96,7 @@ class Scrubber:
         return self._response_filter is not None
 
     def request(self, request: RecordedRequest) -> Scrubbed | None:
-        """A request without its secrets; None if it is not to be recorded."""
+        """Return a request without secrets, or None if it is not recorded."""
         # Taken from what is sent: a filter may have replaced them in what is recorded.
         known = (*_credentials(request), *(value.encode() for _, value in self._hidden))
         if self._filter is not None:
@@ -124,7 +125,7 @@ class Scrubber:
         )
 
     def headers(self, headers: Headers, known: tuple[bytes, ...]) -> Headers:
-        """An answer's headers without those that identify somebody, and without secrets."""
+        """Return the headers of an answer without secrets and without identifying ones."""
         return tuple(
             (name, _shapes.masked_url(_shapes.masked(value.encode(), known).decode()))
             for name, value in headers
@@ -134,7 +135,7 @@ class Scrubber:
     def response(
         self, response: RecordedResponse, known: tuple[bytes, ...]
     ) -> RecordedResponse | None:
-        """A whole answer without its secrets; None if it is not to be recorded."""
+        """Return a whole answer without secrets, or None if it is not recorded."""
         if self._response_filter is not None:
             filtered = self._response_filter(response)
             if filtered is None:
@@ -148,12 +149,12 @@ class Scrubber:
 
 
 def scrub(cassette: Cassette, options: ScrubOptions | None = None) -> Cassette:
-    """A cassette without what must not be written, as a recording would have left it.
+    """Return a cassette without secrets, as a recording would have it.
 
-    For cassettes that came from elsewhere. Interactions that a ``before_record_…`` function answers
-    with None are left out. A body in a content coding is decoded, so that it can be searched.
+    It is for imported cassettes. If a ``before_record_…`` function returns None, the interaction is
+    left out. A body in a content coding is decoded, so that it can be searched.
 
-    Raises TypeError for options that do not exist.
+    Raises TypeError for unknown options.
 
     Example::
 
@@ -187,7 +188,7 @@ def _hidden(given: Any) -> list[tuple[str, str]]:
 
 
 def _credentials(request: RecordedRequest) -> Iterator[bytes]:
-    """What the request proves itself with, as it stands in its headers and its URL."""
+    """Return the credentials of a request, from its headers and its URL."""
     found: list[str] = [value for _, value in _shapes.IN_QUERY.findall(request.uri)]
     for name, value in request.headers:
         if name.lower() == "cookie":

@@ -1,4 +1,4 @@
-"""`replay_app`: a cassette plays to any client, real front ends too, from a server of its own."""
+"""`replay_app`: a server that plays a cassette to any client, also to real front ends."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _OF_THE_CONNECTION |= {"server", "te", "trailer", "transfer-encoding", "upgrade"
 
 
 class BrokenRecordingError(NormalizerError, ConnectionAbortedError):
-    """Raised in a server where the recorded body broke off, so that the one it sends does too."""
+    """The recorded body broke here. It is raised so that the server breaks its own body too."""
 
 
 def replay_app(
@@ -43,20 +43,20 @@ def replay_app(
     cors: str | None = "*",
     **options: Unpack[ScrubOptions],
 ) -> Starlette:
-    """Make a Starlette application that answers from a cassette, as `ReplayTransport` does.
+    """Create a Starlette application that plays the answers of a cassette, like `ReplayTransport`.
 
-    The options are those of the transport. Any client can be pointed at it: run it with uvicorn, or
-    mount it, and the path below the mount is the one that is compared. A request that has no answer
-    gets status 404, and an error in OpenAI's form that says which recorded request was nearest.
-    Where the recorded body broke off, `BrokenRecordingError` is raised, so that the server breaks
-    the connection; a recorded timeout is silence until the client goes away. Headers of the
-    recorded connection are left out.
+    The options are those of the transport. Run it with uvicorn, or mount it. The path below the
+    mount is compared. A request without an answer gets status 404, and an error in OpenAI's form
+    that names the most similar recorded request. If the recorded body broke, `BrokenRecordingError`
+    is raised, so that the server breaks the connection. A recorded timeout is silence until the
+    client disconnects. Headers of the recorded connection are left out.
 
-    Pages may ask from everywhere: ``cors`` is the origin that may, as ``http://localhost:3000``,
-    ``"*"`` for any, None for none. ``GET …/models`` lists the models that the recorded requests
-    name, if they name one and nothing was recorded for it.
+    ``cors`` is the origin whose pages may use it, such as ``http://localhost:3000``, ``"*"`` for
+    any, or None for none. ``GET …/models`` lists the models of the recorded requests, if they name
+    any and no answer to it was recorded.
 
-    What nobody has asked for yet is ``app.state.recordings.unplayed``. Raises as `ReplayTransport`.
+    ``app.state.recordings.unplayed`` has the answers that were not requested yet. Raises the errors
+    of `ReplayTransport`.
 
     Example::
 
@@ -118,7 +118,7 @@ class _Endpoint:
         await _answer(played, playing, receive, send)
 
     def _models(self, asked: RecordedRequest) -> object:
-        """What a server says of its models, or of one; None if that is not what is asked."""
+        """Return the list of models, or one model, or None if the request is for neither."""
         _, found, name = urlsplit(asked.uri).path.rstrip("/").rpartition("/models")
         if asked.method != "GET" or not found:
             return None

@@ -1,7 +1,8 @@
-"""The table of all deviations, each declared where it is repaired, and what is known about them.
+"""The table of all deviations, and the notes on each.
 
-What a repair needs not know (who sends it, who breaks, an example) stands in ``rules/*.toml``, a
-file for each declaring module, and is read when somebody asks for it.
+A deviation is declared in the file that repairs it. Notes that a repair does not need (who sends
+it, who breaks, an example) are in ``rules/*.toml``, one file for each declaring module. They are
+read when somebody asks for them.
 """
 
 from __future__ import annotations
@@ -16,45 +17,43 @@ from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import Any
 
-from normalizer.core import sse
+from normalizer.core import errors, event_data, kinds, sse
 from normalizer.core.findings import Deviation
 from normalizer.wires.chat import (
+    call_members,
     choices,
-    completion,
+    chunks,
     content,
     envelope,
-    errors,
     finish,
+    holdback,
     reasoning,
     tool_calls,
     usage,
+    whole_calls,
+    whole_message,
+    wire,
 )
+from normalizer.wires.chat import kinds as chat_kinds
 from normalizer.wires.chat.markup import leaks, text_calls, thinking
 from normalizer.wires.chat.markup.text_calls import repeats
 
-# by the name of the file in rules/
-_DECLARED_IN: Mapping[str, tuple[ModuleType, ...]] = {
-    "framing": (sse,),
-    "envelope": (envelope,),
-    "choices": (choices,),
-    "content": (content,),
-    "reasoning": (reasoning,),
-    "tool_calls": (tool_calls,),
-    "finish": (finish,),
-    "usage": (usage,),
-    "errors": (errors,),
-    "markup": (thinking, leaks, repeats, *text_calls.FAMILIES),
-    "bodies": (completion,),
-}
+# Every module that repairs something declares what it repairs.
+_DECLARED_IN: tuple[ModuleType, ...] = (
+    *(sse, event_data, errors, kinds, chat_kinds),
+    *(call_members, choices, chunks, content, envelope, finish, holdback),
+    *(leaks, repeats, thinking, *text_calls.FAMILIES),
+    *(reasoning, tool_calls, usage, whole_calls, whole_message, wire),
+)
 
 
-def _declared(modules: Iterable[ModuleType]) -> list[Deviation]:
-    return [value for one in modules for value in vars(one).values() if type(value) is Deviation]
+def _declared(module: ModuleType) -> list[Deviation]:
+    return [value for value in vars(module).values() if type(value) is Deviation]
 
 
 DEVIATIONS: tuple[Deviation, ...] = tuple(
     sorted(
-        (one for modules in _DECLARED_IN.values() for one in _declared(modules)),
+        {one.code: one for module in _DECLARED_IN for one in _declared(module)}.values(),
         key=lambda deviation: deviation.code,
     )
 )
@@ -64,15 +63,18 @@ STRUCTURAL: frozenset[str] = frozenset(one.code for one in DEVIATIONS if one.str
 
 @functools.lru_cache(maxsize=64)
 def covered(names: tuple[str, ...]) -> frozenset[str]:
-    """The codes that codes and prefixes of codes stand for. Example: ``covered(("U60",))``."""
+    """Return the codes that match codes or prefixes. Example: ``covered(("U60",))``."""
     return frozenset(code for code in CODES if names and code.startswith(names))
 
 
 @functools.lru_cache(maxsize=64)
 def switched_off(select: tuple[str, ...], ignore: tuple[str, ...]) -> frozenset[str]:
-    """The codes that ``select`` and ``ignore``, codes or prefixes of codes, leave out.
+    """Return the codes that ``select`` and ``ignore`` turn off.
 
-    A structural one is repaired and told whatever ``ignore`` covers; not selected, it is not told.
+    Both contain codes or prefixes of codes.
+
+    A structural deviation is always repaired. ``ignore`` does not turn off its report, but a
+    ``select`` without it does.
     """
     unselected = frozenset(CODES) - covered(select) if select else frozenset()
     return unselected | (covered(ignore) - STRUCTURAL)
@@ -83,9 +85,7 @@ _MISREAD = str.maketrans("OIL", "011")
 
 
 def code_of(given: str) -> str | None:
-    """The code, or prefix of codes, that a user means by one, by a prefix or by a name.
-
-    In any case; None: there is no such.
+    """Return the code or prefix for a code, a prefix or a name in any case. None: there is no such.
 
     Example: ``code_of("finish-with-content")``, ``code_of("t4")``.
     """
@@ -96,14 +96,14 @@ def code_of(given: str) -> str | None:
 
 
 def misread(given: str) -> str | None:
-    """The code or prefix that letters were typed for digits in, if it is one."""
+    """Return the code or prefix that is meant, if letters were typed for digits."""
     upper = given.upper()
     guess = upper[:1] + upper[1:].translate(_MISREAD)
     return guess if guess != upper and code_of(guess) == guess else None
 
 
 def deviation(code: str) -> Deviation:
-    """The deviation with this code. Raises KeyError. Example: ``deviation("E210").name``."""
+    """Return the deviation with this code. Raises KeyError. Example: ``deviation("E210").name``."""
     for one in DEVIATIONS:
         if one.code == code:
             return one
@@ -112,16 +112,19 @@ def deviation(code: str) -> Deviation:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """A deviation and what is known about it. The pages of the documentation are made of these.
+    """A deviation with the notes on it. The pages of the documentation are generated from rules.
 
-    * ``seen``: who sends it; ``breaks``: which client fails and how; ``traps``: what a naive
-      repair ruins; ``sources``: URLs.
-    * ``example``: a raw body that has it. After each piece but the last the upstream is silent for
-      longer than ``finish_timeout``.
-    * ``request``, ``endpoint``, ``status``: what the example answers, and with what.
-    * ``options``: with what `Options` it is repaired, where the defaults do not.
-    * ``also``: codes that the example cannot do without.
-    * ``always``: why a structural one cannot be ignored.
+    * ``seen``: who sends it.
+    * ``breaks``: which clients fail, and how.
+    * ``traps``: what a naive repair would break.
+    * ``sources``: URLs.
+    * ``example``: a raw body with the deviation. After each piece except the last, the upstream is
+      silent for longer than ``finish_timeout``.
+    * ``request``, ``endpoint``, ``status``: the request of the example, and the status of its
+      answer.
+    * ``options``: the `Options` for the repair, if the defaults are not enough.
+    * ``also``: other codes that the example needs.
+    * ``always``: why a structural deviation cannot be ignored.
     """
 
     deviation: Deviation
@@ -141,27 +144,28 @@ class Rule:
 
 
 def rule(code: str) -> Rule:
-    """What is known about the deviation with this code. Raises KeyError."""
+    """Return the notes on the deviation with this code. Raises KeyError."""
     return _rules()[code]
 
 
 def rules() -> tuple[Rule, ...]:
-    """What is known about each deviation, in the order of their codes."""
+    """Return the notes on all deviations, in the order of their codes."""
     return tuple(_rules().values())
 
 
 @functools.cache
 def _rules() -> dict[str, Rule]:
     folder = importlib.resources.files("normalizer.catalogue") / "rules"
-    read: dict[str, Rule] = {}
-    for name, module in _DECLARED_IN.items():
-        text = (folder / f"{name}.toml").read_text(encoding="utf-8")
-        read |= paired(_declared(module), tomllib.loads(text))
+    entries: dict[str, Any] = {}
+    for file in folder.iterdir():
+        if file.name.endswith(".toml"):
+            entries |= tomllib.loads(file.read_text(encoding="utf-8"))
+    read = paired(DEVIATIONS, entries)
     return {code: read[code] for code in CODES}
 
 
 def paired(deviations: Iterable[Deviation], entries: Mapping[str, Any]) -> dict[str, Rule]:
-    """Each deviation with its entry; ValueError where one has none, or an entry fits none."""
+    """Pair each deviation with its entry. Raises ValueError if one is missing or left over."""
     known = {one.code: one for one in deviations}
     if entries.keys() != known.keys():
         raise ValueError(f"no pair in rules/*.toml: {sorted(entries.keys() ^ known.keys())}")

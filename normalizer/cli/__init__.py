@@ -1,7 +1,7 @@
-"""The command line: `serve`, `check`, `normalize`, `rules`, and those for cassettes.
+"""The command line: `serve`, `check`, `normalize`, `rules`, and the commands for cassettes.
 
-Click is an extra like every other library of a door, so this module does without it: it holds the
-table of the subcommands and says what to install where something is missing.
+Click is an optional dependency, so this module does not import it. It has the table of the
+subcommands, and the message that names the extra to install.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ DISTRIBUTION = "stream-normalizer"
 
 
 class Command(NamedTuple):
-    """A subcommand: where it is (``module:attribute``), its extras with commas, its help."""
+    """A subcommand: its target (``module:attribute``), its extras with commas, its summary."""
 
     target: str
     extra: str
     summary: str
 
 
-# A subcommand's module is imported when it is called, so that `normalize` starts without aiohttp.
+# The module of a subcommand is imported when it is called. So `normalize` starts without aiohttp.
 COMMANDS = {
     "serve": Command(
         "normalizer.cli.serve:serve", "serve", "Run the reverse proxy in front of an upstream."
@@ -34,14 +34,14 @@ COMMANDS = {
     "normalize": Command(
         "normalizer.cli.normalize:normalize", "cli", "Repair a stream from standard input."
     ),
-    "rules": Command("normalizer.cli.rules:rules", "cli", "Explain what is found and repaired."),
+    "rules": Command("normalizer.cli.rules:rules", "cli", "Explain the faults and their repairs."),
     "record": Command(
         "normalizer.cli.cassette:record",
         "cassette,serve",
         "Record a server's streams to a cassette.",
     ),
     "replay": Command(
-        "normalizer.cli.cassette:replay", "cassette,serve", "Serve a cassette as it was recorded."
+        "normalizer.cli.cassette:replay", "cassette,serve", "Serve the answers of a cassette."
     ),
     "cassette": Command(
         "normalizer.cli.cassette:cassette",
@@ -52,18 +52,17 @@ COMMANDS = {
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run the command line with ``args`` (None: the process's own) and exit.
+    """Run the command line and exit. ``args`` of None means the arguments of the process.
 
-    Exits with 0; with 1 where `check` or `normalize` has found a fault;
-    with 2 for a wrong usage, a file or server that
-    cannot be read, and a missing extra.
+    The exit code is 0; 1 if `check` or `normalize` found a fault; 2 for a usage error, a file or
+    server that cannot be read, or a missing extra.
 
     Example::
 
         main(["rules", "T404"])
     """
     for stream in (sys.stdout, sys.stderr):
-        # What a terminal or a pipe has no sign for shall not end the command.
+        # A character that the terminal or pipe cannot encode must not end the command.
         if isinstance(stream, io.TextIOWrapper):
             with contextlib.suppress(ValueError):
                 stream.reconfigure(errors="backslashreplace")
@@ -80,7 +79,7 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 def missing(command: str, extra: str, error: ModuleNotFoundError) -> str:
-    """What to do about a library that ``command`` needs; raises ``error`` if it is our own."""
+    """Return the message for a missing library. Raises ``error`` if the library is our own."""
     library = (error.name or "").partition(".")[0]
     if library in ("", "normalizer"):
         raise error

@@ -1,4 +1,4 @@
-"""The group `normalizer`, whose subcommands are imported when they are called."""
+"""The group of all subcommands. A subcommand is imported when it is called."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from normalizer.cli import COMMANDS, DISTRIBUTION, missing
 
 
 class Failure(click.ClickException):
-    """What ends a command: one line that says what is wrong and what to do; exits with 2.
+    """An error that ends a command with one line and the exit code 2.
 
-    Click's own exits with 1, which for `check` means that there are findings.
+    Click's own exits with 1, which means for `check` that there are findings.
     """
 
     exit_code = 2
 
     def __init__(self, message: str) -> None:
-        # errors of YAML and of the system may have several
+        # errors of YAML and of the system may have several lines
         super().__init__(" ".join(part.strip() for part in message.splitlines()))
 
 
 class NearGroup(click.Group):
-    """A group that says which subcommand was meant."""
+    """A group that suggests the most similar subcommand."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -42,7 +42,7 @@ class NearGroup(click.Group):
 
 
 class LazyGroup(NearGroup):
-    """A group of the subcommands in `COMMANDS`."""
+    """The group of the subcommands in `COMMANDS`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(COMMANDS)
@@ -67,14 +67,14 @@ class LazyGroup(NearGroup):
             return super().invoke(ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        # Click would import every subcommand for its line.
+        # Click would import every subcommand to print its summary.
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
 
 
 @contextlib.contextmanager
 def _in_one_line() -> Iterator[None]:
-    """Click would say three lines about a wrong usage, of which only the last says what is."""
+    """Print a usage error in one line. Click prints three, and only the last is useful."""
     try:
         yield
     except click.exceptions.NoArgsIsHelpError:
@@ -89,21 +89,21 @@ def _in_one_line() -> Iterator[None]:
     importlib.metadata.version(DISTRIBUTION), "-V", "--version", message="%(version)s"
 )
 def normalizer() -> None:
-    """One canonical OpenAI stream out of every OpenAI-compatible one.
+    """Turn every OpenAI-compatible stream into the stream that OpenAI's own API sends.
 
-    A chat front end that cannot be changed is pointed at the proxy:
+    Run a reverse proxy for a chat front end that you cannot change:
 
     \b
         stream-normalizer serve --upstream http://localhost:8000/v1
 
-    What is wrong with a server, or with what it once said:
+    Find the faults of a server, or of recorded answers:
 
     \b
         stream-normalizer check http://localhost:8000/v1 --model m
         stream-normalizer check answer.sse cassettes/
         stream-normalizer rules T404
 
-    And a stream from a pipe:
+    Repair a stream in a pipe:
 
     \b
         curl -N … | stream-normalizer normalize

@@ -1,4 +1,4 @@
-"""`stream-normalizer normalize`: the filter."""
+"""`stream-normalizer normalize`: repair a stream in a pipe."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from normalizer.cli.group import Failure
 from normalizer.cli.options import option_flags, request_flags
 
 _PIECE = 65536
-_SIGHT = 65536  # bytes in which a stream says which endpoint's it is
+_SIGHT = 65536  # bytes to read to find out the endpoint
 
 
 def _pieces(source: BinaryIO, normalizer: Normalizer | None = None) -> Iterator[bytes]:
-    """What comes, as it comes; an empty piece when a held finish may be let go."""
+    """Yield the bytes as they come, and an empty piece when a held finish may be sent."""
     try:
         file = source.fileno()
     except io.UnsupportedOperation:
@@ -33,13 +33,13 @@ def _pieces(source: BinaryIO, normalizer: Normalizer | None = None) -> Iterator[
         return
     while True:
         waiting = normalizer.waiting if normalizer is not None else None
-        # Windows can wait for sockets only: there a held finish leaves with the end.
+        # Windows can wait for sockets only. There a held finish is sent at the end.
         if waiting is not None and os.name == "posix":
             ready, _, _ = select.select([file], [], [], waiting)
             if not ready:
                 yield b""
                 continue
-        # Past Python's buffer, which would wait until it is full.
+        # Not through Python's buffer, which waits until it is full.
         piece = os.read(file, _PIECE)
         if not piece:
             return
@@ -47,7 +47,7 @@ def _pieces(source: BinaryIO, normalizer: Normalizer | None = None) -> Iterator[
 
 
 def _sighted(source: BinaryIO) -> tuple[bytes, RequestInfo]:
-    """The beginning of a stream, and the request that it answers as far as it tells."""
+    """Read the beginning of a stream, and guess from it which request it answers."""
     begun = b""
     for piece in _pieces(source):
         begun += piece
@@ -62,9 +62,9 @@ _CASSETTE = (b"version:", b"interactions:", b"metadata:")
 
 
 def _recorded(name: str, number: int | None) -> Answer | None:
-    """The answer in a cassette, a HAR or a capture; None for a file that is a stream itself.
+    """Return the answer in a cassette, a HAR or a capture, or None for a file that is a stream.
 
-    Raises `Failure` where it is not known which, and for a recording that cannot be read.
+    Raises `Failure` if there are several answers and no ``number``, or if the file is unreadable.
     """
     path = Path(name)
     try:
@@ -73,18 +73,18 @@ def _recorded(name: str, number: int | None) -> Answer | None:
         raise Failure(f"{name}: {error.strerror}") from None
     if not recording:
         if number is not None:
-            raise Failure(f"--interaction: {name} is no recording of several answers")
+            raise Failure(f"--interaction: {name} is not a recording of several answers")
         return None
     there = list(answers(name, None))
     if not there:
-        raise Failure(f"{name}: there is no answer of a chat or completion in it")
+        raise Failure(f"{name}: the file has no answer of a chat or completion")
     if number is None and len(there) > 1:
         raise Failure(
-            f"{name}: it holds {len(there)} answers: say which with --interaction, "
+            f"{name}: the file has {len(there)} answers: choose one with --interaction, "
             f"from 0 to {len(there) - 1}"
         )
     if (number or 0) >= len(there):
-        raise Failure(f"--interaction: {name} holds answers from 0 to {len(there) - 1}")
+        raise Failure(f"--interaction: {name} has answers from 0 to {len(there) - 1}")
     return there[number or 0]
 
 
@@ -114,9 +114,9 @@ def _said(report: Report) -> str:
     "number",
     type=click.IntRange(0),
     metavar="N",
-    help="Of a recording of several answers: which, from 0.",
+    help="Which answer of a recording, from 0.",
 )
-@click.option("--report", is_flag=True, help="Say on stderr what was repaired.")
+@click.option("--report", is_flag=True, help="Print on stderr what was repaired.")
 @option_flags(without=("mode",))
 @click.pass_context
 def normalize(
@@ -128,19 +128,20 @@ def normalize(
     number: int | None,
     report: bool,
 ) -> None:
-    """Repair a stream from FILE or standard input, event by event, onto standard output.
+    """Repair a stream from FILE or standard input, and write it to standard output.
 
     \b
         curl -sN http://localhost:8000/v1/chat/completions … | stream-normalizer normalize
         stream-normalizer normalize answer.sse --request @request.json --report
 
-    Each event leaves when it is known to be right, as through the proxy, and the end of the stream
-    ends the filter. What was asked decides on some repairs: give it with --request if it had
-    tools, n, or stream_options. With "stream": false in it a stream becomes one JSON object.
+    Every event is written as soon as it is certain. The end of the stream ends the command. Some
+    repairs depend on the request: add it with --request if it has tools, n or stream_options. If it
+    has "stream": false, a stream becomes one JSON object.
 
-    A FILE that is a cassette, a HAR or a capture is played: its answer to its own request.
+    FILE may be a cassette, a HAR or a capture. Then its answer is repaired for its own request.
 
-    Exits with 1 if an error left: the upstream's own, or one for what is no stream or was cut.
+    The exit code is 1 if the output has an error: from the upstream, or because the input was cut
+    or is not a stream.
     """
     begun, reason, status = b"", None, 200
     recorded = _recorded(getattr(file, "name", "-"), number)
@@ -154,8 +155,8 @@ def normalize(
         begun = next(_pieces(file), b"")
     if recorded is None and begun.startswith(_CASSETTE):
         raise Failure(
-            "standard input is a cassette: name its file, or pipe the answer that "
-            "`stream-normalizer cassette export FILE` writes"
+            "standard input is a cassette: name its file, or pipe the output of "
+            "`stream-normalizer cassette export FILE`"
         )
     normalizer = Normalizer(request, options, status=status)
     out = sys.stdout.buffer
@@ -170,7 +171,7 @@ def normalize(
         for piece in _pieces(file, normalizer):
             write(normalizer.feed(piece) if piece else normalizer.flush())
             if normalizer.ended:
-                # What is behind [DONE] is nothing, and the upstream may never close.
+                # Nothing follows [DONE], and the upstream may never close.
                 break
     write(normalizer.close(reason))
     if report:

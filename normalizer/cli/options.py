@@ -1,4 +1,4 @@
-"""Flags that several subcommands have: the fields of `Options`, and what a stream answers."""
+"""Flags that several subcommands share: the fields of `Options`, and the request."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from normalizer.core.request import RequestInfo
 
 
 def option_flags(*, without: tuple[str, ...] = ()) -> Callable[[Callable[..., Any]], Any]:
-    """Give a command a flag for each field of `Options`, and ``options: Options`` for its argument.
+    """Add a flag for each field of `Options`. The command gets the argument ``options: Options``.
 
-    ``without`` names fields that the command decides itself; they keep their defaults. Flags that
-    are not given come from ``NORMALIZER_*`` variables, then from ``ctx.default_map``.
+    ``without`` lists fields without a flag, which keep their defaults. The value of a flag that is
+    not given comes from its ``NORMALIZER_*`` variable, or else from ``ctx.default_map``.
 
     Example::
 
@@ -48,7 +48,7 @@ def option_flags(*, without: tuple[str, ...] = ()) -> Callable[[Callable[..., An
 
 
 def _named(key_envs: Any) -> set[str]:
-    """The variables that ``--key-env`` names, which may begin as ours do."""
+    """Return the variables that ``--key-env`` names. They may begin with ``NORMALIZER_``."""
     given = (key_envs,) if isinstance(key_envs, str) else key_envs or ()
     return {one.rpartition("=")[2] for one in given}
 
@@ -69,9 +69,9 @@ def _flag(name: str) -> Callable[[Any], Any]:
 
 
 def request_flags(function: Callable[..., Any]) -> Any:
-    """Give a command ``--request`` and ``--path``, and ``request: RequestInfo | None`` of them.
+    """Add ``--request`` and ``--path``. The command gets ``request: RequestInfo | None``.
 
-    None: neither was given. Raises click's own error for JSON that is none.
+    None means that neither was given. Raises a usage error for invalid JSON.
     """
 
     @functools.wraps(function)
@@ -86,15 +86,15 @@ def request_flags(function: Callable[..., Any]) -> Any:
         "--path",
         "request_path",
         metavar="PATH",
-        help="The path of the request, where the stream does not say.  "
+        help="The path of the request, if the stream does not show it.  "
         "[default: /v1/chat/completions]",
     )(command)
     return click.option(
         "--request",
         "request_body",
         metavar="JSON|@FILE",
-        help="The body of the request that the stream answers: tools, n, max_tokens and "
-        "stream_options decide on some repairs.",
+        help="The body of the request. Some repairs depend on its tools, n, max_tokens and "
+        "stream_options.",
     )(command)
 
 
@@ -110,7 +110,7 @@ def _body(given: str | None) -> bytes | None:
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise click.UsageError(f"--request is no JSON: {error}.") from None
+        raise click.UsageError(f"--request is not JSON: {error}.") from None
     if not isinstance(value, dict):
-        raise click.UsageError("--request is no JSON object.")
+        raise click.UsageError("--request is not a JSON object.")
     return body

@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol with a limit on how long a request's head may take."""
+"""uvicorn's HTTP protocol with a time limit for the head of a request."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from normalizer.proxy.forward import error_body
 
 
 class Protocol(HttpToolsProtocol):
-    """Closes a connection on which no whole head came within ``header_timeout`` seconds.
+    """Close a connection if no complete head arrives within ``header_timeout`` seconds.
 
-    It counts from the connection's beginning or, on one that was used, from the first byte behind
-    an answer. A head that has begun is answered with 408.
+    The time starts with the connection, or with the first byte after an answer. An incomplete head
+    is answered with status 408.
     """
 
     def __init__(self, *args: Any, header_timeout: float, **kwargs: Any) -> None:
@@ -55,7 +55,7 @@ class Protocol(HttpToolsProtocol):
     def _too_slow(self) -> None:
         self._timer = None
         if self._begun and not self.transport.is_closing():
-            message = f"No whole request head came within {self._header_timeout:g} seconds."
+            message = f"No complete request head came within {self._header_timeout:g} seconds."
             body = json.dumps(error_body(message, "request_timeout")).encode()
             self.transport.write(
                 b"HTTP/1.1 408 Request Timeout\r\ncontent-type: application/json\r\n"

@@ -1,4 +1,4 @@
-"""`stream-normalizer rules`: what is found and repaired, explained."""
+"""`stream-normalizer rules`: explain what is found and repaired."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _wanted(names: tuple[str, ...]) -> list[Rule]:
             there = (
                 f"did you mean {', '.join(close)}?"
                 if close
-                else "`stream-normalizer rules` has all."
+                else "`stream-normalizer rules` lists all."
             )
             raise click.UsageError(f"There is no rule {name}: {there}")
         found += [rule for rule in matching if rule not in found]
@@ -65,13 +65,13 @@ def _table(out: Console, chosen: list[Rule]) -> None:
         for rule in group:
             one = rule.deviation
             note = "" if fate(one) == "repaired" else f" ({fate(one)})"
-            table.add_row(one.code, one.name, Text(one.what + note))
+            table.add_row(one.code, one.name, Text(f"{one.fault} {one.repair}{note}"))
         out.print(table)
         out.print()
 
 
 def _repaired(rule: Rule) -> bytes:
-    """What leaves of a rule's example."""
+    """Return what the client gets for a rule's example."""
     options = Options(**{"finish_timeout": 1e-9, **rule.options})
     request = RequestInfo.parse(rule.endpoint, json.dumps(rule.request).encode())
     normalizer = Normalizer(request, options, status=rule.status)
@@ -83,7 +83,12 @@ def _explain(out: Console, rule: Rule) -> Iterator[Text]:
     one = rule.deviation
     yield Text.assemble((one.code, "bold red"), (f" {one.name}", "bold"), f"  {fate(one)}")
     yield Text()
-    parts = [("", one.what), ("Who sends it", rule.seen), ("Who breaks", rule.breaks)]
+    parts = [
+        ("", one.fault),
+        ("Repair", one.repair),
+        ("Who sends it", rule.seen),
+        ("Who breaks", rule.breaks),
+    ]
     if rule.traps:
         parts.append(("What a naive repair ruins", rule.traps))
     for title, words in parts:
@@ -92,7 +97,7 @@ def _explain(out: Console, rule: Rule) -> Iterator[Text]:
         for line in textwrap.wrap(words, out.width - 2):
             yield Text(f"  {line}")
         yield Text()
-    for title, body in (("Example", b"".join(rule.example)), ("What leaves", _repaired(rule))):
+    for title, body in (("Example", b"".join(rule.example)), ("Output", _repaired(rule))):
         yield Text(title, "bold")
         for line in body.decode("utf-8", "backslashreplace").rstrip("\n").split("\n"):
             yield Text(f"  {line.rstrip()}", "cyan")
@@ -109,12 +114,12 @@ def _explain(out: Console, rule: Rule) -> Iterator[Text]:
     type=click.Choice(["text", "json"]),
     default="text",
     show_default=True,
-    help="For people, or for programs.",
+    help="Output for people, or for programs.",
 )
 def rules(codes: tuple[str, ...], *, form: str) -> None:
-    """Explain what is found and repaired: who sends it, who breaks, an example, the sources.
+    """Explain the faults and their repairs: who sends it, who breaks, an example, the sources.
 
-    A CODE is a code, a prefix of codes, or a name; without one all are listed:
+    A CODE is a code, a prefix of codes, or a name. Without a CODE, all are listed:
 
     \b
         stream-normalizer rules
@@ -141,7 +146,8 @@ def _plain(rule: Rule) -> dict[str, object]:
     return {
         "code": one.code,
         "name": one.name,
-        "what": one.what,
+        "fault": one.fault,
+        "repair": one.repair,
         "severity": severity(one.code),
         "option": dict(one.option) if one.option else None,
         "repaired": not one.reported,

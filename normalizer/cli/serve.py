@@ -1,4 +1,4 @@
-"""`stream-normalizer serve`: the reverse proxy in uvicorn."""
+"""`stream-normalizer serve`: run the reverse proxy in uvicorn."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _SHUTTING_DOWN = "Waiting for connections to close"
 
 
 def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
-    """Take the file's values for defaults: what is on the command line wins."""
+    """Use the values of the file as defaults. The command line wins."""
     if path is None:
         return
     try:
@@ -82,7 +82,7 @@ def _read_origins(
 
 
 def _routes(table: dict[str, Any], keys: list[str]) -> Iterator[str]:
-    """A table of routes in the form of the flags, the names of their keys' variables added."""
+    """Yield the routes of a table in the form of the flags. Adds their keys to ``keys``."""
     for models, route in table.items():
         url = route.get("url", "") if isinstance(route, dict) else str(route)
         yield f"{models}={url}"
@@ -104,7 +104,7 @@ def _upstreams(url: str, routes: Iterable[str], key_envs: Iterable[str]) -> Upst
                 raise click.UsageError(f"--route {route!r} is not of the form 'gpt-*=https://…'.")
             found.append(Upstream(url=target, models=models, key_env=keys.pop(models, None)))
         if keys:
-            raise click.UsageError(f"--key-env {next(iter(keys))}=…: there is no such --route.")
+            raise click.UsageError(f"--key-env {next(iter(keys))}=…: no --route has this pattern.")
         upstreams = Upstreams(default=default, routes=tuple(found))
         for upstream in upstreams:
             upstream.key()
@@ -114,7 +114,7 @@ def _upstreams(url: str, routes: Iterable[str], key_envs: Iterable[str]) -> Upst
 
 
 class _Relevant(logging.Filter):
-    """Of what uvicorn says, that which the access log has not said already."""
+    """Drop the messages of uvicorn that repeat a line of the access log."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         message = record.getMessage()
@@ -126,7 +126,7 @@ class _Relevant(logging.Filter):
 
 
 def _logging(*, access_log: bool) -> dict[str, Any]:
-    """Of `logging.config`'s form, for workers that begin with a fresh interpreter."""
+    """Return the logging configuration. Each worker applies it in its own interpreter."""
     said = {"handlers": ["stderr"], "propagate": False}
     return {
         "version": 1,
@@ -145,7 +145,7 @@ def _logging(*, access_log: bool) -> dict[str, Any]:
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        # It listens before a worker does: an early client waits, and is not refused.
+        # The socket listens before a worker starts, so an early client waits and is not refused.
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except OSError as error:
         raise Failure(
@@ -162,7 +162,7 @@ def _refuse_itself(upstreams: Upstreams, port: int) -> None:
 
 
 def _allow_open_files() -> None:
-    """Each stream has two sockets; many systems allow 1,024 unless asked for more."""
+    """Raise the limit of open files: a stream has two sockets, and 1,024 is a common limit."""
     if importlib.util.find_spec("resource") is None:
         return
     import resource
@@ -170,7 +170,7 @@ def _allow_open_files() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
-        with contextlib.suppress(OSError, ValueError):  # a system with a limit of its own
+        with contextlib.suppress(OSError, ValueError):  # the system may have a lower limit
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
@@ -184,9 +184,11 @@ def _say_where(upstreams: Upstreams, host: str, port: int, *, everybody: bool) -
     click.echo(f"Point the client's base URL at {address}/v1 (Ctrl-C: end gracefully).", err=True)
     keys = any(upstream.key_env for upstream in upstreams)
     if keys and everybody:
-        click.echo("Warning: any web page uses the upstreams' keys (--cors '*').", err=True)
+        click.echo("Warning: any web page can use the upstreams' keys (--cors '*').", err=True)
     if keys and not host.startswith(_LOOPBACK):
-        click.echo(f"Warning: whoever reaches {shown}:{port} uses the upstreams' keys.", err=True)
+        click.echo(
+            f"Warning: whoever reaches {shown}:{port} can use the upstreams' keys.", err=True
+        )
 
 
 @contextlib.contextmanager
@@ -210,22 +212,22 @@ def _shared_metrics(workers: int) -> Iterator[None]:
     is_eager=True,
     expose_value=False,
     envvar="NORMALIZER_CONFIG",
-    help="A TOML file with the names of these options as keys.",
+    help="A TOML file. Its keys are the names of these options.",
 )
-@click.option("--upstream", required=True, metavar="URL", help="Where requests go.")
+@click.option("--upstream", required=True, metavar="URL", help="The server to forward requests to.")
 @click.option(
     "--route",
     multiple=True,
     metavar="GLOB=URL",
-    help="Where requests for certain models go: the first pattern that fits the request's model, "
-    "else --upstream. Repeatable.",
+    help="The server for some models. The first pattern that matches the model of the request "
+    "wins; else it is --upstream. Repeatable.",
 )
 @click.option(
     "--key-env",
     multiple=True,
     metavar="[GLOB=]NAME",
     help="The environment variable with the API key of --upstream, or of the --route with that "
-    "GLOB. Without it the client's own key is passed on.",
+    "GLOB. Without it the client's own key is forwarded.",
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option(
@@ -234,7 +236,7 @@ def _shared_metrics(workers: int) -> Iterator[None]:
     default=8900,
     show_default=True,
     metavar="N",
-    help="0: any free.",
+    help="The port to listen on. 0: any free port.",
 )
 @click.option(
     "--workers",
@@ -242,7 +244,7 @@ def _shared_metrics(workers: int) -> Iterator[None]:
     default=1,
     show_default=True,
     metavar="N",
-    help="Processes.",
+    help="Number of processes.",
 )
 @click.option(
     "--connect-timeout",
@@ -250,7 +252,7 @@ def _shared_metrics(workers: int) -> Iterator[None]:
     default=10.0,
     show_default=True,
     metavar="SECONDS",
-    help="To connect to an upstream in.",
+    help="Limit for connecting to an upstream.",
 )
 @click.option(
     "--read-timeout",
@@ -258,7 +260,7 @@ def _shared_metrics(workers: int) -> Iterator[None]:
     default=600.0,
     show_default=True,
     metavar="SECONDS",
-    help="Silence of an upstream, before its answer or within it.",
+    help="Longest silence of an upstream, before or within its answer.",
 )
 @click.option(
     "--header-timeout",
@@ -266,7 +268,7 @@ def _shared_metrics(workers: int) -> Iterator[None]:
     default=30.0,
     show_default=True,
     metavar="SECONDS",
-    help="For the whole head of a request.",
+    help="Limit for the complete head of a request.",
 )
 @click.option(
     "--body-timeout",
@@ -274,7 +276,7 @@ def _shared_metrics(workers: int) -> Iterator[None]:
     default=60.0,
     show_default=True,
     metavar="SECONDS",
-    help="Silence of a client within its request's body.",
+    help="Longest silence of a client within the body of its request.",
 )
 @click.option(
     "--max-body-bytes",
@@ -282,24 +284,29 @@ def _shared_metrics(workers: int) -> Iterator[None]:
     default=MAX_BODY_BYTES,
     show_default=True,
     metavar="N",
-    help="How much of a JSON body is read to find the model that --route needs; a longer one is "
-    "refused with 413. All other bodies stream through.",
+    help="Limit of a JSON body that is read to find the model for --route. A larger body gets "
+    "status 413. All other bodies stream through.",
 )
 @click.option(
     "--cors",
     multiple=True,
     callback=_read_origins,
     metavar="ORIGIN",
-    help="An origin whose pages may use the proxy, such as https://chat.example.com; '*' for all. "
-    "Repeatable.",
+    help="An origin whose pages may use the proxy, such as https://chat.example.com. '*' allows "
+    "all. Repeatable.",
 )
 @click.option(
     "--grace",
     type=click.IntRange(1),
     metavar="SECONDS",
-    help="What open streams have to end in after Ctrl-C or SIGTERM; else as long as they take.",
+    help="Limit for open streams after Ctrl-C or SIGTERM. Default: none.",
 )
-@click.option("--access-log/--no-access-log", default=True, show_default=True, help="On stderr.")
+@click.option(
+    "--access-log/--no-access-log",
+    default=True,
+    show_default=True,
+    help="Write a line for each request to stderr.",
+)
 @option_flags()
 def serve(
     options: Options,
@@ -319,22 +326,22 @@ def serve(
     grace: int | None,
     access_log: bool,
 ) -> None:
-    """Run a reverse proxy that makes an upstream's streams canonical.
+    """Run a reverse proxy that makes the streams of an upstream canonical.
 
-    Point a chat front end at it instead of at the server:
+    Set the base URL of a chat front end to the proxy:
 
     \b
         stream-normalizer serve --upstream http://localhost:8000/v1
         → base URL http://127.0.0.1:8900/v1
 
-    Several upstreams, by the model that a request names; their lists of models are merged:
+    Use several upstreams. The model of a request chooses one, and /v1/models merges their lists:
 
     \b
         stream-normalizer serve --upstream http://localhost:11434/v1 \\
             --route 'moa-*=http://localhost:8000/v1' \\
             --route 'gpt-*=https://api.openai.com/v1' --key-env 'gpt-*=OPENAI_API_KEY'
 
-    The same as a file, for --config:
+    Write the same as a file, for --config:
 
     \b
         upstream = "http://localhost:11434/v1"
@@ -343,8 +350,8 @@ def serve(
         "moa-*" = "http://localhost:8000/v1"
         "gpt-*" = { url = "https://api.openai.com/v1", key-env = "OPENAI_API_KEY" }
 
-    /healthz says that it runs; /metrics is Prometheus' (extra: metrics). A second Ctrl-C ends
-    open streams at once.
+    /healthz answers while the proxy runs. /metrics is for Prometheus (extra: metrics). A second
+    Ctrl-C ends open streams at once.
     """
     upstreams = _upstreams(upstream, route, key_env)
     proxy = ProxyConfig(

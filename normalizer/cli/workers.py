@@ -1,4 +1,4 @@
-"""Several uvicorn servers on one socket, each in a process of its own."""
+"""Several uvicorn servers on one socket, each in its own process."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from normalizer.proxy import Proxy, ProxyConfig
 
 logger = logging.getLogger("normalizer")
 
-_LIVES = 1.0  # seconds; a worker that ends sooner would end again
-_TICK = 0.2  # seconds until a signal is noticed
+_LIVES = 1.0  # seconds; a worker that ends sooner will fail again
+_TICK = 0.2  # seconds between two checks for signals
 
 
 def serve_alone(proxy: ProxyConfig, settings: dict[str, Any], listening: socket.socket) -> None:
-    """Run one server in this process until it is told to end; ``settings`` are uvicorn's."""
-    # Made here, so that a worker gets no more than the configuration.
+    """Run one server in this process until a signal ends it. ``settings`` are for uvicorn."""
+    # The proxy is made here, so a worker process needs only its configuration.
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         signal.signal(signal.SIGHUP, _terminate)
     config = uvicorn.Config(functools.partial(Proxy, proxy), factory=True, **settings)
@@ -41,10 +41,10 @@ def _terminate(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
 
 
 class Workers:
-    """``count`` servers in processes of their own; one that dies is replaced.
+    """Run ``count`` servers, each in its own process. A process that dies is replaced.
 
-    Not uvicorn's own supervisor, which keeps the socket open while its workers end: a client that
-    comes then would wait for an answer that nobody gives.
+    uvicorn's own supervisor keeps the socket open while its workers end. A client that connects
+    then waits for ever. So this is our own.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Workers:
             for process in [each for each in self._running if not each.is_alive()]:
                 self._ended(process)
         if self._failed:
-            raise Failure("the workers fail as soon as they are started; see above")
+            raise Failure("the workers fail when they start; see above")
 
     def _start(self) -> None:
         process = multiprocessing.get_context("spawn").Process(target=serve_alone, args=self._given)

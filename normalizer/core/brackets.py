@@ -1,10 +1,10 @@
-"""Whether the brackets of JSON that comes in pieces are closed: each byte is read once."""
+"""Whether the brackets of JSON that comes in pieces are closed. Each byte is read once."""
 
 from __future__ import annotations
 
 
 class Brackets:
-    """Follows the brackets and quotes of JSON that comes line by line.
+    """Follow the brackets and quotes of JSON that comes line by line.
 
     Example::
 
@@ -21,10 +21,16 @@ class Brackets:
         self._quoted = False
         self._closed = False
 
-    def read(self, line: bytes) -> bool:
-        """Whether, for the first time, nothing is open behind a line.
+    @property
+    def quoted(self) -> bool:
+        """Whether a string is open behind the last line."""
+        return self._quoted
 
-        Before that no JSON is whole, and what is no JSON then does not become it with more lines.
+    def read(self, line: bytes) -> bool:
+        """Return whether, for the first time, no bracket is open after a line.
+
+        Before that, no JSON is complete. If the text is not JSON then, more lines do not change
+        that.
         """
         if self._closed:
             return False

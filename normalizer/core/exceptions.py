@@ -1,10 +1,10 @@
-"""The errors that this package raises; all of them are a `NormalizerError`."""
+"""The errors of this package. All of them are a `NormalizerError`."""
 
 from __future__ import annotations
 
 
 class NormalizerError(Exception):
-    """The root of what this package raises on purpose; each is a built-in error too.
+    """The base class of all errors of this package. Each error is also a built-in error.
 
     Example::
 
@@ -16,4 +16,4 @@ class NormalizerError(Exception):
 
 
 class OptionError(NormalizerError, ValueError):
-    """An option that does not exist, or a value that it cannot take; the message names both."""
+    """An unknown option, or a value that it does not accept. The message names both."""

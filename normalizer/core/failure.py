@@ -1,6 +1,6 @@
-"""How an exception is logged that nobody foresaw: where it was raised, and nothing of the content.
+"""How an unexpected exception is logged: where it was raised, without any content.
 
-`Normalizer` is its last guard; what becomes of the answer is said there.
+The last guard is in `Normalizer`. It also describes how the answer ends.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ _logger = logging.getLogger("normalizer")
 
 
 def log_failure(error: Exception) -> None:
-    """Log an exception of ours with its traceback, without its message and those of its causes.
+    """Log an exception of ours with its traceback, but without its message and those of its causes.
 
-    A message may quote what a model or a user said, such as the key of a `KeyError`. The
-    exception's class is the record's ``failure``, for programs that look for it.
+    A message may quote a model or a user, such as the key of a `KeyError`. ``failure`` of the log
+    record is the class of the exception, for programs.
     """
     stack = "".join(traceback.format_tb(error.__traceback__))
     name = type(error).__name__

@@ -1,4 +1,4 @@
-"""A deviation, as the stage declares it that repairs it, and the record of those that are found."""
+"""Deviations, and the record of those that are found in one stream."""
 
 from __future__ import annotations
 
@@ -11,32 +11,37 @@ from normalizer.core.report import Repair, Report
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Deviation:
-    """One way in which an upstream leaves the canonical form, declared where it is repaired.
+    """One way in which an upstream departs from the canonical form.
+
+    The stage that repairs a deviation declares it.
 
     * ``code``: ``F1xx`` framing, ``E2xx`` envelope, ``C3xx`` content and reasoning, ``T4xx`` tool
       calls, ``S5xx`` finish, ``U6xx`` usage, ``X7xx`` errors and ends, ``B8xx`` kind of body.
-    * ``name``: kebab-case; ``what``: one line on the deviation and its repair.
-    * ``option``: the option that switches the repair on, for those that need a guess.
-    * ``reported``: it cannot be repaired downstream, only be reported.
-    * ``structural``: what leaves cannot be written without repairing it, so that it cannot be
-      ignored, only be silenced.
+    * ``name``: kebab-case.
+    * ``fault``: one sentence: what the upstream sends wrong.
+    * ``repair``: one sentence: what the client gets instead.
+    * ``option``: the option that turns the repair on, if the repair needs a guess.
+    * ``reported``: it is only reported, because nothing behind the upstream can repair it.
+    * ``structural``: it is always repaired, because the output cannot be written without it. It can
+      only be silenced.
 
-    Who sends it, who breaks and an example of it are a `normalizer.catalogue.Rule`.
+    `normalizer.catalogue.Rule` has the notes: who sends it, who breaks, an example.
     """
 
     code: str
     name: str
-    what: str
+    fault: str
+    repair: str
     option: Mapping[str, Any] | None = None
     reported: bool = False
     structural: bool = False
 
 
 class Findings:
-    """Notes what is found in one stream, and says whether it is to be repaired.
+    """Record the deviations of one stream, and decide whether to repair each.
 
-    Detecting and repairing are one act: a stage asks ``if found(DEVIATION):`` and repairs only
-    then, so that nothing is repaired without a code, and ``ignore`` switches off both.
+    Detecting and repairing is one act: a stage writes ``if found(DEVIATION):`` and repairs only
+    then. So every repair has a code, and ``ignore`` turns off both.
     """
 
     __slots__ = ("_off", "_repairs", "_silent", "log", "report", "touched")
@@ -72,26 +77,26 @@ class Findings:
         return True
 
     def on(self, deviation: Deviation) -> bool:
-        """Whether it would be repaired, where that has to be known before it is found."""
+        """Return whether the deviation would be repaired, if a stage must know it in advance."""
         return deviation.code not in self._off
 
     @property
     def any(self) -> bool:
-        """Whether anything was found, told or not."""
+        """Whether anything was found, reported or not."""
         return bool(self._repairs)
 
     def begin(self, *, touched: bool = False) -> None:
-        """A new chunk: nothing of it is touched yet."""
+        """Start a new chunk. Nothing in it was changed yet."""
         self.touched = touched
         self.log.clear()
 
     def again(self, codes: tuple[str, ...], times: int) -> None:
-        """The same codes, found in as many more events."""
+        """Count the same codes in ``times`` more events."""
         for code in codes:
             self._repairs[code].count += times
 
     def note(self, deviation: Deviation) -> bool:
-        """As calling it, for what changes no byte of the event at hand."""
+        """Record a deviation without a change of the current event."""
         touched = self.touched
         on = self(deviation)
         self.touched = touched

@@ -1,4 +1,4 @@
-"""What one stream makes us keep, against `Options.max_held_bytes`."""
+"""What one stream makes us keep, and its limit `Options.max_held_bytes`."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ COMMENT = 128
 
 
 class Kept:
-    """Bytes that are kept of one stream beside the event at hand, by estimate.
+    """The bytes that are kept for one stream, by estimate, without the current event.
 
-    * ``size``: of all that is kept; ``limit``: what it may be.
-    * ``arrived``: bytes of the event at hand that nothing was counted for yet.
+    * ``size``: the bytes of everything that is kept.
+    * ``limit``: the limit of ``size``.
+    * ``arrived``: bytes of the current event that are not counted yet.
 
     Example::
 
         kept = Kept(8 * 1024 * 1024)
         kept.arrived = len(event)
         size = kept.keep(CHUNK)  # the event waits
-        kept.size -= size        # and leaves
+        kept.size -= size        # and is sent
     """
 
     __slots__ = ("arrived", "limit", "size")
@@ -32,7 +33,7 @@ class Kept:
         self.arrived = 0
 
     def keep(self, own: int) -> int:
-        """Count something of the event at hand, with ``own`` bytes beside it; its size."""
+        """Count something of the current event, plus ``own`` bytes. Returns its size."""
         size = own + self.arrived
         self.arrived = 0
         self.size += size
@@ -40,5 +41,5 @@ class Kept:
 
     @property
     def over(self) -> bool:
-        """Whether more is kept than may be."""
+        """Return whether more is kept than the limit."""
         return self.size > self.limit

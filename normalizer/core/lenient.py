@@ -1,4 +1,4 @@
-"""JSON as upstreams write it: parsed leniently where it has to be, strict on the way out."""
+"""JSON as upstreams write it: lenient parsing if it is needed, and strict output."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any
 
 import orjson
 
+from normalizer.core.spelling import Spelt, loads_spelt
+
 # OpenAI's own value for "very unlikely"; a null there crashes clients that compute with it
 UNLIKELY = -9999.0
 
@@ -20,11 +22,11 @@ _PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 
 
 def loads(data: bytes) -> tuple[Any, bool]:
-    """Parse JSON; the second value is True if only lenient parsing could.
+    """Parse JSON. The second value is True if only lenient parsing succeeded.
 
-    Lenient are invalid UTF-8 (U+FFFD), NaN and infinities, lone surrogates and raw control
-    characters in strings. What comes of them is for `clean` to settle. Raises ValueError, whose
-    message names the position.
+    Lenient parsing accepts invalid UTF-8 (U+FFFD), NaN and infinities, lone surrogates, and
+    unescaped control characters in strings. Repair the result with `clean`. Raises ValueError with
+    the position.
 
     Example::
 
@@ -33,31 +35,31 @@ def loads(data: bytes) -> tuple[Any, bool]:
     try:
         return orjson.loads(data), False
     except orjson.JSONDecodeError:
-        try:
-            return json.loads(data.decode("utf-8", "replace"), strict=False), True
-        except RecursionError:
-            raise ValueError("nested too deeply") from None
+        return loads_spelt(data.decode("utf-8", "replace")), True
 
 
 def dumps(value: Any) -> bytes:
-    """Strict JSON on one line. Example: ``dumps({"a": 1}) == b'{"a":1}'``."""
+    """Write strict JSON on one line. Example: ``dumps({"a": 1}) == b'{"a":1}'``."""
     try:
         return orjson.dumps(value)
     except TypeError:
-        # integers beyond 64 bits, nesting beyond orjson's, which the standard library bounds too
+        # numbers that keep their spelling, integers beyond 64 bits, and nesting beyond orjson's,
+        # which the standard library bounds too
         return "".join(_written(clean(value))).encode()
 
 
 def clean(value: Any, within: str = "") -> Any:
-    """The value without NaN, infinities and lone surrogates; pairs of them are joined."""
+    """Return the value without NaN, infinities and lone surrogates. Pairs are joined."""
     return rewritten(value, _clean_leaf, within)
 
 
 def rewritten(value: Any, leaf: Callable[[Any, str], Any], within: str = "") -> Any:
-    """A copy of a JSON value: its keys clean, ``leaf(item, within)`` for what holds no others.
+    """Copy a JSON value with clean keys, and convert its leaves.
 
-    ``within`` is "logprobs" below a key that names them. However deep the nesting is: an upstream's
-    may be deeper than Python's stack.
+    ``leaf(item, within)`` converts a value that contains no other values.
+
+    ``within`` is "logprobs" inside a key with that name. Any depth works: an upstream's nesting may
+    be deeper than Python's stack.
     """
     holder: list[Any] = [None]
     todo: list[tuple[Any, Any, Any, str]] = [(holder, 0, value, within)]
@@ -85,7 +87,7 @@ def _clean_leaf(value: Any, within: str) -> Any:
 
 
 def _written(value: Any) -> Iterator[str]:
-    """The JSON of a clean value, in pieces, however deep its nesting is."""
+    """Yield the JSON of a clean value in pieces. Any depth works."""
     todo: list[tuple[str, Any]] = [("", value)]  # a text to be written, and a value behind it
     while todo:
         text, item = todo.pop()
@@ -103,11 +105,12 @@ def _written(value: Any) -> Iterator[str]:
             todo.append(("]", _NO_VALUE))
             todo += [("," if number else "", item[number]) for number in reversed(range(len(item)))]
         else:
-            yield json.dumps(item, ensure_ascii=False, allow_nan=False)
+            spelt = isinstance(item, Spelt)
+            yield item.spelling if spelt else json.dumps(item, ensure_ascii=False, allow_nan=False)
 
 
 def clean_text(text: str) -> str:
-    """Text without lone surrogates: a pair is one character, an orphan is U+FFFD."""
+    """Return text without lone surrogates: a pair is one character, a lone half is U+FFFD."""
     if _SURROGATE.search(text) is None:
         return text
     joined = _PAIR.sub(

@@ -1,14 +1,9 @@
-"""The whole: raw bytes of one answer in, canonical bytes out.
+"""One answer: raw bytes in, canonical bytes out.
 
-Of an answer the first bytes say what it is, not its headers:
-
-    stream   events, or one JSON chunk a line         -> through the stages, event by event
-    JSON     one object, or Google's list of one      -> read whole, then through the stages
-    page     HTML, plain text                         -> an error
-
-and the request says what leaves: a stream for `stream: true`, one object for `stream: false`,
-the same kind as came where nothing is known. An answer with an error status is read whole and gets
-the API's form of an error if it is JSON in another one, or events that say one; else it passes.
+The first bytes of an answer tell what it is (kinds.py), and the request says what leaves: a stream
+for `stream: true`, one object for `stream: false`, the kind that came where nothing is known. An
+answer with an error status is read whole; it gets the API's form of an error if it is JSON in
+another one, or events that hold one error; else it passes.
 """
 
 from __future__ import annotations
@@ -17,34 +12,33 @@ import re
 from typing import Any
 
 from normalizer.catalogue import covered, switched_off
+from normalizer.core.draft import Draft
+from normalizer.core.errors import INVALID, TOO_LARGE, TRUNCATED, read_error
+from normalizer.core.event import Kind
 from normalizer.core.failure import log_failure
 from normalizer.core.findings import Findings
-from normalizer.core.lenient import clean, dumps, loads
-from normalizer.core.options import Options
-from normalizer.core.report import Report
-from normalizer.core.request import RequestInfo
-from normalizer.core.sse import EventReader, Kind
-from normalizer.core.stream import EventStream, own
-from normalizer.wires.chat import errors
-from normalizer.wires.chat.chunk import as_list
-from normalizer.wires.chat.completion import (
-    COMPLETION_FOR_STREAM,
-    COMPLETION_FORM,
-    ERROR_BODY_FOR_STREAM,
+from normalizer.core.kept import Kept
+from normalizer.core.kinds import (
     ERROR_BODY_SHAPE,
     ERROR_WITH_SUCCESS,
     LINES_FOR_EVENTS,
     STREAM_FOR_COMPLETION,
-    Gathered,
-    chunks_of,
-    is_completion,
+    Beginning,
 )
+from normalizer.core.lenient import clean, dumps, loads
+from normalizer.core.options import Options
+from normalizer.core.own_error import own
+from normalizer.core.report import Report
+from normalizer.core.request import RequestInfo
+from normalizer.core.sse import EventReader
+from normalizer.core.stream import EventStream
+from normalizer.core.writer import Writer
+from normalizer.wires import wire_for
 
 EVENT_STREAM = "text/event-stream; charset=utf-8"
 JSON = "application/json"
 _BLANK = b" \t\r\n"
 _FIELD = re.compile(rb"^[ \t]*(?:data|event|error):", re.MULTILINE)
-_START_BYTES = 16  # in which it shows whether a body begins as JSON, behind a byte order mark
 _BOM = b"\xef\xbb\xbf"
 _DEFAULTS = Options()
 
@@ -75,13 +69,14 @@ class Normalizer:
     """
 
     __slots__ = (
+        "_beginning",
         "_body",
         "_found",
-        "_line",
         "_report",
         "_size",
         "_stream",
         "_streams",
+        "_wire",
         "content_type",
         "ended",
         "options",
@@ -105,11 +100,14 @@ class Normalizer:
         self.passes = self.options.mode == "report" or self.request.endpoint is None
         chosen = self.options
         off = switched_off(tuple(chosen.select), tuple(chosen.ignore))
-        self._report = Report()
-        self._found = Findings(self._report, off, covered(tuple(chosen.silence)))
-        self._stream = EventStream(self.request, self.options, self._found, self._report)
+        report = self._report = Report()
+        found = self._found = Findings(report, off, covered(tuple(chosen.silence)))
+        kept, writer = Kept(chosen.max_held_bytes), Writer(report)
+        self._wire = wire_for(self.request, chosen, found, report, kept, writer)
+        self._stream = EventStream(self._wire, writer, chosen, found, report, kept)
+        alone = self.request.endpoint == "completions"
+        self._beginning = Beginning(self._wire.is_event, alone=alone)
         self._body: list[bytes] | None = []  # until the kind of body is known, and of JSON ones
-        self._line: list[bytes] | None = []  # the body's first, until it has ended
         self._size = 0
         # whether a stream leaves; None: whatever comes
         self._streams = self.request.stream
@@ -119,32 +117,32 @@ class Normalizer:
             self.content_type = EVENT_STREAM
 
     def feed(self, data: bytes) -> bytes:
-        """Take bytes of the body as they came; the bytes that may leave, if any."""
-        stream, body, passed = self._stream, self._body, self.passes
+        """Take bytes of the body as they came; return those that are ready to send, if any."""
+        body, passed = self._body, self.passes
         try:
             if body is not None:
                 out = b"" if self.ended else self._first(body, data)
             else:
-                out = stream.feed(data)
-                if stream.ended and not self.ended:
+                out = self._stream.feed(data)
+                if self._wire.ended and not self.ended:
                     out = self._end(out)
         except Exception as error:  # broad on purpose: see _failed
             out = self._failed(error)
-        if not passed:
-            return out
-        return data
+        return data if passed else out
 
     def flush(self) -> bytes:
         """What a timer may let go: a finish held for ``options.finish_timeout`` seconds of silence.
 
-        The end itself is not let go: should the upstream say more, it is delivered.
+        The end itself is not let go: should the upstream send more, it is delivered.
         """
         waiting = self.waiting
         if waiting is None or waiting > 0:
             return b""
         try:
             self._stream.flush()
-            out = self._stream.leave()
+            out = self._stream.ready()
+            if self._wire.ended and not self.ended:
+                out = self._end(out)
         except Exception as error:  # broad on purpose: see _failed
             out = self._failed(error)
         return b"" if self.passes else out
@@ -171,21 +169,21 @@ class Normalizer:
         return self._report
 
     def _name(self) -> None:
-        ident, model = self._stream.pipeline.names
-        self._report.id = ident or None
-        self._report.model = model or self.request.model
+        ident, model = self._wire.names
+        self._report.id = ident or self._report.id
+        self._report.model = model or self._report.model or self.request.model
 
     @property
     def waiting(self) -> float | None:
-        """Seconds until `flush` lets go of a held finish; None while none is held."""
+        """Seconds until `flush` lets go of what is held; None while nothing is."""
         return self._stream.waiting
 
     def _close(self, broken: str | None) -> bytes:
         if self._body is not None and not self.ended:
             return self._whole(b"".join(self._body), broken)
         self._stream.close(broken)
-        if self._stream.ended and not self.ended:
-            return self._end(self._stream.leave())
+        if self._wire.ended and not self.ended:
+            return self._end(self._stream.ready())
         return b""
 
     def _failed(self, error: Exception) -> bytes:
@@ -198,25 +196,37 @@ class Normalizer:
         body, self._body = self._body, None
         if self.ended:
             return b""
-        stream = self._stream
         if self.status >= 300 and body is not None:
             # the upstream's own words about its error are worth more than ours
             self._report.end = "error"
             return self._pass(b"".join(body))
         self._streams = bool(self._streams)
-        if not (self._streams and stream.ended):
+        if not self._wire.ended:
             message = f"The answer could not be normalized any further ({type(error).__name__})."
-            stream.abort(own("normalizer_error", message))
-        return self._end(stream.leave())
+            self._abort(own("normalizer_error", message))
+        return self._end(self._stream.ready())
+
+    def _abort(self, event: dict[str, Any]) -> None:
+        """End with an error of ours, of which it is not known what it left undone."""
+        self._stream.forget()
+        try:
+            self._wire.fail(event, "error")
+        except Exception as error:  # broad on purpose: what cannot leave must not keep the end back
+            log_failure(error)
+            self._wire.abort(own("normalizer_error", event["error"]["message"]))
 
     def _end(self, out: bytes) -> bytes:
-        """The stream has ended: what leaves, of ``out`` and of what was gathered."""
-        stream = self._stream
+        """The answer has ended: return what leaves, of ``out`` and of what was gathered."""
+        wire = self._wire
         if self._streams is False:
-            if stream.error is not None:
-                out = self._error_body(stream.error)
-            elif stream.gathered is not None:
-                out = dumps(stream.gathered.completion())
+            if wire.error is not None:
+                # what had arrived before the error does not leave
+                report = self._report
+                report.characters_out, report.finish, report.usage = {}, {}, None
+                report.events_out = 1
+                out = self._error_body(wire.error)
+            elif (whole := wire.whole()) is not None:
+                out = dumps(whole)
             if not self.passes:
                 self.content_type = JSON
         self.ended = True
@@ -224,71 +234,32 @@ class Normalizer:
 
     def _error_body(self, event: dict[str, Any]) -> bytes:
         """An error in answer to `stream: false`: it has a status of its own."""
-        code = event["error"].get("code")
+        status, body = self._wire.error_body(event)
         if not self.passes:
-            self.status = code if type(code) is int and 400 <= code < 600 else 502
-        return dumps(event)
+            self.status = status
+        return dumps(body)
 
     # ------------------------------------------------------------------ the kind of body
 
     def _first(self, body: list[bytes], data: bytes) -> bytes:
-        """Take bytes of a body of which it is not known, or not a stream, what it is."""
+        """Take bytes of a body that is not known to be a stream."""
         body.append(data)
         self._size += len(data)
-        if self.status < 300 and self._line is not None and self._is_stream(self._line, data):
+        if self.status < 300 and self._beginning.shows_stream(data):
+            if self._beginning.lines:
+                self._found(LINES_FOR_EVENTS)
             return self._begin_stream(body)
         if self._size <= self.options.max_event_bytes:
             return b""
         return self._too_large(body)
 
-    def _is_stream(self, line: list[bytes], data: bytes) -> bool:
-        """Whether a body is a stream, as far as its beginning tells; no byte is read again."""
-        if line and len(line[0]) > _START_BYTES:
-            ended = line[0].endswith(b"\n")
-            if not data.strip(_BLANK) if ended else b"\n" not in data:
-                if not ended:
-                    line.append(data)
-                return False
-        start = (b"".join(line) + data).lstrip(_BLANK)
-        mark = _BOM if start.startswith(_BOM) else b""
-        start = start[len(mark) :].lstrip(_BLANK)
-        # blanks in front say nothing, and of those behind the first line its end is enough
-        ends = b"\n" in start and not start.partition(b"\n")[2].strip(_BLANK)
-        line[:] = [mark + (start.partition(b"\n")[0] + b"\n" if ends else start)]
-        if not start or (len(start) < 3 and _BOM.startswith(start)):
-            return False
-        json = start[:1] in (b"{", b"[") and start[:5] != b"[DONE"
-        return not json or self._chunk_line(start)
-
-    def _chunk_line(self, start: bytes) -> bool:
-        """Whether the first line is a chunk: JSON lines, not one object."""
-        line, newline, behind = start.partition(b"\n")
-        if not newline:
-            return False
-        if self.request.endpoint == "completions" and not behind.strip():
-            return False  # chunk and whole answer look the same: what is behind tells
-        self._line = None
-        try:
-            value, _ = loads(line)
-        except ValueError:
-            return False
-        if not isinstance(value, dict) or is_completion(value):
-            return False
-        choices = as_list(value.get("choices"))
-        chunk = value.get("object") == "chat.completion.chunk" or any(
-            "delta" in choice or "text" in choice for choice in choices
-        )
-        if chunk:
-            self._found(LINES_FOR_EVENTS)
-        return chunk
-
     def _too_large(self, body: list[bytes]) -> bytes:
         self._body = None
         if self._streams and self.status < 300:
-            self._found(errors.TOO_LARGE)
+            self._found(TOO_LARGE)
             message = f"The answer's JSON is not whole after {self._size} bytes."
-            self._stream.fail(own("upstream_too_large", message), "error")
-            return self._end(self._stream.leave())
+            self._wire.fail(own("upstream_too_large", message), "error")
+            return self._end(self._stream.ready())
         # nobody streams it: what cannot be held cannot be repaired, and passes
         self.passes = True
         return b"".join(body)
@@ -296,13 +267,17 @@ class Normalizer:
     def _begin_stream(self, body: list[bytes]) -> bytes:
         self._body = None
         if self._streams is False and self._found(STREAM_FOR_COMPLETION):
-            self._stream.gather(Gathered(self.request.endpoint or "chat"))
+            self._gather()
         else:
             self._streams = True
             if not self.passes:
                 self.content_type = EVENT_STREAM
         out = self._stream.feed(b"".join(body))
-        return self._end(out) if self._stream.ended else out
+        return self._end(out) if self._wire.ended else out
+
+    def _gather(self) -> None:
+        self._wire.gather()
+        self._stream.without_templates()
 
     # ------------------------------------------------------------------ bodies that are JSON
 
@@ -311,93 +286,69 @@ class Normalizer:
         text = raw.removeprefix(_BOM).strip(_BLANK)
         if self.status >= 300:
             return self._error_status(raw, text)
-        stream = self._stream
         try:
             value, lenient = loads(text) if text else (None, False)
         except ValueError:
             if broken is None and b"\n" in text:
                 # JSON with something behind it: read as lines, nothing of it is lost
                 out = self._begin_stream([raw])
-                stream.close(None)
-                return out if self.ended else self._end(out + stream.leave())
+                self._stream.close(None)
+                return out if self.ended else self._end(out + self._stream.ready())
             return self._broken_json(len(raw), broken)
         if value is None:
-            if self._streams is None:
-                self._streams = True
-                self.content_type = None if self.passes else EVENT_STREAM
-            stream.empty(broken or "its body is empty")
-            return self._end(stream.leave())
-        error = stream.pipeline.error(value, "")
+            return self._nothing(broken)
         self._report.events_in += 1
-        if error is not None:
-            return self._whole_error(clean(error) if lenient else error, raw)
         if self._streams:
-            self._whole_stream(value)
-            return self._end(stream.leave())
-        return self._whole_completion(value, raw, lenient=lenient)
+            self._stream_of(value)
+            return self._end(self._stream.ready())
+        self._streams = False
+        return self._whole_answer(value, raw, lenient=lenient)
+
+    def _nothing(self, broken: str | None) -> bytes:
+        if self._streams is None:
+            self._streams = True
+            self.content_type = None if self.passes else EVENT_STREAM
+        self._wire.close(broken or "its body is empty")
+        return self._end(self._stream.ready())
 
     def _broken_json(self, size: int, broken: str | None) -> bytes:
         self._streams = bool(self._streams)
-        self._found(errors.TRUNCATED if broken else errors.INVALID)
+        self._found(TRUNCATED if broken else INVALID)
         how = f" ({broken})" if broken else ""
         kind = "upstream_truncated" if broken else "upstream_invalid"
         message = f"The upstream's JSON ends or breaks off within {size} bytes{how}."
-        self._stream.fail(own(kind, message), "truncated" if broken else "error")
-        return self._end(self._stream.leave())
+        self._wire.fail(own(kind, message), "truncated" if broken else "error")
+        return self._end(self._stream.ready())
 
-    def _whole_error(self, error: dict[str, Any], raw: bytes) -> bytes:
-        if self._streams:
-            self._found(ERROR_BODY_FOR_STREAM)
-            error.pop("choices", None)
-        else:
-            self._streams = False
+    def _stream_of(self, value: Any) -> None:
+        """Make a stream of a whole answer, or of a list of events."""
+        wire = self._wire
+        events = type(value) is list and value and all(isinstance(item, dict) for item in value)
+        if not events or read_error(value) is not None:
+            wire.answer(value)
+            return
+        self._found(LINES_FOR_EVENTS)
+        for one in value:
+            if not wire.ended:
+                wire.event(Draft(one), "")
+        wire.close(None)
+
+    def _whole_answer(self, value: Any, raw: bytes, *, lenient: bool) -> bytes:
+        """Repair a whole answer in place."""
+        draft = Draft(value, None if lenient else raw)
+        error = self._wire.body(draft)
+        if error is not None:
             if not self._found(ERROR_WITH_SUCCESS):
                 self._report.end, self._report.error = "error", error["error"]
                 return self._pass(raw)
-        self._stream.fail(error, "error")
-        return self._end(self._stream.leave())
-
-    def _whole_stream(self, value: Any) -> None:
-        stream = self._stream
-        if type(value) is list and value and all(isinstance(item, dict) for item in value):
-            self._found(LINES_FOR_EVENTS)
-            for chunk in value:
-                stream.take(chunk)
-            stream.cut_or_done(None)
-        elif not isinstance(value, dict) or not value.get("choices"):
-            stream.take(value if isinstance(value, dict) else {}, lenient=True)
-            stream.empty("its JSON has no choices")
-        else:
-            self._found(COMPLETION_FOR_STREAM)
-            apart = self.request.include_usage is True
-            self._take_chunks_of(value, apart=apart)
-            if not stream.ended:
-                stream.finish("done")
-
-    def _take_chunks_of(self, value: dict[str, Any], *, apart: bool, lenient: bool = False) -> None:
-        """Take a completion as the chunks that say it, to their end."""
-        stream = self._stream
-        for chunk in chunks_of(value, self.request.endpoint or "chat", apart=apart):
-            stream.take(chunk, lenient=lenient)
-        if stream.outlet.failure is not None:
-            stream.failed_word()
-        else:
-            stream.pipeline.done()
-
-    def _whole_completion(self, value: Any, raw: bytes, *, lenient: bool) -> bytes:
-        self._streams = False
-        if not isinstance(value, dict) or not value.get("choices"):
-            return self._pass(raw)
-        gathered = Gathered(self.request.endpoint or "chat", of=value)
-        self._stream.gather(gathered)
-        self._take_chunks_of(value, apart=False, lenient=lenient)
-        if self._stream.ended:
+            self._wire.fail(clean(error) if lenient else error, "error")
             return self._end(b"")
-        repaired = self._found.any or lenient
-        if (not repaired and gathered.has_form(value)) or not self._found(COMPLETION_FORM):
+        self._report.end = "done"
+        if draft.raw is not None or (lenient and not self._found.any):
             return self._pass(raw)
-        self._stream.finish("done")
-        return self._end(b"")
+        if not self.passes:
+            self.content_type = JSON
+        return self._pass(draft.json())
 
     def _error_status(self, raw: bytes, text: bytes) -> bytes:
         self._streams = False
@@ -407,15 +358,16 @@ class Normalizer:
         except ValueError:
             value, lenient = self._error_in_events(raw)
             streamed = value is not None
-        error = self._stream.pipeline.error(value, "error" if isinstance(value, dict) else "")
+        error = read_error(value, "error" if isinstance(value, dict) else "")
         self._report.end = "error"
         self._report.error = error["error"] if error else None
-        as_it_came = error is None or (error is value and not lenient and not streamed)
+        body = self._wire.error_body(error)[1] if error else None
+        as_it_came = body is None or (body is value and not lenient and not streamed)
         if as_it_came or not self._found(ERROR_BODY_SHAPE):
             return self._pass(raw)
         self.ended = True
         self.content_type = None if self.passes else JSON
-        return dumps(clean(error))
+        return dumps(clean(body))
 
     def _error_in_events(self, raw: bytes) -> tuple[dict[str, Any] | None, bool]:
         """What an event stream with an error status says, if it says one thing and no answer."""

@@ -1,7 +1,8 @@
-"""What a user may choose, and where the choice comes from: keywords or NORMALIZER_* variables.
+"""The options, and where they come from: keywords or NORMALIZER_* variables.
 
-The fields of `Options` are the one table of the options. The flags of the command line, the
-variables and docs/options.md are made of it; `OptionFields` repeats its types for type checkers.
+The fields of `Options` are the only table of the options. The flags of the command line, the
+variables and docs/options.md are generated from it. `OptionFields` repeats the types of the fields
+for type checkers.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from normalizer.core.exceptions import OptionError as OptionError
 
 PREFIX = "NORMALIZER_"
 
-# Variables of this project that are no options.
+# Variables of this project that are not options.
 OTHER_VARIABLES = frozenset((f"{PREFIX}CONFIG",))
 
 # Kubernetes sets these in every pod beside a service whose name begins with "normalizer".
@@ -26,7 +27,7 @@ _OF_A_SERVICE = re.compile(
 
 
 class OptionFields(TypedDict, total=False):
-    """The fields of `Options` as keywords, for those who take them so."""
+    """The fields of `Options` as keyword arguments."""
 
     mode: Literal["repair", "report"]
     select: Sequence[str]
@@ -35,6 +36,7 @@ class OptionFields(TypedDict, total=False):
     reasoning: Literal["reasoning_content", "reasoning", "both", "keep"]
     comments: Literal["keep", "drop"]
     finish: Literal["split", "keep"]
+    unfinished: Literal["error", "keep"]
     usage: Literal["request", "chunk", "finish", "drop"]
     extras: Literal["keep", "drop"]
     think_tags: bool
@@ -49,94 +51,108 @@ class OptionFields(TypedDict, total=False):
 
 
 def _option(default: Any, text: str, *, unit: str = "", kind: str = "") -> Any:
-    """A field; ``kind`` says of a list of names what they name."""
+    """Declare a field. ``kind`` is the kind of names that a list has."""
     return dataclasses.field(default=default, metadata={"help": text, "unit": unit, "kind": kind})
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """Everything that can be chosen about one stream; every field has a default.
+    """The options of one stream. Every field has a default.
 
-    Raises `OptionError` for a value that a field cannot take, with the nearest one that it can.
-    Lists of names are taken as any sequence or as one string with commas, and kept as tuples.
+    Raises `OptionError` for a value that a field does not accept. The message names the nearest
+    value that it accepts. A list of names is a sequence, or one string with commas. It is stored as
+    a tuple.
 
     Example::
 
         Options(reasoning="reasoning", ignore=("U601", "finish-with-content"))
 
-    * ``mode``: ``"repair"``, or ``"report"``: the bytes pass untouched, only the report is made.
-    * ``select`` / ``ignore``: deviations by code, prefix of codes (``"T4"``) or name, in any case.
-      An empty ``select`` is all of them; ``ignore`` is taken away from it. What is off is not
-      repaired or reported. Structural deviations (`normalizer.core.findings.Deviation`) cannot be
-      switched off: a prefix leaves them on, and one by its code or name is an `OptionError`.
-    * ``silence``: the same kinds of names; what is repaired, but kept out of report and log.
-    * ``reasoning``: the one name that reasoning goes by, ``"both"``, or ``"keep"`` as it came.
-    * ``comments``: keep or drop SSE comments, which carry idle connections.
-    * ``finish``: ``"split"`` puts a finish on a chunk of its own, ``"keep"`` leaves it with the
-      last content that it came with.
-    * ``usage``: ``"request"`` does what the request asked for (``stream_options.include_usage``),
-      ``"chunk"`` always sends a chunk of its own, ``"finish"`` puts it on the finish, ``"drop"``
-      sends none.
-    * ``extras``: keep or drop fields that the OpenAI API does not know.
-    * ``think_tags``: take reasoning that is marked up in the text out of it, by ``<think>``,
-      ``<thinking>``, ``<thought>``, ``<reasoning>``, ``[THINK]`` and the like, or by the channels
-      of gpt-oss. It needs a guess and is off unless asked for.
-    * ``think_markup``: the same for the kinds of markup that it names: ``"tags"`` and
+    * ``mode``: ``"repair"`` repairs the answer. ``"report"`` changes no byte and only makes the
+      report.
+    * ``select`` / ``ignore``: deviations by code, prefix of codes (``"T4"``) or name, in upper or
+      lower case. An empty ``select`` selects all deviations. ``ignore`` removes some of them. A
+      deviation that is off is not repaired and not reported. A structural deviation
+      (`normalizer.core.findings.Deviation`) is always on: a prefix in ``ignore`` skips it, and its
+      code or name in ``ignore`` is an `OptionError`.
+    * ``silence``: deviations to repair, but to keep out of the report and the log. It accepts the
+      same names as ``ignore``.
+    * ``reasoning``: the name of the member that holds reasoning. ``"both"`` sends it under both
+      names. ``"keep"`` keeps the name that the upstream uses.
+    * ``comments``: keep or drop SSE comments. Comments keep idle connections open.
+    * ``finish``: ``"split"`` puts a finish on a chunk of its own. ``"keep"`` leaves it on the chunk
+      with the last content.
+    * ``usage``: ``"request"`` follows the request (``stream_options.include_usage``). ``"chunk"``
+      always sends a chunk of its own. ``"finish"`` puts the usage on the finish. ``"drop"`` sends
+      none.
+    * ``unfinished``: for an answer whose body ends before its finish. ``"error"`` ends it with an
+      error of type ``upstream_truncated``. ``"keep"`` adds ``[DONE]`` and no finish.
+    * ``extras``: keep or drop members that the OpenAI API does not declare.
+    * ``think_tags``: turn marked reasoning at the start of the text into reasoning: ``<think>``,
+      ``<thinking>``, ``<thought>``, ``<reasoning>``, ``[THINK]`` and the like, and the channels of
+      gpt-oss. This is a guess. It is off by default.
+    * ``think_markup``: the same for the kinds of markup that it lists: ``"tags"`` and
       ``"harmony"``, which ``think_tags`` stands for, ``"granite"`` (``Here is my thought
-      process:``), and ``"prompt"``, where the template opens the reasoning and the answer only
-      closes it (DeepSeek-R1): all text is reasoning up to ``</think>``.
-    * ``text_tool_calls``: take tool calls that are written into the text out of it, in the dialects
-      that it names. It needs a guess and is off unless asked for. There are ``"hermes"`` (Qwen
-      too), ``"react"``, ``"kimi"``, ``"deepseek"`` (V3, R1, V3.1), ``"dsml"`` (DeepSeek V3.2, V4),
+      process:``), and ``"prompt"``, if the template opens the reasoning and the answer only closes
+      it (DeepSeek-R1): all text is reasoning up to ``</think>``.
+    * ``text_tool_calls``: turn tool calls in the text into tool calls, in the dialects that it
+      lists. This is a guess. It is off by default. There are ``"hermes"`` (Qwen too),
+      ``"react"``, ``"kimi"``, ``"deepseek"`` (V3, R1, V3.1), ``"dsml"`` (DeepSeek V3.2, V4),
       ``"qwen_coder"`` (Seed-OSS too), ``"glm"``, ``"minimax"``, ``"mistral"``, ``"llama"`` (JSON),
       ``"pythonic"`` (Llama 4, LFM2), ``"harmony"`` (gpt-oss), ``"hunyuan"``, ``"granite"``,
       ``"phi"``.
-    * ``special_tokens``, ``cumulative``: repairs that need a guess and are off unless asked for.
-    * ``paths``: ends of further paths whose answers are chats' (``"/api/chat"``), or, with
-      ``=completions`` behind, legacy completions'.
-    * ``max_event_bytes``: bytes that one event, or a body that has to be read whole, may have.
-    * ``max_held_bytes``: bytes that one stream may make us keep beside the event at hand, by
-      estimate. Beyond it what may leave unrepaired leaves; for calls, choices and fragments
-      without a name the stream ends with an error of type ``upstream_too_large``.
-    * ``finish_timeout``: seconds of silence after which a held finish is let go by `flush`.
+    * ``special_tokens``, ``cumulative``: repairs that need a guess. They are off by default.
+    * ``paths``: endings of more paths to normalize as chats (``"/api/chat"``), or, with
+      ``=completions`` at the end, as legacy completions.
+    * ``max_event_bytes``: the limit in bytes of one event, or of a body that is read whole.
+    * ``max_held_bytes``: the limit in bytes of what one stream makes us keep, by estimate, without
+      the current event. Above it, held bytes that can be sent unrepaired are sent. Choices, calls
+      and fragments without a name cannot: the stream ends with an error of type
+      ``upstream_too_large``.
+    * ``finish_timeout``: the seconds of silence after which `flush` sends a held finish.
     """
 
     mode: Literal["repair", "report"] = _option(
-        "repair", "Repair, or pass the bytes untouched and only report."
+        "repair", "Repair the answer, or change no byte and only report."
     )
     select: Sequence[str] = _option(
-        (), "Codes, prefixes of codes (T4) or names to look for; none: all.", kind="codes"
+        (), "Codes, prefixes of codes (T4) or names to look for. Default: all.", kind="codes"
     )
     ignore: Sequence[str] = _option(
-        (), "Codes, prefixes of codes or names to leave alone.", kind="codes"
+        (), "Codes, prefixes of codes or names to ignore.", kind="codes"
     )
     silence: Sequence[str] = _option(
         (),
-        "Codes, prefixes of codes or names to repair, but to keep out of report and log.",
+        "Codes, prefixes of codes or names to repair without a report or log entry.",
         kind="codes",
     )
     reasoning: Literal["reasoning_content", "reasoning", "both", "keep"] = _option(
-        "reasoning_content", "The name that reasoning goes by."
+        "reasoning_content", "The name of the member that holds reasoning."
     )
     comments: Literal["keep", "drop"] = _option(
-        "keep", "Comments, which keep idle connections alive, but choke some front ends."
+        "keep", "Keep comments (for idle connections), or drop them (for simple front ends)."
     )
     finish: Literal["split", "keep"] = _option(
-        "split", "Put the finish on a chunk of its own, or leave it with the last content."
+        "split", "Put the finish on a chunk of its own, or keep it with the last content."
+    )
+    unfinished: Literal["error", "keep"] = _option(
+        "error",
+        "If the body ends before the finish: end with an error, or keep the answer.",
     )
     usage: Literal["request", "chunk", "finish", "drop"] = _option(
         "request",
-        "Where the usage goes: where the request asked for it, on a chunk of its own, on the "
-        "finish, nowhere.",
+        "Where to put the usage: where the request asks for it, on a chunk of its own, on the "
+        "finish, or nowhere.",
     )
-    extras: Literal["keep", "drop"] = _option("keep", "Fields that OpenAI's API does not know.")
-    think_tags: bool = _option(False, "Take <think>…</think> in the text for reasoning.")
+    extras: Literal["keep", "drop"] = _option(
+        "keep", "Keep or drop members that OpenAI's API does not declare."
+    )
+    think_tags: bool = _option(False, "Turn <think>…</think> in the text into reasoning.")
     think_markup: Sequence[str] = _option(
         (), "Markup of reasoning to look for: tags, harmony, granite, prompt.", kind="markups"
     )
-    special_tokens: bool = _option(False, "Take leaked tokens such as <|im_end|> out of the text.")
+    special_tokens: bool = _option(False, "Remove special tokens such as <|im_end|> from the text.")
     cumulative: bool = _option(
-        False, "Take chunks that repeat all the text so far for what they add."
+        False, "Send only the new text of chunks that repeat all the text so far."
     )
     text_tool_calls: Sequence[str] = _option(
         (),
@@ -145,20 +161,20 @@ class Options:
     )
     paths: Sequence[str] = _option(
         (),
-        "Ends of further paths that answer chats (/api/chat), or legacy completions "
+        "Endings of more paths to normalize, as chats (/api/chat) or as legacy completions "
         "(/api/complete=completions).",
         kind="paths",
     )
     max_event_bytes: int = _option(
-        8 * 1024 * 1024, "Bytes that one event, or one body of JSON, may have.", unit="bytes"
+        8 * 1024 * 1024, "Limit of one event, or of one JSON body, in bytes.", unit="bytes"
     )
     max_held_bytes: int = _option(
         8 * 1024 * 1024,
-        "Bytes that one stream may make us keep beside the event at hand.",
+        "Limit of what one stream makes us keep, without the current event, in bytes.",
         unit="bytes",
     )
     finish_timeout: float = _option(
-        2.0, "Seconds of silence after which a held finish is let go.", unit="seconds"
+        2.0, "Silence after which a held finish is sent, in seconds.", unit="seconds"
     )
 
     def __post_init__(self) -> None:
@@ -170,10 +186,10 @@ class Options:
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str] | None = None, **given: Any) -> Options:
-        """Options from ``NORMALIZER_<FIELD>`` variables; what is ``given`` wins over them.
+        """Read options from ``NORMALIZER_<FIELD>`` variables. Keywords ``given`` here win.
 
-        Lists are separated by commas, truth is one of 1/true/yes/on. Raises `OptionError`, also
-        for a variable of that prefix that is no option.
+        Commas separate the names of a list. 1, true, yes and on are true. Raises `OptionError` for
+        a bad value, and for a ``NORMALIZER_`` variable that is not an option.
 
         Example::
 
@@ -198,10 +214,12 @@ class Options:
 class Field:
     """One option as its users see it.
 
-    * ``hint``: its type; ``default``; ``help``: one sentence; ``unit``: of a number, or "".
-    * ``kind``: of a list what its names name, ``"codes"``, ``"names"``, ``"markups"`` or
-      ``"paths"``; or "".
-    * ``values``: of a word the ones that there are.
+    * ``hint``: its type.
+    * ``help``: one sentence.
+    * ``unit``: the unit of a number, or "".
+    * ``kind``: what a list contains, ``"codes"``, ``"names"``, ``"markups"`` or ``"paths"``,
+      or "".
+    * ``values``: the words that it accepts, if it is one word.
     """
 
     name: str
@@ -213,12 +231,12 @@ class Field:
 
     @property
     def variable(self) -> str:
-        """The variable that it may come from. Example: ``NORMALIZER_FINISH_TIMEOUT``."""
+        """The environment variable. Example: ``NORMALIZER_FINISH_TIMEOUT``."""
         return f"{PREFIX}{self.name.upper()}"
 
     @property
     def flag(self) -> str:
-        """The flag of the command line. Example: ``--finish-timeout``."""
+        """The command-line flag. Example: ``--finish-timeout``."""
         return "--" + self.name.replace("_", "-")
 
     @property
@@ -226,7 +244,7 @@ class Field:
         return get_args(self.hint) if get_origin(self.hint) is Literal else ()
 
     def read(self, text: str) -> Any:
-        """The value that a variable says. Raises `OptionError` with the variable's name."""
+        """Parse the text of the variable. Raises `OptionError` that names the variable."""
         value: Any = text
         if self.hint is bool:
             word = text.strip().lower()
@@ -242,7 +260,7 @@ class Field:
         return self.accepted(value, self.variable)
 
     def accepted(self, value: Any, where: str = "") -> Any:
-        """The value in the form that is kept; `OptionError` if the option cannot take it."""
+        """Return the value as it is stored. Raises `OptionError` for a bad value."""
         where = where or self.name
         if self.kind:
             return self._names(value, where)
@@ -299,8 +317,8 @@ class Field:
         if self.name == "ignore" and code in deviations.STRUCTURAL:
             name = deviations.deviation(code).name
             raise OptionError(
-                f"{where} has {given!r}, but {code} ({name}) is structural: what leaves cannot "
-                f"be written without repairing it; silence={code!r} keeps it out of the report"
+                f"{where} has {given!r}, but {code} ({name}) is structural and always "
+                f"repaired; silence={code!r} keeps it out of the report"
             )
         return code
 
@@ -334,7 +352,7 @@ def _one_of(names: Collection[str], given: str, where: str) -> str:
 
 
 def near(word: object, words: Collection[str]) -> str:
-    """``"; did you mean 'x'?"`` with the most similar of the words, or nothing."""
+    """Return ``"; did you mean 'x'?"`` with the most similar word, or ``""``."""
     import difflib
 
     found = difflib.get_close_matches(word, words, 1) if isinstance(word, str) else []
@@ -342,9 +360,10 @@ def near(word: object, words: Collection[str]) -> str:
 
 
 def check_variables(environ: Mapping[str, str], *, besides: Collection[str] = ()) -> None:
-    """Raise `OptionError` for a ``NORMALIZER_*`` variable that is no option.
+    """Raise `OptionError` for a ``NORMALIZER_*`` variable that is not an option.
 
-    ``besides`` names others that are known. What Kubernetes sets for a service is left alone.
+    ``besides`` lists more variables to accept. Variables that Kubernetes sets for a service are
+    accepted too.
     """
     known = {field.variable for field in FIELDS.values()} | OTHER_VARIABLES
     for name in sorted(environ):

@@ -1,4 +1,4 @@
-"""What happened to one stream: what was repaired, what went in and out, how it ended."""
+"""What happened to one stream: the repairs, the counts, the end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ End = Literal["done", "error", "truncated", "empty", "closed"]
 
 @dataclasses.dataclass(slots=True)
 class Repair:
-    """How often one deviation was repaired, and the number (from 1) of the first such event."""
+    """How often one deviation was repaired, and the number of the first such event, from 1."""
 
     count: int
     first: int
@@ -18,21 +18,26 @@ class Repair:
 
 @dataclasses.dataclass(slots=True)
 class Report:
-    """What a `Normalizer` did; complete once its `close` has returned.
+    """What a `Normalizer` did. It is complete when `close` has returned.
 
-    * ``repairs``: by deviation code, with the count and the number of the first event.
-    * ``events_in`` / ``events_out``: events with data, comments and ``[DONE]`` not counted.
-    * ``characters_in`` / ``characters_out``: by kind (``"content"``, ``"reasoning"``,
-      ``"refusal"``, ``"arguments"``).
-    * ``finish``: the finish_reason that left, by choice; ``usage``: the usage that left.
-    * ``end``: ``"done"``, ``"error"`` (the upstream said so), ``"truncated"``, ``"empty"``, or
-      ``"closed"`` (the client went away); None while the stream runs.
-    * ``error``: the error that left, if one did.
-    * ``id``, ``model``: as they left; ``model`` is the request's while the answer named none.
-    * ``path``: of the request; ``upstream``: host and port that answered, where the door knows it;
-      ``started``: when the request came in, or was sent, in Unix seconds; ``first_event`` and
-      ``elapsed``: seconds from then to the first event that left, and to the end. Doors fill these
-      in; of a bare `Normalizer` they are None.
+    * ``repairs``: by code, with the count and the number of the first event.
+    * ``events_in``, ``events_out``: events with data. Comments and ``[DONE]`` do not count.
+    * ``characters_in``, ``characters_out``: by kind (``"content"``, ``"reasoning"``, ``"refusal"``,
+      ``"arguments"``).
+    * ``finish``: the finish_reason that was sent, by choice.
+    * ``usage``: the usage that was sent.
+    * ``end``: ``"done"``, ``"error"`` (the upstream sent an error), ``"truncated"``, ``"empty"``,
+      or ``"closed"`` (the client disconnected). None while the stream runs.
+    * ``error``: the error that was sent, if there was one.
+    * ``id``, ``model``: as they were sent. ``model`` is the model of the request until the answer
+      names one.
+    * ``path``: the path of the request.
+    * ``upstream``: host and port of the upstream, if the door knows them.
+    * ``started``: the time of the request, in Unix seconds.
+    * ``first_event``, ``elapsed``: seconds from the request to the first event that was sent, and
+      to the end.
+
+    Doors set the last five. In a report of a bare `Normalizer` they are None.
     """
 
     repairs: dict[str, Repair] = dataclasses.field(default_factory=dict)
@@ -53,7 +58,7 @@ class Report:
     elapsed: float | None = None
 
     def count(self, kind: str, events: int, characters: int) -> None:
-        """Count events that left as they came in number, with characters of one kind."""
+        """Count events that passed unchanged, with characters of one kind."""
         self.events_in += events
         self.events_out += events
         self.characters_in[kind] = self.characters_in.get(kind, 0) + characters
@@ -61,5 +66,5 @@ class Report:
 
     @property
     def codes(self) -> dict[str, int]:
-        """Counts by code, sorted: what is logged, and nothing of the content."""
+        """The counts by code, sorted. This is what is logged. It has no content."""
         return {code: self.repairs[code].count for code in sorted(self.repairs)}

@@ -1,4 +1,4 @@
-"""What the normaliser needs to know of the request that a stream answers."""
+"""What the normalizer needs to know about the request of a stream."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ import orjson
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class RequestInfo:
-    """The few facts of a request that decide how its answer is repaired; None where unknown.
+    """The facts of a request that decide how its answer is repaired. None: unknown.
 
-    Make it with `RequestInfo.parse`.
+    Create it with `RequestInfo.parse`.
 
     * ``endpoint``: ``"chat"`` for paths that end in ``/chat/completions``, ``"completions"`` for
-      others that end in ``/completions``, what ``paths`` says for those that it names, None for
-      any other path: those are never touched.
-    * ``stream``, ``include_usage``, ``n``, ``model``, ``max_tokens``: what the body said.
-    * ``tools``, ``functions``: whether the body offered any; ``tool_names``: their names;
-      ``tool_parameters``: the JSON schemas of their parameters, by name.
-    * ``forced``: one tool was demanded by name.
+      other paths that end in ``/completions``, or the value from the option ``paths``. None for all
+      other paths: their answers are never changed.
+    * ``stream``, ``include_usage``, ``n``, ``model``, ``max_tokens``: from the body.
+    * ``tools``, ``functions``: whether the body offers any.
+    * ``tool_names``: the names of those; ``tool_parameters``: the JSON schemas of their parameters.
+    * ``knows_tools``: whether the body was seen: a tool that is not named in it was not offered.
+    * ``forced``: whether the body demands one tool by name.
     """
 
     endpoint: Literal["chat", "completions"] | None
@@ -35,6 +36,7 @@ class RequestInfo:
     functions: bool = False
     forced: bool = False
     tool_names: frozenset[str] = frozenset()
+    knows_tools: bool = False
     # no part of what makes two of them equal: a schema cannot be hashed
     tool_parameters: Mapping[str, Mapping[str, Any]] = dataclasses.field(
         default_factory=dict, compare=False, repr=False
@@ -48,11 +50,11 @@ class RequestInfo:
         *,
         paths: Sequence[str] = (),
     ) -> RequestInfo:
-        """Read a request's path (or URL) and its JSON body.
+        """Read the path (or URL) and the JSON body of a request.
 
-        ``body`` is the bytes as sent or the object itself; None, or bytes that are no JSON object,
-        is a request of which nothing is known. ``paths`` are those of `Options`. Never raises on
-        what a body holds.
+        ``body`` is the bytes of the body, or the object itself. If it is None, or is not a JSON
+        object, nothing is known about the request. ``paths`` is the option of `Options`. No body
+        makes it raise.
 
         Example::
 
@@ -82,7 +84,7 @@ class RequestInfo:
             max_tokens=_count(limit),
             tools=bool(tools),
             functions=bool(functions),
-            forced=(isinstance(choice, dict) and choice.get("type") == "function")
+            forced=(isinstance(choice, dict) and choice.get("type") in ("function", "custom"))
             or isinstance(legacy, dict),
             tool_names=frozenset(offered),
             tool_parameters={
@@ -90,7 +92,12 @@ class RequestInfo:
                 for name, function in offered.items()
                 if isinstance(function.get("parameters"), dict)
             },
+            knows_tools=not _ASKS.isdisjoint(body),
         )
+
+
+# One of these is in every real request: without them only a part of it is known.
+_ASKS = frozenset({"messages", "prompt", "tools", "functions"})
 
 
 def _endpoint(path: str, paths: Sequence[str]) -> Literal["chat", "completions"] | None:
@@ -111,6 +118,8 @@ def _count(value: Any) -> int | None:
 def _offered(tools: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     """The functions that a body offers, with their names."""
     for tool in tools if isinstance(tools, list) else []:
-        function = tool.get("function", tool) if isinstance(tool, dict) else None
+        if not isinstance(tool, dict):
+            continue
+        function = tool.get("function", tool.get("custom", tool))
         if isinstance(function, dict) and isinstance(function.get("name"), str):
             yield function["name"], function

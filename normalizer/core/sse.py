@@ -13,176 +13,119 @@ with four departures that real upstreams ask for:
 
 from __future__ import annotations
 
-import enum
 import re
 from collections.abc import Callable
-from typing import Any, NamedTuple
 
-from normalizer.core.brackets import Brackets
+from normalizer.core.event import Event, Kind
+from normalizer.core.event_data import EventData, is_done, without_field_names
 from normalizer.core.findings import Deviation
 from normalizer.core.lenient import loads
 
 BYTE_ORDER_MARK = Deviation(
     code="F101",
     name="byte-order-mark",
-    what="A byte order mark before the first line is taken away.",
+    fault="A byte order mark stands before the first line.",
+    repair="The mark is removed.",
     structural=True,
 )
 LINE_ENDING = Deviation(
     code="F102",
     name="line-ending",
-    what="Lines that end in CR or CRLF end in LF.",
+    fault="Lines end in CR or CRLF.",
+    repair="They end in LF.",
     structural=True,
 )
 NO_SPACE = Deviation(
     code="F103",
     name="no-space-after-data",
-    what="`data:{…}` gets the space that hand-written parsers split on.",
+    fault="`data:` has no space after its colon.",
+    repair="`data:` gets one space, which hand-written parsers need.",
     structural=True,
 )
 SINGLE_NEWLINE = Deviation(
     code="F104",
     name="single-newline",
-    what="Events that one newline parts, not a blank line, are events of their own.",
+    fault="A single newline separates two events.",
+    repair="A blank line separates them.",
     structural=True,
 )
 EVENT_FIELD = Deviation(
     code="F105",
     name="event-field",
-    what="`event:` lines are taken away; an `event: error` makes its data an error.",
+    fault="An event has an `event:` line.",
+    repair="The line is removed and the data of an `event: error` becomes an error event.",
     structural=True,
 )
 ID_OR_RETRY_FIELD = Deviation(
     code="F106",
     name="id-or-retry-field",
-    what="`id:` and `retry:` lines are taken away.",
-    structural=True,
-)
-EMPTY_DATA = Deviation(
-    code="F107",
-    name="empty-data",
-    what="Events that say nothing (no data, `null`, `{}`) become a comment.",
-    structural=True,
-)
-KEEP_ALIVE_AS_DATA = Deviation(
-    code="F108",
-    name="keep-alive-as-data",
-    what="A keep-alive that was sent as data becomes a comment.",
+    fault="An event has an `id:` or `retry:` line.",
+    repair="The line is removed.",
     structural=True,
 )
 ERROR_FIELD = Deviation(
     code="F109",
     name="error-field",
-    what="The value of an `error:` line becomes an error event.",
+    fault="An error is sent in an `error:` line.",
+    repair="The value of the line becomes an error event.",
     structural=True,
 )
 DATA_ON_NEXT_LINE = Deviation(
     code="F110",
     name="data-on-next-line",
-    what="JSON on the line after an empty `data:` is that event's data.",
+    fault="`data:` is empty and its JSON is on the next line.",
+    repair="The JSON is put on the `data:` line.",
     structural=True,
 )
 BARE_JSON = Deviation(
     code="F111",
     name="bare-json-line",
-    what="A line that is JSON without a field name is an event's data.",
+    fault="A line of JSON has no field name.",
+    repair="The line gets the field name `data:`.",
     structural=True,
 )
 JUNK_LINE = Deviation(
     code="F112",
     name="junk-line",
-    what="A line that is no field, comment or JSON, and data that is no object, is left out.",
+    fault="A line is no field, comment or JSON, or its data is no object.",
+    repair="The line is removed.",
     structural=True,
 )
 UNTERMINATED = Deviation(
     code="F113",
     name="unterminated-event",
-    what="A last event without its blank line is ended.",
-    structural=True,
-)
-SEVERAL_LINES = Deviation(
-    code="F114",
-    name="json-over-several-lines",
-    what="JSON that several `data:` lines hold is put on one.",
+    fault="The last event does not end in a blank line.",
+    repair="The blank line is added.",
     structural=True,
 )
 NESTED_DATA = Deviation(
     code="F115",
     name="data-within-data",
-    what="`data: data: {…}` loses the field name that a proxy put there once more.",
-    structural=True,
-)
-DONE_VARIANT = Deviation(
-    code="F116",
-    name="done-variant",
-    what="`[DONE]` without `data:`, with something behind it, or in other words is `data: [DONE]`.",
+    fault="A line begins with `data: data:`.",
+    repair="The second field name is removed.",
     structural=True,
 )
 COMMENT = Deviation(
     code="F117",
     name="comment",
-    what='Comments are taken away, where `comments="drop"` asks for it.',
+    fault="The stream has comments.",
+    repair='`comments="drop"` removes them.',
     option={"comments": "drop"},
 )
 
-INVALID_UTF_8 = Deviation(
-    code="F118",
-    name="invalid-utf-8",
-    what="Bytes that are no UTF-8 become U+FFFD.",
-)
-NON_FINITE = Deviation(
-    code="F119",
-    name="non-finite-number",
-    what="NaN and Infinity, which JSON has not, become -9999.0 in log probabilities, else null.",
-)
-LONE_SURROGATE = Deviation(
-    code="F120",
-    name="lone-surrogate",
-    what="Half a surrogate pair is joined with its other half, or becomes U+FFFD.",
-)
-CONTROL_CHARACTER = Deviation(
-    code="F121",
-    name="raw-control-character",
-    what="Control characters that stand raw in a JSON string are escaped.",
-)
-
 _END_OF_LINE = re.compile(rb"\r\n|\n|\r")
-_HEARTBEAT = re.compile(rb"(?i)[\[(]?(?:ping|pong|heart-?beat|keep-?alive)[\])]?")
-_DONE = re.compile(rb"\[(?:ALL )?DONE\]?")
-_BLANK = re.compile(rb"\s*")
 _BOM = b"\xef\xbb\xbf"
-_PAGE_BYTES = 64 * 1024
 _FIELD = len(b"data: ")  # what a line may have beside its data
-
-
-class Kind(enum.Enum):
-    """What an `Event` is: `value` holds the JSON of DATA, `data` the bytes of all others."""
-
-    DATA = enum.auto()
-    COMMENT = enum.auto()
-    NOTHING = enum.auto()  # it says nothing, but it keeps a connection alive
-    DONE = enum.auto()
-    INVALID = enum.auto()  # neither JSON nor anything else that is known
-    PAGE = enum.auto()  # HTML
-    TOO_LARGE = enum.auto()
-
-
-class Event(NamedTuple):
-    """One event. ``data`` is its bytes on one line; ``lenient`` data has to be written anew."""
-
-    kind: Kind
-    data: bytes
-    value: Any = None
-    lenient: bool = False
-    name: str = ""
-    at: int = 0  # bytes of the stream before the event's end, or its line if that is TOO_LARGE
+_JUNK_LINES = 20  # of those that mean nothing, for messages
+_JUNK_BYTES = 500  # of each
 
 
 class EventReader:
     """Reads events out of bytes that come split anywhere.
 
     ``found`` is told of each framing deviation. Nothing is raised for what the bytes hold: data
-    that is no JSON is an INVALID event, one over ``limit`` bytes a TOO_LARGE one.
+    that is no JSON is an INVALID event, one over ``limit`` bytes a TOO_LARGE one. ``named``: events
+    have names in this protocol, and an ``event:`` line is no deviation.
 
     Example::
 
@@ -195,19 +138,16 @@ class EventReader:
 
     __slots__ = (
         "_after_cr",
-        "_brackets",
-        "_empty",
+        "_between",
         "_ended",
+        "_event_data",
         "_found",
-        "_held",
         "_limit",
         "_line_at",
-        "_lines",
         "_name",
-        "_page",
-        "_page_size",
+        "_name_at",
+        "_named",
         "_parts",
-        "_ready",
         "_size",
         "_started",
         "_unparted",
@@ -217,34 +157,33 @@ class EventReader:
         "received",
     )
 
-    def __init__(self, found: Callable[[Deviation], bool], limit: int) -> None:
+    def __init__(
+        self, found: Callable[[Deviation], bool], limit: int, *, named: bool = False
+    ) -> None:
         self.data = b""  # what is to be read, from `position` on
         self.position = 0
-        self.junk: list[bytes] = []  # the first lines that meant nothing, for messages
+        self.junk: list[bytes] = []  # lines that meant nothing: the first ones and the last
+        self.received = 0  # bytes, of the whole stream; who reads some instead adds them
         self._found = found
         self._limit = limit
+        self._named = named
+        self._event_data = EventData(found, limit, named=named)
         self._line_at = 0  # bytes of the stream before the line at hand
-        self.received = 0  # bytes, of the whole stream; who reads some instead adds them
         self._parts: list[bytes] = []  # of a line whose end has not come
         self._size = 0
         self._started = False
+        self._between = True  # no line of an event at hand was read: the fast path may be taken
         self._after_cr = False  # the last line ended in CR at the end of what had come
         self._name = ""
-        self._lines: list[bytes] = []  # of JSON that is not whole yet
-        self._held = 0  # bytes of these lines
-        self._brackets = Brackets()  # and which of theirs are open
-        self._empty = False  # an empty `data:` line was the last
+        self._name_at = 0  # where the line with the name began
         self._unparted = False  # an event was handed on and its blank line has not come
-        self._page: list[bytes] = []
-        self._page_size = 0
-        self._ready: list[Event] = []
         self._ended = False
 
     @property
     def aligned(self) -> bool:
         """Whether the next byte begins a new event, nothing of another one waiting."""
-        return not (self._lines or self._empty or self._unparted or self._ready or self._page) and (
-            self._started and not self._name and not self._after_cr and not self._parts
+        return self._started and not (
+            self._name or self._unparted or self._event_data.busy or self._after_cr or self._parts
         )
 
     def receive(self, data: bytes) -> None:
@@ -274,67 +213,97 @@ class EventReader:
 
     def next(self) -> Event | None:
         """The next event, or None if more bytes are needed."""
-        if self._ready:
-            return self._ready.pop(0)
         data = self.data
-        while self.position < len(data):
-            if data.startswith(b"data: {", self.position) and not (
-                self._lines or self._name or self._unparted or self._empty or self._page
-            ):
-                end = data.find(b"\n", self.position)
-                if end > 0 and data[end + 1 : end + 2] == b"\n":
-                    payload = data[self.position + 6 : end]
-                    if payload[-1:] == b"}" and 2 < len(payload) <= self._limit:
-                        try:
-                            value, lenient = loads(payload)
-                        except ValueError:
-                            pass
-                        else:
-                            self.position = end + 2
-                            if lenient:
-                                lenient = self._not_strict(payload)
-                            return Event(Kind.DATA, payload, value, lenient)
-            match = _END_OF_LINE.search(data, self.position)
-            self._line_at = self.received - len(data) + self.position
-            if match is None:
-                rest = data[self.position :]
-                self.position = len(data)
-                self._parts.append(rest)
-                self._size = len(rest)
-                if self._size > self._limit + _FIELD:
-                    self._too_large()
-                    return self.next()
+        while True:
+            if not self._between:
+                event = self._event_data.next()
+                if event is not None:
+                    return event
+                self._between = not (self._name or self._unparted or self._event_data.waits)
+            if self.position >= len(data):
                 return None
-            line = data[self.position : match.start()]
-            self.position = match.end()
-            if len(line) > self._limit + _FIELD:
+            if self._between:
+                event = self._clean_event(data, self.position)
+                if event is not None:
+                    return event
+            if not self._read_line(data):
+                return self._event_data.next()
+
+    def _clean_event(self, data: bytes, position: int) -> Event | None:
+        """The event at ``position`` if it is whole and in the form that most are: the fast path."""
+        start, name = position, b""
+        if not data.startswith(b"data: {", position):
+            if not data.startswith(b"event: ", position):
+                return None
+            start = data.find(b"\n", position) + 1
+            name = data[position + 7 : start - 1]
+            if not data.startswith(b"data: {", start):
+                return None
+        end = data.find(b"\n", start)
+        if not data.startswith(b"\n\n", end):
+            return None
+        payload = data[start + 6 : end]
+        # CR ends a line too, and `{}` says nothing
+        if not 2 < len(payload) <= self._limit or b"\r" in payload or b"\r" in name:
+            return None
+        try:
+            value, lenient = loads(payload)
+        except ValueError:
+            return None
+        self.position = end + 2
+        if lenient:
+            lenient = self._event_data.not_strict(payload)
+        at = self.received - len(data) + start
+        if start == position:
+            return Event(Kind.DATA, payload, value, lenient, "", at)
+        if not self._named:
+            self._found(EVENT_FIELD)
+        return Event(Kind.DATA, payload, value, lenient, _name_of(name), at)
+
+    def _read_line(self, data: bytes) -> bool:
+        """Read the line at `position`; False if its end has not come."""
+        match = _END_OF_LINE.search(data, self.position)
+        self._line_at = self.received - len(data) + self.position
+        if match is None:
+            rest = data[self.position :]
+            self.position = len(data)
+            self._parts.append(rest)
+            self._size = len(rest)
+            if self._size > self._limit + _FIELD:
                 self._too_large()
-                return self.next()
-            if match[0] != b"\n":
-                self._found(LINE_ENDING)
-                self._after_cr = match[0] == b"\r" and self.position == len(data)
-            self._line(line)
-            if self._ready:
-                return self._ready.pop(0)
-        return None
+            return False
+        line = data[self.position : match.start()]
+        self.position = match.end()
+        if len(line) > self._limit + _FIELD:
+            self._too_large()
+            return True
+        if match[0] != b"\n":
+            self._found(LINE_ENDING)
+            self._after_cr = match[0] == b"\r" and self.position == len(data)
+        self._between = False
+        self._line(line)
+        return True
 
     def close(self) -> None:
         """The bytes have ended; call `next` for what they still held."""
         if self._ended:
             return
         self._ended = True
+        self._between = False
         if self._parts:
             line = b"".join(self._parts)
             self._parts.clear()
+            self._line_at = self.received - len(line)
             if not self._started:
                 self._started = True
                 if line.startswith(_BOM):
                     self._found(BYTE_ORDER_MARK)
-                    line = line[3:]
+                    self._line_at += len(_BOM)
+                    line = line[len(_BOM) :]
             if line.strip():
                 self._found(UNTERMINATED)
                 self._line(line)
-        if self._lines or self._page:
+        if self._event_data.unfinished:
             self._found(UNTERMINATED)
         self._blank()
 
@@ -346,73 +315,47 @@ class EventReader:
         self._started = True
         if self.data.startswith(_BOM):
             self._found(BYTE_ORDER_MARK)
-            self.position = 3
+            self.position = len(_BOM)
 
     def _too_large(self) -> None:
         self._parts.clear()
         self._size = 0
-        self._ready.append(Event(Kind.TOO_LARGE, b"", at=self._line_at))
+        self._between = False
+        self._event_data.too_large(self._line_at)
 
-    def _at(self) -> int:
-        return self.received - len(self.data) + self.position
-
-    def _not_strict(self, data: bytes) -> bool:
-        """Say what is not strict in the JSON; True if it is to be written anew."""
-        signs = [
-            (INVALID_UTF_8, not _is_utf_8(data)),
-            (NON_FINITE, b"NaN" in data or b"Infinity" in data),
-            (LONE_SURROGATE, b"\\ud" in data.lower()),
-        ]
-        seen = [deviation for deviation, sign in signs if sign] or [CONTROL_CHARACTER]
-        to_repair = [self._found(deviation) for deviation in seen]
-        return True in to_repair
-
-    def _hand_on(self, kind: Kind, data: bytes, value: Any = None, lenient: bool = False) -> None:
-        if lenient:
-            lenient = self._not_strict(data)
-        self._ready.append(Event(kind, data, value, lenient, self._name, self._at()))
-        self._lines.clear()
-        self._empty = False
+    # ------------------------------------------------------------------ lines
 
     def _line(self, line: bytes) -> None:
-        if self._page:
-            self._page_line(line)
+        if self._event_data.in_page:
+            self._event_data.page_line(line, self._line_at)
         elif not line:
             self._blank()
         elif line[:1] == b":":
-            self._hand_on_comment(line)
+            self._event_data.comment(line, self._name, self._line_at)
         else:
-            field, colon, value = line.partition(b":")
-            if field == b"data":
-                self._data(value)
-            elif field == b"event":
-                self._found(EVENT_FIELD)
-                self._name = value.strip().decode("utf-8", "replace")
-            elif field in (b"id", b"retry") and colon:
-                self._found(ID_OR_RETRY_FIELD)
-            elif field == b"error" and colon:
-                self._found(ERROR_FIELD)
-                self._name = "error"
-                self._payload(value.strip())
-            else:
-                self._no_field(line)
+            self._field(line)
 
-    def _hand_on_comment(self, line: bytes) -> None:
-        waiting, empty = self._lines, self._empty
-        self._lines = []
-        self._hand_on(Kind.COMMENT, line)
-        self._lines, self._empty = waiting, empty
+    def _field(self, line: bytes) -> None:
+        field, colon, value = line.partition(b":")
+        if field == b"data":
+            self._data(value)
+        elif field == b"event":
+            if not self._named:
+                self._found(EVENT_FIELD)
+            self._name, self._name_at = _name_of(value), self._line_at
+        elif field in (b"id", b"retry") and colon:
+            self._found(ID_OR_RETRY_FIELD)
+        elif field == b"error" and colon:
+            self._found(ERROR_FIELD)
+            self._name, self._name_at = "error", self._line_at
+            self._payload(value.strip())
+        else:
+            self._no_field(line)
 
     def _blank(self) -> None:
-        if self._page:
-            self._hand_on(Kind.PAGE, b"\n".join(self._page))
-            self._page.clear()
-            self._page_size = 0
-        elif self._lines:
-            self._hand_on(Kind.INVALID, b"\n".join(self._lines))
-        elif self._empty or (self._name and not self._unparted):
-            self._found(EMPTY_DATA)
-            self._hand_on(Kind.NOTHING, b"")
+        """End the event at hand."""
+        if self._event_data.waits or (self._name and not self._unparted):
+            self._event_data.end(self._name, self._name_at)
         self._name = ""
         self._unparted = False
 
@@ -424,115 +367,44 @@ class EventReader:
         value = value.strip()
         if value[:5] == b"data:":
             self._found(NESTED_DATA)
-            value = _without_field_names(value)
-        if self._unparted and value:
-            self._found(SINGLE_NEWLINE)
+            value = without_field_names(value)
+        if not value:
+            self._event_data.empty_line(self._line_at)
+            return
+        if self._unparted:
+            if not self._event_data.in_lines:
+                self._found(SINGLE_NEWLINE)
             self._unparted = False
-        if value:
-            self._payload(value)
-        else:
-            self._empty = not self._lines
+        self._payload(value)
 
     def _payload(self, value: bytes) -> None:
-        """Data of an event, or a line of it: hand it on as soon as it is whole."""
-        if self._lines:
-            self._lines.append(value)
-            self._several_lines(value)
-            return
-        if _DONE.match(value):
-            if value != b"[DONE]":
-                self._found(DONE_VARIANT)
-            self._hand_on(Kind.DONE, b"")
-        elif value[:1] == b":" or _HEARTBEAT.fullmatch(value):
-            self._found(KEEP_ALIVE_AS_DATA)
-            self._hand_on(Kind.NOTHING, value)
-        elif value in (b"null", b"{}", b'""', b"[]"):
-            self._found(EMPTY_DATA)
-            self._hand_on(Kind.NOTHING, value)
-        elif len(value) > self._limit:
-            self._too_large()
-            return
-        else:
-            try:
-                parsed, lenient = loads(value)
-            except ValueError:
-                self._lines.append(value)
-                self._held = len(value)
-                self._brackets = Brackets()
-                self._brackets.read(value)
-                return
-            self._hand_on(Kind.DATA, value, parsed, lenient)
-        self._unparted = True
-
-    def _several_lines(self, last: bytes) -> None:
-        self._held += len(last) + 1
-        if self._held > self._limit:
-            self._lines.clear()
-            self._too_large()
-            return
-        if self._brackets.read(last):
-            # the first time that all are closed: it is whole now, or never will be
-            try:
-                parsed, lenient = loads(b"\n".join(self._lines))
-            except ValueError:
-                pass
-            else:
-                self._found(SEVERAL_LINES)
-                # the lines' ends are white space between JSON's tokens: a space says the same
-                self._hand_on(Kind.DATA, b" ".join(self._lines), parsed, lenient)
-                self._unparted = True
-                return
-        if last[:1] in (b"{", b"[") and last[-1:] in (b"}", b"]", b'"'):
-            self._lines.pop()
-            self._blank()
-            self._payload(last)
+        if self._event_data.line(value, self._name, self._line_at):
+            self._unparted = True
 
     def _no_field(self, line: bytes) -> None:
         text = line.strip()
         if not text:
             # a line of blanks parts events no worse than an empty one
             self._blank()
-        elif self._lines and not self._empty:
-            self._lines.append(text)
-            self._several_lines(text)
-        elif text[:1] in (b"{", b"["):
-            if not _DONE.match(text):
-                self._found(DATA_ON_NEXT_LINE if self._empty else BARE_JSON)
-            elif text == b"[DONE]":
-                self._found(DONE_VARIANT)  # other variants are found as such in `_payload`
-            self._empty = False
-            self._unparted = False
+        elif self._event_data.in_lines:
             self._payload(text)
+        elif text[:1] in (b"{", b"["):
+            self._bare_json(text)
         elif text[:1] == b"<":
-            self._page_line(text)
+            self._event_data.page_line(text, self._line_at)
         elif line[:1] in b" \t" and text.partition(b":")[0] in (b"data", b"event", b"error"):
             self._found(JUNK_LINE)
-            self._line(text)
+            self._field(text)
         else:
             self._found(JUNK_LINE)
-            if len(self.junk) < 20:
-                self.junk.append(text[:500])
+            del self.junk[_JUNK_LINES - 1 :]
+            self.junk.append(text[:_JUNK_BYTES])
 
-    def _page_line(self, line: bytes) -> None:
-        self._page.append(line)
-        self._page_size += len(line) + 1
-        if b"</html>" in line.lower() or self._page_size > min(_PAGE_BYTES, self._limit):
-            self._blank()
-
-
-def _without_field_names(value: bytes) -> bytes:
-    """What is behind the `data:` that a value begins with, however often."""
-    start = 0
-    while value.startswith(b"data:", start):
-        # no copy for each: a line may hold nothing else
-        blank = _BLANK.match(value, start + 5)
-        start = blank.end() if blank else start + 5
-    return value[start:]
+    def _bare_json(self, text: bytes) -> None:
+        if not is_done(text):
+            self._found(DATA_ON_NEXT_LINE if self._event_data.in_empty else BARE_JSON)
+        self._unparted = self._event_data.line(text, self._name, self._line_at, bare=True)
 
 
-def _is_utf_8(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+def _name_of(value: bytes) -> str:
+    return value.strip().decode("utf-8", "replace")

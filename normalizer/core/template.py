@@ -1,11 +1,13 @@
-"""The clean fast path: a chunk whose bytes differ from the last one's in one text only.
+"""The fast path: an event whose bytes differ from those of an earlier one in one text only.
 
-Most chunks of a stream are the same bytes around another piece of text. Once the stages have
-settled one such chunk, what they did to the bytes around its text is known: the next chunk with the
-same bytes around it needs no parsing. Comparing costs half of what parsing does.
+Most events of a stream are the same bytes around another piece of text. Once a wire has repaired
+one of them, what it does to the bytes around the text is known: the next event with the same bytes
+around it needs no parsing. A template is learnt from what the wire did, never from a second copy of
+its rules, and only where the wire says that nothing but the text decides about the next event
+(`OneText`). Every other event clears it. Comparing costs half of what parsing does.
 
-Beside the text a frame may have two more holes: OpenAI's padding (`obfuscation`), which leaves as
-it is, and a usage that is taken off every chunk, of which the last one is kept.
+Beside the text a template may have two more holes: OpenAI's padding (`obfuscation`), which leaves
+as it is, and a usage that is taken off every chunk, of which the last one is kept.
 """
 
 from __future__ import annotations
@@ -18,36 +20,46 @@ from typing import Any, NamedTuple
 from normalizer.core.findings import Findings
 from normalizer.core.lenient import dumps, loads
 from normalizer.core.report import Report
-from normalizer.wires.chat.chunk import PADDING_KEYS, Chunk
 
-# a JSON string's inside that ends where the frame goes on: no quote that ends it, no escape that
+# a JSON string's inside that ends where the template goes on: no quote that ends it, no escape that
 # could be half a surrogate pair, nothing that JSON does not allow
 _PLAIN = re.compile(
     rb'(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u(?![dD][89a-fA-F])[0-9a-fA-F]{4}))+'
 ).fullmatch
 # and with the escapes only that we write: what leaves must not depend on the path it took
 _WRITTEN = re.compile(rb'(?:[^"\\\x00-\x1f]|\\["\\bfnrt])+').fullmatch
+# arguments without a bracket: one could end them, and what follows the end of arguments is in doubt
+_ARGUMENTS = re.compile(rb'(?:[^"\\\x00-\x1f{}\[\]]|\\["\\/bfnrt])+').fullmatch
+_WRITTEN_ARGUMENTS = re.compile(rb'(?:[^"\\\x00-\x1f{}\[\]]|\\["\\bfnrt])+').fullmatch
 _PADDING = re.compile(rb"[\w+/=-]*").fullmatch
 # an object of numbers, one of them nested at the most
 _USAGE = re.compile(rb"\{[^{}\[\]]*(?:\{[^{}\[\]]*\}[^{}\[\]]*)*\}")
-_CHOICES = 4  # frames at a time: one for each choice
-_MISSES = 8  # frames learnt in vain before a stream is taken to be one that has none
+_CHOICES = 4  # templates at a time: one for each choice
+_MISSES = 8  # templates learnt in vain before a stream is taken to be one that has none
 _KEPT = 64  # texts that are taken together when they are counted
 
 
 class OneText(NamedTuple):
-    """The one text that a settled chunk has, and its kind in the report."""
+    """The one text that an event had, where only it will differ in the next event.
+
+    * ``kind``: in the report; ``choice``: of the text, or of what else tells events apart.
+    * ``keep``: who has to know the texts that follow.
+    * ``padding``: a text that stands beside it against listeners.
+    * ``has_usage``: the event leaves with a usage, if it came with one.
+    """
 
     text: str
     kind: str
     choice: int
-    hear: Callable[[str], None] | None  # who wants to know of the texts that follow
+    keep: Callable[[str], None] | None
+    padding: str = ""
+    has_usage: bool = False
 
 
-class Frame:
+class Template:
     """The bytes around a text, as they come and as they leave; what was repaired in them.
 
-    `take` reads events as long as they are in the frame. What it read is in ``heard`` until
+    `take` reads events as long as they are in the template. What it read is in ``texts`` until
     `settle` is called.
     """
 
@@ -62,10 +74,10 @@ class Frame:
         "_middle",
         "_plain",
         "codes",
-        "hear",
-        "heard",
+        "keep",
         "kind",
         "same",
+        "texts",
         "usage",
     )
 
@@ -80,11 +92,13 @@ class Frame:
     ) -> None:
         self._limit = limit
         self.kind = text.kind
-        self.hear = text.hear
+        self.keep = text.keep
         self.codes = codes
         self.same = came == left and hole != "usage"
         self._plain = _PLAIN if self.same else _WRITTEN
-        self.heard: list[bytes] = []
+        if text.kind == "arguments":
+            self._plain = _ARGUMENTS if self.same else _WRITTEN_ARGUMENTS
+        self.texts: list[bytes] = []
         self.usage: dict[str, Any] | None = None  # the last one that was taken off
         self._hole = hole  # "", or what the other hole is: "padding", "usage", "usage first"
         self._hole_first = hole == "usage first"
@@ -100,7 +114,7 @@ class Frame:
     @property
     def full(self) -> bool:
         """Whether it is time to `settle`."""
-        return len(self.heard) >= _KEPT
+        return len(self.texts) >= _KEPT
 
     def take(self, data: bytes, position: int, out: list[bytes]) -> int:
         """Read events that begin at ``position``; where the first one begins that is not mine.
@@ -111,7 +125,7 @@ class Frame:
             return self._take_two(data, position, out)
         before, after = self._before, self._after
         start, tail, same = len(before), len(after), self.same
-        heard, plain = self.heard, self._plain
+        texts, plain = self.texts, self._plain
         while data.startswith(before, position):
             at = position + start
             # not for what stands behind the text: it may be far away, or nowhere
@@ -123,7 +137,7 @@ class Frame:
                 break
             if not (inside.isascii() or _is_utf_8(inside)):
                 break
-            heard.append(inside)
+            texts.append(inside)
             if not same:
                 out.append(self._leaves_before + inside + self._leaves_after)
             position = end + tail
@@ -150,7 +164,7 @@ class Frame:
                     break
             elif (usage := _usage(other)) is None:
                 break
-            self.heard.append(inside)
+            self.texts.append(inside)
             if self._hole == "padding":
                 if not self.same:
                     leaves = (self._leaves_before, inside, middle, other, self._leaves_after)
@@ -163,20 +177,20 @@ class Frame:
 
     def settle(self) -> tuple[int, str]:
         """How many events were read since the last time, and their text."""
-        events = len(self.heard)
-        inside = b"".join(self.heard)
-        self.heard.clear()
+        events = len(self.texts)
+        inside = b"".join(self.texts)
+        self.texts.clear()
         text = loads(b'"' + inside + b'"')[0] if b"\\" in inside else inside.decode()
         return events, text
 
 
-class Frames:
-    """The frames of one stream: one for each choice, as long as nothing but texts differs.
+class Templates:
+    """The templates of one stream: one for each choice, as long as nothing but texts differs.
 
-    ``last`` is the frame that was learnt last while the next byte begins an event, else None.
+    ``last`` is the template that was learnt last while the next byte begins an event, else None.
     """
 
-    __slots__ = ("_found", "_frames", "_limit", "_misses", "_report", "_take_usage", "last")
+    __slots__ = ("_found", "_limit", "_misses", "_report", "_take_usage", "_templates", "last")
 
     def __init__(
         self,
@@ -185,94 +199,100 @@ class Frames:
         take_usage: Callable[[dict[str, Any]], None],
         limit: int,
     ) -> None:
-        self.last: Frame | None = None
-        self._frames: dict[int, Frame] = {}
+        self.last: Template | None = None
+        self._templates: dict[int, Template] = {}
         self._found = found
         self._report = report
         self._take_usage = take_usage
         self._limit = limit
-        self._misses = 0  # frames learnt since one was of use
+        self._misses = 0  # templates learnt since one was of use
 
     @property
     def wanted(self) -> bool:
-        """Whether the stream is one in which frames are of use, as far as is known."""
+        """Whether the stream is one in which templates are of use, as far as is known."""
         return self._misses < _MISSES
 
     @property
     def any(self) -> bool:
-        """Whether there is a frame."""
-        return bool(self._frames)
+        """Whether there is a template."""
+        return bool(self._templates)
 
     def give_up(self) -> None:
-        """Learn no more frames."""
+        """Learn no more templates."""
         self.settle()
         self.clear()
         self._misses = _MISSES
 
     def clear(self) -> None:
-        """Forget the frames: the next chunk's fate is not the last one's."""
-        self._frames.clear()
+        """Forget the templates: the next chunk's fate is not the last one's."""
+        self._templates.clear()
         self.last = None
 
     def align(self, aligned: bool) -> None:
         """Say whether the next byte begins an event."""
-        self.last = next(reversed(self._frames.values())) if aligned and self._frames else None
+        self.last = (
+            next(reversed(self._templates.values())) if aligned and self._templates else None
+        )
 
     def take(self, data: bytes, position: int, out: list[bytes]) -> int:
-        """Take events that are in a frame, from ``position`` on; where those end."""
+        """Take events that are in a template, from ``position`` on; where those end."""
         end, moved = position, True
         while moved:
             moved = False
-            for frame in self._frames.values():
-                start, end = end, frame.take(data, end, out)
+            for template in self._templates.values():
+                start, end = end, template.take(data, end, out)
                 if end > start:
-                    moved = len(self._frames) > 1
-                    if frame.same:
+                    moved = len(self._templates) > 1
+                    if template.same:
                         out.append(data[start:end])
-                    if frame.full:
-                        self._settle(frame)
+                    if template.full:
+                        self._settle(template)
         return end
 
     def settle(self) -> None:
-        """Count what was read in the frames, as if it had gone through the stages."""
-        for frame in self._frames.values():
-            if frame.heard:
-                self._settle(frame)
+        """Count what was read in the templates, as if it had gone through the stages."""
+        for template in self._templates.values():
+            if template.texts:
+                self._settle(template)
 
-    def _settle(self, frame: Frame) -> None:
-        events, text = frame.settle()
+    def _settle(self, template: Template) -> None:
+        events, text = template.settle()
         self._misses = 0
-        self._report.count(frame.kind, events, len(text))
-        self._found.again(frame.codes, events)
-        if frame.hear is not None:
-            frame.hear(text)
-        if frame.usage is not None:
-            self._take_usage(frame.usage)
-            frame.usage = None
+        self._report.count(template.kind, events, len(text))
+        self._found.again(template.codes, events)
+        if template.keep is not None:
+            template.keep(text)
+        if template.usage is not None:
+            self._take_usage(template.usage)
+            template.usage = None
 
-    def learn(self, raw: bytes, left: bytes, chunk: Chunk, usage: Any, text: OneText) -> None:
-        """Take the frame of a chunk that came as ``raw``, with ``usage``, and left as ``left``."""
+    def learn(self, raw: bytes, left: bytes, usage: Any, text: OneText) -> None:
+        """Take the template of an event that came as ``raw`` and left as ``left``.
+
+        ``usage`` is the one that it came with.
+        """
         self._misses += 1
         codes = tuple(self._found.log)
-        learnt = _learn(raw, left, chunk, usage, text, codes, self._limit)
-        self._frames.pop(text.choice, None)
-        if len(self._frames) >= _CHOICES or any(one.takes_usage for one in self._frames.values()):
-            # of the usages that several frames would hold nobody knew which was the last
-            self._frames.clear()
-        if learnt is not None and not (learnt.takes_usage and self._frames):
-            self._frames[text.choice] = learnt
+        learnt = _learn(raw, left, usage, text, codes, self._limit)
+        self._templates.pop(text.choice, None)
+        if len(self._templates) >= _CHOICES or any(
+            one.takes_usage for one in self._templates.values()
+        ):
+            # of the usages that several templates would hold nobody knew which was the last
+            self._templates.clear()
+        if learnt is not None and not (learnt.takes_usage and self._templates):
+            self._templates[text.choice] = learnt
 
 
 def _learn(
     raw: bytes,
     left: bytes,
-    chunk: Chunk,
     usage: Any,
     text: OneText,
     codes: tuple[str, ...],
     limit: int,
-) -> Frame | None:
-    """The frame of ``chunk``, which came as ``raw`` and left as ``left``, around its one text."""
+) -> Template | None:
+    """The template of an event that came as ``raw`` and left as ``left``, around its one text."""
     inside = dumps(text.text)
     if raw == left and inside not in raw:
         inside = json.dumps(text.text).encode()
@@ -282,15 +302,15 @@ def _learn(
     goes = [part + quote for part, quote in zip(left.split(inside), (b'"', b""), strict=True)]
     came[1], goes[1] = b'"' + came[1], b'"' + goes[1]
     hole = ""
-    if usage and not chunk.get("usage"):
+    if usage and not text.has_usage:
         hole = _usage_hole(came)
         if not hole:
             return None
-    elif any(chunk.get(key) for key in PADDING_KEYS):
-        hole = _padding_hole(came, goes, chunk)
+    elif text.padding:
+        hole = _padding_hole(came, goes, text.padding)
     came = [b"data: " + came[0], *came[1:-1], came[-1] + b"\n\n"]
     goes = [b"data: " + goes[0], *goes[1:-1], goes[-1] + b"\n\n"]
-    return Frame(came, goes, hole, text, codes, limit)
+    return Template(came, goes, hole, text, codes, limit)
 
 
 def _usage_hole(came: list[bytes]) -> str:
@@ -315,9 +335,8 @@ def _usage(data: bytes) -> dict[str, Any] | None:
     return None if half else usage
 
 
-def _padding_hole(came: list[bytes], goes: list[bytes], chunk: Chunk) -> str:
-    padding = next(chunk[key] for key in PADDING_KEYS if chunk.get(key))
-    inside = dumps(padding)[1:-1] if isinstance(padding, str) else b""
+def _padding_hole(came: list[bytes], goes: list[bytes], padding: str) -> str:
+    inside = dumps(padding)[1:-1]
     if not inside or came[1] != goes[1] or came[1].count(b'"' + inside + b'"') != 1:
         return ""
     middle, _, after = came[1].partition(b'"' + inside + b'"')

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from normalizer.core.draft import Draft
 from normalizer.core.report import End
+from normalizer.core.template import OneText
 
 
 class Output(Protocol):
@@ -30,49 +31,86 @@ class Output(Protocol):
 class Wire(Protocol):
     """One answer in one protocol: its events in, canonical events out to its `Output`.
 
-    * ``end``: how the answer ended; None while it goes on. After it only `done`, `comment` and
-      `close` may come, and a wire sends nothing more than its protocol allows there.
+    * ``end``: how the answer ended; None while it goes on.
     * ``ended``: nothing more leaves, and the upstream may be closed.
     * ``error``: the error event that ended the answer, if one did.
-    * ``holding``: whether something waits that silence lets go (`release`).
+    * ``has_templates``: whether events of one form may leave without coming here (`one_text`).
+    * ``junk``: the first lines that meant nothing, for messages; the core fills it.
     """
 
     end: End | None
     ended: bool
     error: dict[str, Any] | None
+    has_templates: bool
+    junk: list[bytes]
 
     @property
-    def holding(self) -> bool: ...
+    def holding(self) -> bool:
+        """Whether something waits that silence lets go (`release`)."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether all that has begun has ended: what can only mean the end is the end."""
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """The answer's id and model, as far as they are known; else empty."""
+
+    # ------------------------------------------------------------------ a stream
 
     def event(self, draft: Draft, name: str) -> None:
         """Take one event; ``name`` is that of its ``event:`` line, "" for none."""
 
     def comment(self, text: bytes) -> None:
-        """Take a comment, or what says nothing but keeps a connection alive."""
+        """Take a comment, or what means nothing but keeps a connection alive."""
 
     def done(self) -> None:
         """Take ``[DONE]``."""
 
     def release(self) -> None:
-        """The upstream has been silent for ``finish_timeout``: let go of what it lets go."""
-
-    def fail(self, error: dict[str, Any], end: End) -> None:
-        """End with an error, ``{"error": {"message", "type", "param", "code"}}``.
-
-        What had arrived leaves before it. The error is the core's own: bytes that are no event.
-        """
+        """The upstream has been silent for ``finish_timeout``: send what silence lets go."""
 
     def close(self, broken: str | None) -> None:
         """The body has ended: the answer was complete, or was cut.
 
-        ``broken`` says in words how, if it was the connection that ended.
+        ``broken`` says in words how, if it was the connection that ended. Called once more for an
+        answer that has ended already.
         """
 
-    def body(self, draft: Draft) -> dict[str, Any] | None:
-        """Repair a whole JSON answer in place; the error that it is instead, if it is one."""
+    def behind(self, data: bytes) -> None:
+        """Take bytes that came behind the end: nothing more leaves."""
+
+    def fail(self, error: dict[str, Any], end: End) -> None:
+        """End with an error, ``{"error": {"message", "type", "param", "code"}}``.
+
+        What had arrived leaves before it.
+        """
+
+    def abort(self, error: dict[str, Any]) -> None:
+        """End with an error and nothing else: it is not known what can still leave."""
+
+    def one_text(self) -> OneText | None:
+        """The one text of the event that left last, if nothing but it will differ in the next."""
+
+    def take_usage(self, usage: dict[str, Any]) -> None:
+        """Take the last usage of events that left by a template."""
+
+    # ------------------------------------------------------------------ a whole answer
+
+    def is_event(self, value: Any) -> bool:
+        """Whether a JSON value is an event, and no whole answer: a line of it is one of several."""
+
+    def gather(self) -> None:
+        """From now on no event is sent: they become one whole answer."""
+
+    def whole(self) -> Any:
+        """The whole JSON answer that the events have become; None if they were sent."""
 
     def answer(self, value: Any) -> None:
         """Take a whole JSON answer where a stream was asked for: its events leave, to the end."""
 
-    def whole(self) -> Any:
-        """The whole JSON answer that the events said, where the `Output` collected them."""
+    def body(self, draft: Draft) -> dict[str, Any] | None:
+        """Repair a whole JSON answer in place; the error that it is instead, if it is one."""
+
+    def error_body(self, error: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """The status and the JSON of an error in answer to a request without a stream."""

@@ -1,1 +1,1 @@
-"""Where answers come in: the ASGI middleware and the httpx transport."""
+"""The doors: the ASGI middleware and the httpx transport."""

@@ -1,4 +1,4 @@
-"""What both doors do alike: which answers are touched, their heads, and their reports."""
+"""What both doors share: which answers are changed, their heads, and their reports."""
 
 from __future__ import annotations
 
@@ -37,7 +37,10 @@ _OF_THE_BODY = frozenset(
 def chosen(
     options: Options | None, fields: OptionFields, environ: dict[str, str] | None
 ) -> Options:
-    """The options of a door: whole, or by field; ``environ`` None is the process's own."""
+    """Return the options of a door, given as `Options` or as fields.
+
+    ``environ`` None: the process.
+    """
     if options is None:
         return Options.from_environ(environ, **fields)
     if not isinstance(options, Options):
@@ -50,9 +53,9 @@ def chosen(
 
 
 def holds_json(content_type: str | None, body: bytes | None) -> bool:
-    """Whether a request's body is JSON, by its header or by its beginning.
+    """Return whether the body of a request is JSON, by its header or by its beginning.
 
-    `curl -d` says of all it sends that it is a form.
+    `curl -d` sends the content type of a form with any body.
     """
     if content_type and "json" in content_type.lower():
         return True
@@ -60,7 +63,7 @@ def holds_json(content_type: str | None, body: bytes | None) -> bool:
 
 
 def why_untouched(status: int, content_type: str | None, body: bytes | None) -> str | None:
-    """Why the answer to such a request is left alone; None if it is not."""
+    """Return why the answer to a request is left alone, or None if it is changed."""
     if not has_message(status):
         return f"an answer of status {status} holds no message"
     if not holds_json(content_type, body):
@@ -69,23 +72,23 @@ def why_untouched(status: int, content_type: str | None, body: bytes | None) -> 
 
 
 def left_alone(path: str, why: str) -> None:
-    """Log that an answer that might have been repaired is not."""
+    """Log that an answer is left alone that could have been repaired."""
     logger.info("%s: left alone, %s", path, why)
 
 
 def is_asynchronous(on_report: OnReport | None) -> bool:
-    """Whether it has to be awaited, as far as that can be seen before it is called."""
+    """Return whether a function must be awaited, if that is visible before the call."""
     call = getattr(on_report, "__call__", None)  # noqa: B004 - an object with an async __call__
     return inspect.iscoroutinefunction(on_report) or inspect.iscoroutinefunction(call)
 
 
 def has_message(status: int) -> bool:
-    """Whether an answer of this status can hold a completion, a stream or an error."""
+    """Return whether an answer with this status can contain a completion, a stream or an error."""
     return (200 <= status < 300 and status not in (204, 205, 206)) or status >= 400
 
 
 def codings(headers: Headers) -> list[str]:
-    """The content codings of an answer, in the order in which they were applied."""
+    """Return the content codings of an answer, in the order in which they were applied."""
     values = [
         value.decode("latin-1") for name, value in headers if name.lower() == b"content-encoding"
     ]
@@ -94,9 +97,9 @@ def codings(headers: Headers) -> list[str]:
 
 
 class Answer:
-    """One answer on its way through a door: its normaliser, its head, its report.
+    """One answer that passes through a door: its normalizer, its head, its report.
 
-    ``over`` is True once nothing more will leave; the report has been given by then.
+    ``over`` is True when nothing more will be sent. Then the report has been delivered.
     """
 
     def __init__(
@@ -111,7 +114,7 @@ class Answer:
         began: float | None = None,
         upstream: str | None = None,
     ) -> None:
-        """``began``: `time.monotonic` when the request came in; now, if it is not given."""
+        """``began`` is the time of the request, by `time.monotonic`. None: now."""
         self.normalizer = Normalizer(request, options, status=status)
         now = time.monotonic()
         self._began = now if began is None else began
@@ -129,7 +132,7 @@ class Answer:
 
     @property
     def head_is_known(self) -> bool:
-        """Whether `head` can be asked; before, at the latest, anything is sent."""
+        """Whether `head` is available. It is, at the latest, before anything is sent."""
         return self.over or self.normalizer.passes or self.normalizer.content_type is not None
 
     @property
@@ -155,13 +158,13 @@ class Answer:
         return out
 
     def abandon(self) -> None:
-        """The client is gone, or had all that it wanted."""
+        """End the answer early: the client has left, or has all that it wants."""
         if self.report.end is None:
             self.report.end = "closed"
         self._give_report()
 
     async def reported(self) -> None:
-        """Wait for an asynchronous ``on_report``, if it was called; it is not cancelled with us."""
+        """Wait for an asynchronous ``on_report``. If we are cancelled, it is not."""
         reporting, self._reporting = self._reporting, None
         if reporting is not None:
             task = _task.start(partial(_awaited, reporting))
@@ -176,7 +179,10 @@ class Answer:
         self.report.first_event = time.monotonic() - self._began
 
     def head(self, whole: bytes | None) -> tuple[int, Headers]:
-        """Status and headers to send; ``whole`` is the body, if all of it is known already."""
+        """Return the status and the headers to send.
+
+        ``whole`` is the body, if all of it is known.
+        """
         came, self._came = self._came or [], None
         encoded = bool(codings(self._headers))
         passes = self.normalizer.passes
@@ -195,7 +201,7 @@ class Answer:
 
     @property
     def streams(self) -> bool:
-        """Whether what leaves is an event stream of ours."""
+        """Whether the output is an event stream."""
         content_type = self.normalizer.content_type or ""
         return not self.normalizer.passes and _media_type(content_type) == "text/event-stream"
 

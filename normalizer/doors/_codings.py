@@ -1,7 +1,6 @@
-"""Content codings undone piece by piece: the answers of applications and upstreams that compress.
+"""Decode content codings in pieces, for the answers of applications and upstreams that compress.
 
-What one piece of a body decodes to comes out in pieces too, so that a body of a few bytes cannot
-take the memory or, in one step, the time of the many that they stand for.
+The output is limited for each step. So a small body cannot use much memory, or much time at once.
 """
 
 from __future__ import annotations
@@ -25,11 +24,11 @@ _MAX_CODINGS = 5
 
 
 class CodingError(ValueError):
-    """The bytes are not what their Content-Encoding says; the message is the decompressor's."""
+    """The bytes do not match their Content-Encoding. The message is that of the decompressor."""
 
 
 class _Stage(Protocol):
-    """One coding. ``midway``: what came is not whole yet, by the coding's own account."""
+    """One coding. ``midway``: the coding expects more bytes."""
 
     midway: bool
 
@@ -37,7 +36,7 @@ class _Stage(Protocol):
 
 
 class Decoder:
-    """Undoes one coding or several; every byte that can be known leaves at once."""
+    """Decode one coding or several. It returns every byte as soon as it can be decoded."""
 
     def __init__(self, stages: list[_Stage]) -> None:
         self._stages = stages
@@ -45,9 +44,9 @@ class Decoder:
         self._left = 0
 
     def decode(self, data: bytes) -> Iterator[bytes]:
-        """The decoded pieces of ``data``, each of about `STEP_BYTES` at most.
+        """Yield the decoded pieces of ``data``, each of about `STEP_BYTES` at most.
 
-        Raises `CodingError`, also for bytes that decode to more than `MAX_RATIO` times themselves.
+        Raises `CodingError`, also if the bytes decode to more than `MAX_RATIO` times their number.
         """
         if not self._stages:
             yield data
@@ -66,12 +65,12 @@ class Decoder:
 
     @property
     def midway(self) -> bool:
-        """Whether a body that ends here was cut: its compression says that more belongs to it."""
+        """Whether a body that ends here was cut, because its compression expects more."""
         return any(stage.midway for stage in self._stages)
 
 
 def decoder(codings: list[str]) -> Decoder | None:
-    """What undoes ``codings`` (in the order they were applied); None if it cannot be."""
+    """Return a decoder for ``codings`` in the order they were applied, or None for unknown ones."""
     stages: list[_Stage] = []
     if len(codings) > _MAX_CODINGS:
         return None
@@ -170,7 +169,7 @@ def _zstd() -> _Stage | None:
 
 
 class _Zstd:
-    """zstd with Python's own module, and the one that brings it to older Pythons."""
+    """Decode zstd with Python's own module, or with its backport."""
 
     def __init__(self, make: Any, error: type[Exception]) -> None:
         self._make = make
@@ -193,10 +192,10 @@ class _Zstd:
 
 
 class _Zstandard:
-    """zstd with zstandard, whose decompressor has no limit on what one step gives.
+    """Decode zstd with the module zstandard. Its decompressor has no limit for one step.
 
-    A block of zstd holds at most 128 KiB, and the input is given in pieces of a few bytes, so that
-    a step gives few blocks.
+    A block of zstd has at most 128 KiB. The input is given in pieces of a few bytes, so a step
+    returns few blocks.
     """
 
     _STEP = 64

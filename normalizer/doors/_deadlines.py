@@ -1,8 +1,8 @@
-"""Reads from a socket that must not last: after their time the socket is shut down.
+"""Limit the time of a read: when it is over, the socket is shut down.
 
-A read that blocks a thread has the time-out that it began with, and no other. To end it sooner the
-connection has to end, and the only call for that which is safe while another thread reads is
-`shutdown`: the descriptor stays, and the reader sees the end of the stream.
+A blocking read keeps the timeout with which it started. To end it earlier, the connection must end.
+While another thread reads, only `shutdown` is safe: the descriptor stays, and the reader sees the
+end of the stream.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _IDLE_TICKS = 100
 
 
 class Deadlines:
-    """What is read at the moment, and one thread for all of it that runs while there is any."""
+    """The reads in progress. One thread watches them while there are any."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -29,7 +29,9 @@ class Deadlines:
 
     @contextlib.contextmanager
     def within(self, seconds: float, reading: socket.socket) -> Iterator[None]:
-        """Shut ``reading`` down if this is not left within ``seconds``, and never after it was.
+        """Shut ``reading`` down if the block takes longer than ``seconds``.
+
+        It is never shut down after the block.
 
         Raises RuntimeError if no thread can be started.
         """

@@ -1,4 +1,4 @@
-"""The options of the transports that we make: those of httpx's and httpx2's own, by their names."""
+"""The options of the transports that we create: the names are those of httpx and httpx2."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ MAX_KEEPALIVE_CONNECTIONS = 100
 
 
 class PoolFields(TypedDict, total=False):
-    """The options of ``HTTPTransport`` and ``AsyncHTTPTransport`` as keywords, for type checkers.
+    """The options of ``HTTPTransport`` and ``AsyncHTTPTransport`` as keyword arguments.
 
-    Seconds, counts and kinds are the library's own; see the documentation of its ``HTTPTransport``.
+    Their units and types are those of the library: see the documentation of its ``HTTPTransport``.
     """
 
     verify: ssl.SSLContext | str | bool
@@ -44,9 +44,9 @@ class TransportFields(OptionFields, PoolFields, total=False):
 
 
 def split(fields: TransportFields, transport: Any) -> tuple[OptionFields, PoolFields]:
-    """The options of streams, and those of the pool.
+    """Split keywords into the options of streams and those of the pool.
 
-    Raises `OptionError` for keywords that are neither, and for a pool beside a ``transport``.
+    Raises `OptionError` for unknown keywords, and for pool options together with a ``transport``.
     """
     given: dict[str, Any] = {**fields}
     pool: Any = {name: given.pop(name) for name in PoolFields.__annotations__ if name in given}

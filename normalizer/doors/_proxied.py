@@ -1,7 +1,7 @@
-"""The transport that a client of httpx or httpx2 would have had without one of ours.
+"""The transport that a client of httpx or httpx2 uses without ours.
 
-A client that is given `transport=` looks up no proxies in the environment any more; here they are
-looked up again, by the rules of the libraries, so that nothing else changes for the user.
+A client with `transport=` does not read the proxies of the environment. This module reads them, by
+the rules of the libraries, so nothing else changes for the user.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from normalizer.doors._pool import MAX_CONNECTIONS, MAX_KEEPALIVE_CONNECTIONS, P
 
 
 class Proxied:
-    """The library's own transports, chosen per URL as its client would from the environment.
+    """The library's own transports. The URL chooses one, as in a client that reads the environment.
 
-    A ``proxy`` in ``pool``, or a ``uds``, is for all URLs; then, and with ``trust_env=False``, the
-    environment is not asked.
+    A ``proxy`` or ``uds`` in ``pool`` is used for all URLs. Then, and with ``trust_env=False``, the
+    environment is not read.
     """
 
     def __init__(self, library: Any, pool: PoolFields, *, asynchronous: bool) -> None:
@@ -66,7 +66,7 @@ class Proxied:
 
 
 def environment_proxies() -> dict[str, str | None]:
-    """The proxies of the environment by pattern; None for what goes directly (`NO_PROXY`)."""
+    """Return the proxies of the environment by pattern. None: no proxy (`NO_PROXY`)."""
     found = getproxies()
     proxies: dict[str, str | None] = {}
     for scheme in ("http", "https", "all"):
@@ -94,9 +94,9 @@ def _pattern_of(host: str) -> str:
 
 
 class Pattern:
-    """Which URLs a proxy is for: ``all://``, ``http://``, ``all://*example.org``, ``all://::1/64``.
+    """The URLs of a proxy: ``all://``, ``http://``, ``all://*example.org``, ``all://::1/64``.
 
-    Raises the library's InvalidURL, or ValueError, for what is none.
+    Raises the library's InvalidURL, or ValueError, for an invalid pattern.
     """
 
     def __init__(self, library: Any, pattern: str) -> None:
@@ -122,7 +122,7 @@ class Pattern:
         )
 
     def matches(self, url: Any) -> bool:
-        """Whether a URL of the library is one of them."""
+        """Return whether a URL of the library matches."""
         if self._scheme and self._scheme != url.scheme:
             return False
         if self._port is not None and self._port != url.port:

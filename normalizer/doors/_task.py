@@ -1,8 +1,8 @@
-"""One piece of work that runs beside its caller, on asyncio and on trio alike.
+"""Work that runs beside its caller, on asyncio and on trio.
 
-A read that takes long must be waited for with a limit and yet not be cancelled when the limit is
-reached: to cancel a read closes the connection. Both event loops can do that, each in its own way,
-and anyio, which covers both, cannot do it in a generator or between two calls of `send`.
+We wait for a long read with a limit, and must not cancel it at the limit, because that closes the
+connection. Both event loops can do this, each in its own way. anyio covers both, but not in a
+generator or between two calls of `send`.
 """
 
 from __future__ import annotations
@@ -18,29 +18,32 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Task(Protocol[T_co]):
-    """Work that was started by `start`."""
+    """Work that `start` started."""
 
     async def wait(self, seconds: float | None = None) -> bool:
-        """Wait for the end of the work, at most ``seconds``; whether it has ended."""
+        """Wait until the work ends, at most ``seconds``. Returns whether it has ended."""
         ...
 
     async def cancel(self) -> bool:
-        """Cancel the work if it still runs, and wait until it has ended; False if it had ended."""
+        """Cancel the work and wait until it ends. Returns False if it had already ended."""
         ...
 
     def result(self) -> T_co:
-        """What the work returned, once `wait` said that it has ended; raises what it raised."""
+        """Return the result of the work, or raise its exception.
+
+        Call it after `wait` returned True.
+        """
         ...
 
 
 def start(work: Callable[[], Coroutine[Any, Any, T]]) -> Task[T]:
-    """Start ``work`` on the event loop that runs the caller."""
+    """Start ``work`` on the event loop of the caller."""
     trio = _trio()
     return _AsyncioTask(work) if trio is None else _TrioTask(trio, work)
 
 
 async def sleep(seconds: float) -> None:
-    """Let ``seconds`` go by on the event loop that runs the caller."""
+    """Sleep for ``seconds`` on the event loop of the caller."""
     trio = _trio()
     await (asyncio if trio is None else trio).sleep(seconds)
 

@@ -1,7 +1,7 @@
-"""What every transport of ours has: the library of a request, and a transport inside of it.
+"""What all our transports share: the library of a request, and an inner transport.
 
-One class serves httpx and httpx2, synchronous and asynchronous. The library is the one whose
-request comes in, so neither is imported before it is used.
+One class serves httpx and httpx2, synchronous and asynchronous. The request shows the library, so
+neither is imported before it is used.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         httpx2.BaseTransport,
         httpx2.AsyncBaseTransport,
     ):
-        """So that type checkers take it for what each of the four clients wants."""
+        """The type that each of the four clients expects, for type checkers."""
 
         def handle_request(self, request: Any) -> Any: ...
 
@@ -33,7 +33,7 @@ else:
 
 
 class WrappingTransport(_Transport):
-    """A transport around another: the one it is given, or the library's own with its proxies."""
+    """A transport around another: the given one, or the library's own with its proxies."""
 
     def __init__(self, transport: Any = None, pool: PoolFields | None = None) -> None:
         methods = ("handle_request", "handle_async_request")
@@ -108,7 +108,7 @@ class WrappingTransport(_Transport):
 
 
 def library_of(request: Any) -> Any:
-    """The module whose request it is: httpx or httpx2; raises TypeError for any other."""
+    """Return the module of a request: httpx or httpx2. Raises TypeError for another object."""
     for base in type(request).__mro__:
         library = sys.modules.get(base.__module__.partition(".")[0])
         if hasattr(library, "SyncByteStream"):

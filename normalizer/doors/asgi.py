@@ -1,9 +1,9 @@
-"""`NormalizingMiddleware`: the canonical stream in front of any ASGI application.
+"""`NormalizingMiddleware`: canonical streams from any ASGI application.
 
-Each request that may be touched gets a responder, which stands between the application and the
-server for that one answer. It reads nothing ahead: the request is noted as the application reads
-it, and the answer is repaired as the application sends it, in the application's own task. Only a
-held finish needs a task beside it, for as long as it is held.
+Each request that may be changed gets a responder. The responder stands between the application and
+the server for that one answer. It reads nothing in advance: it sees the request while the
+application reads it, and repairs the answer while the application sends it, in the application's
+own task. Only a held finish needs another task, for as long as it is held.
 """
 
 from __future__ import annotations
@@ -45,24 +45,23 @@ _SENDS_A_FILE = ("http.response.pathsend", "http.response.zerocopysend")
 
 
 class NormalizingMiddleware:
-    """Pure ASGI middleware that makes an application's chat and completion answers canonical.
+    """Pure ASGI middleware that makes the chat and completion answers of an application canonical.
 
     * ``app``: the application.
-    * ``options``: an `Options`; or its fields as keywords, not both. Fields that are not given come
-      from ``NORMALIZER_*`` variables, so that the class can be used where it is constructed with
-      ``app`` alone.
-    * ``on_report``: called with the `Report` of every answer, once, when it is over, and awaited
-      if it is asynchronous. What it raises is logged.
+    * ``options``: an `Options`, or its fields as keywords, but not both. Missing fields come from
+      ``NORMALIZER_*`` variables. So the class also works where it is constructed with ``app`` only.
+    * ``on_report``: is called with the `Report` of every answer, once, when the answer is over. An
+      asynchronous function is awaited. Its exceptions are logged.
 
-    The report is at ``scope["state"]["normalizer"]`` too (Starlette's ``request.state.normalizer``)
-    once the answer has begun. POST requests to ``…/chat/completions``, ``…/completions`` and the
-    option ``paths`` with a JSON body are touched, whatever its content type says; what is not is
-    logged. Everything else passes as it is, WebSockets and lifespan included. It
-    belongs inside of a middleware that compresses; what was compressed inside of it is
-    decompressed, or left alone with a warning where the module for that is not installed.
+    After the answer has started, the report is also at ``scope["state"]["normalizer"]`` (Starlette:
+    ``request.state.normalizer``). The middleware changes answers to POST requests with a JSON body
+    to ``…/chat/completions``, ``…/completions`` and the option ``paths``, with any content type. It
+    logs such requests that it leaves alone. Everything else passes unchanged, also WebSockets and
+    lifespan. Put it inside a middleware that compresses. A compressed answer from an inner
+    middleware is decompressed, or left alone with a warning if the module is not installed.
 
-    Raises `OptionError` for options that do not exist. What the application raises is raised again
-    after what it had sent, and the error that says that it was cut, were delivered.
+    Raises `OptionError` for unknown options. If the application raises, what it had sent and an
+    error event are delivered first, and then the exception is raised again.
 
     Example::
 
@@ -95,7 +94,7 @@ class NormalizingMiddleware:
 
 
 class _Responder:
-    """Stands between the application and the server for one request and its answer."""
+    """Stand between the application and the server for one request and its answer."""
 
     def __init__(
         self,
@@ -249,7 +248,7 @@ class _Responder:
             await self._send({"type": "http.response.body", "body": out, "more_body": more_body})
 
     async def _flush(self, answer: Answer) -> None:
-        """Let the finish go that is held, once the application was silent for long enough."""
+        """Send a held finish after the application was silent for long enough."""
         while (seconds := answer.normalizer.waiting) is not None and not answer.over:
             await _task.sleep(seconds)
             if self._silence is None:
@@ -274,7 +273,7 @@ class _Responder:
         silence.result()
 
     async def _cut(self, why: str) -> None:
-        """Deliver what an answer that the application did not complete comes to."""
+        """Deliver what there is of an answer that the application did not complete."""
         answer = self._answer
         # An application that stops because the client left has cut nothing.
         if answer is None or answer.over or self._left:
@@ -286,7 +285,7 @@ class _Responder:
 
 
 def without_files(scope: Scope) -> Scope:
-    """The scope without the offers to send a file, whose bytes would not pass through us."""
+    """Return the scope without the extensions that send a file past us."""
     extensions = scope.get("extensions") or {}
     if not any(name in extensions for name in _SENDS_A_FILE):
         return scope
@@ -299,7 +298,7 @@ def _header(headers: Any, name: bytes) -> str | None:
 
 
 def _upstream(scope: Scope) -> str | None:
-    """Host and port, where the application is our proxy and has said so."""
+    """Return host and port of the upstream, if the application is our proxy."""
     origin = getattr(scope.get("state", {}).get("upstream"), "origin", None)
     return urlsplit(origin).netloc if isinstance(origin, str) else None
 

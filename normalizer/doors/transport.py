@@ -1,8 +1,8 @@
-"""`NormalizingTransport`: the canonical stream for every client built on httpx or httpx2.
+"""`NormalizingTransport`: canonical streams for every client built on httpx or httpx2.
 
-One class serves both libraries, synchronous and asynchronous. The library is the one whose request
-comes in, so neither is imported before it is used. What a stream of theirs must be is an instance
-of that library's `SyncByteStream` or `AsyncByteStream`, so those two classes are made per library.
+One class serves both libraries, synchronous and asynchronous. The request shows the library, so
+neither is imported before it is used. A response needs a stream that is an instance of that
+library's `SyncByteStream` or `AsyncByteStream`, so those two classes are made for each library.
 """
 
 from __future__ import annotations
@@ -39,31 +39,32 @@ _GRACE = 0.05
 
 
 class NormalizingTransport(WrappingTransport):
-    """A transport for httpx and httpx2 whose chat and completion answers are canonical.
+    """A transport for httpx and httpx2 that makes chat and completion answers canonical.
 
-    Works in ``httpx.Client``, ``httpx.AsyncClient``, ``httpx2.Client`` and ``httpx2.AsyncClient``.
+    It works in ``httpx.Client``, ``httpx.AsyncClient``, ``httpx2.Client`` and
+    ``httpx2.AsyncClient``.
 
-    * ``transport``: what sends the requests, used as it is. None is the library's own
-      ``HTTPTransport`` or ``AsyncHTTPTransport``, with the proxies of the environment, which a
-      client given a ``transport=`` no longer looks up itself.
-    * the options of that ``HTTPTransport`` (``limits``, ``verify``, ``cert``, ``http2``, ``proxy``,
-      ``trust_env``, ``retries`` …) as keywords, which it gets as they are; a client given a
-      ``transport=`` ignores its own. Without ``limits`` there are 1,000 connections, of which 100
-      are kept alive: as many as openai-python's clients have, and more than the libraries' own.
-    * ``options``: an `Options`; or its fields as keywords, not both.
-    * ``on_report``: called with the `Report` of every answer, once, when it is over. What it raises
-      is logged. An asynchronous one is awaited in asynchronous clients; a synchronous request
-      raises `OptionError` then.
+    * ``transport``: the transport that sends the requests. None: the library's own
+      ``HTTPTransport`` or ``AsyncHTTPTransport`` with the proxies of the environment. (A client
+      with a ``transport=`` does not read these proxies itself.)
+    * the options of that ``HTTPTransport`` as keywords (``limits``, ``verify``, ``cert``,
+      ``http2``, ``proxy``, ``trust_env``, ``retries`` …). A client with a ``transport=`` ignores
+      its own. Without ``limits`` there are 1,000 connections, and 100 of them are kept alive. The
+      clients of openai-python have as many, and the libraries' own clients have fewer.
+    * ``options``: an `Options`, or its fields as keywords, but not both.
+    * ``on_report``: is called with the `Report` of every answer, once, when the answer is over. Its
+      exceptions are logged. An asynchronous function is awaited in asynchronous clients. With a
+      synchronous client it raises `OptionError`.
 
-    The report is at ``response.extensions["normalizer"]`` too, from the start, and complete when
-    the body has been read. POST requests to ``…/chat/completions`` and ``…/completions`` with a
-    JSON body are touched; everything else passes as it is. A body that is streamed to the upstream
-    (an iterator) is not read ahead: its answer is repaired without knowledge of the request.
+    The report is also at ``response.extensions["normalizer"]``. It is complete when the body has
+    been read. The transport changes answers to POST requests with a JSON body to
+    ``…/chat/completions`` and ``…/completions``. Everything else passes unchanged. A request body
+    that is streamed (an iterator) is not read in advance: its answer is repaired without knowledge
+    of the request.
 
-    Raises `OptionError` for options that do not exist and for those of a pool beside a
-    ``transport``, TypeError when a request comes in that
-    ``transport`` cannot send, and whatever ``transport`` raises; a connection that breaks in the
-    middle of an answer raises after what had arrived was delivered.
+    Raises `OptionError` for unknown options and for pool options together with a ``transport``,
+    TypeError for a request that ``transport`` cannot send, and whatever ``transport`` raises. If a
+    connection breaks in the middle of an answer, what arrived is delivered before the exception.
 
     Example::
 
@@ -85,7 +86,7 @@ class NormalizingTransport(WrappingTransport):
         self._on_report = on_report
 
     def handle_request(self, request: Any) -> Any:
-        """Send a request of httpx or httpx2; a response of the same library."""
+        """Send a request of httpx or httpx2. Returns a response of the same library."""
         library = library_of(request)
         if is_asynchronous(self._on_report):
             raise OptionError("on_report is asynchronous, and a synchronous client cannot await it")
@@ -105,7 +106,10 @@ class NormalizingTransport(WrappingTransport):
         return _response(library, answer, inner, stream)
 
     async def handle_async_request(self, request: Any) -> Any:
-        """Send a request of httpx or httpx2 on asyncio or trio; a response of the same library."""
+        """Send a request of httpx or httpx2 on asyncio or trio.
+
+        Returns a response of the same library.
+        """
         library = library_of(request)
         began = monotonic()
         inner = await self._inner(library, asynchronous=True).handle_async_request(request)
@@ -157,7 +161,7 @@ class NormalizingTransport(WrappingTransport):
 
 
 class _Stream:
-    """The body of one answer, and the inner response that it is made of."""
+    """The body of one answer, and the inner response."""
 
     def __init__(
         self, answer: Answer, inner: Any, library: Any, undo: Decoder, *, reads_on: bool = True
@@ -174,7 +178,7 @@ class _Stream:
         return self._first if self._answer.over else None
 
     def _already_read(self) -> bytes | None:
-        """The body, decoded, if the transport inside has read it."""
+        """Return the decoded body if the inner transport has read it already."""
         if isinstance(self._inner.stream, self._library.ByteStream):
             return None  # which can be read again, as it came
         try:
@@ -197,7 +201,7 @@ class _Stream:
 
 
 def _can_be_used_again(inner: Any) -> bool:
-    """Whether the connection of a response takes another request once its body has ended."""
+    """Return whether the connection of a response is reused when its body has ended."""
     headers = inner.headers
     ends = "content-length" in headers or "chunked" in headers.get("transfer-encoding", "").lower()
     stays = "close" not in headers.get("connection", "").lower()

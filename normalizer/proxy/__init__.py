@@ -1,11 +1,11 @@
 """The reverse proxy: `NormalizingMiddleware` over a plain forwarding application.
 
     Observer                      /healthz, /metrics, the access log
-      NormalizingMiddleware       everything that repairs
+      NormalizingMiddleware       all repairs
         Models                    the merged list of models, if there are several upstreams
           Forward                 aiohttp
 
-`stream-normalizer serve` runs it; it is an ASGI application like any other.
+`stream-normalizer serve` runs it. It is an ASGI application like any other.
 """
 
 from __future__ import annotations
@@ -39,12 +39,13 @@ _CANCELLED = 1.0  # seconds in which what was cancelled ends
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ProxyConfig:
-    """All that a worker is started with. It holds no key, only names of variables.
+    """The configuration of the proxy. It contains no key, only names of environment variables.
 
-    * ``upstreams``: where requests go. ``options``: how their answers are repaired.
-    * ``connect_timeout``, ``read_timeout``, ``body_timeout``: seconds; see `Forward`.
-    * ``max_body_bytes``: how much of a request's body is read to find its model; see `Forward`.
-    * ``cors``: origins whose pages may use the proxy, ``"*"`` for all; needs starlette.
+    * ``upstreams``: the servers to forward to.
+    * ``options``: how their answers are repaired.
+    * ``connect_timeout``, ``read_timeout``, ``body_timeout``: in seconds; see `Forward`.
+    * ``max_body_bytes``: the limit of a body that is read to find its model; see `Forward`.
+    * ``cors``: origins whose pages may use the proxy, ``"*"`` for all. Needs starlette.
     """
 
     upstreams: Upstreams
@@ -57,10 +58,10 @@ class ProxyConfig:
 
 
 class Proxy:
-    """The ASGI application. Its connections are made and closed by the server's lifespan events.
+    """The ASGI application. The lifespan events of the server open and close its connections.
 
-    WebSockets are refused. Raises `UpstreamError` at startup if a key's variable is not set, and
-    ValueError for an entry of ``cors`` that is no origin.
+    It refuses WebSockets. At startup it raises `UpstreamError` if the variable of a key is not set,
+    and ValueError for an invalid origin in ``cors``.
 
     Example::
 

@@ -11,7 +11,7 @@ _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+")
 
 
 def origin(text: str) -> str:
-    """``text`` as browsers send it; raises ValueError if it is no origin.
+    """Return an origin in the spelling of browsers. Raises ValueError for an invalid origin.
 
     Example::
 
@@ -27,9 +27,9 @@ def origin(text: str) -> str:
 
 
 def with_cors(app: ASGIApp, origins: Iterable[str]) -> ASGIApp:
-    """``app`` for pages of ``origins`` too: preflights are answered, answers get the headers.
+    """Wrap ``app`` so that pages of ``origins`` may use it: it answers preflights and adds headers.
 
-    Needs starlette. Raises ValueError for what is no origin.
+    Needs starlette. Raises ValueError for an invalid origin.
     """
     from starlette.middleware.cors import CORSMiddleware
 

@@ -1,11 +1,11 @@
-"""A plain forwarding ASGI application over aiohttp: nothing of models, nothing of streams.
+"""A plain forwarding ASGI application over aiohttp. It knows nothing about models or streams.
 
-aiohttp, because of three clients measured under uvicorn with uvloop and httptools it took the least
-CPU for each event of a paced stream: httpx2 took 3.2 times as much, httpx 4.3 times.
+We measured three clients under uvicorn with uvloop and httptools. aiohttp needs the least CPU for
+each event of a paced stream: httpx2 needs 3.2 times as much, and httpx 4.3 times.
 
-A request and its answer end together. `receive` is watched while the upstream is waited for: a
-client that leaves closes the upstream's connection. An upstream that breaks off raises, so that the
-client's connection does not end as if the answer were whole.
+A request and its answer end together. While it waits for the upstream, it watches `receive`: a
+client that disconnects closes the connection to the upstream. If the upstream breaks, it raises, so
+that the connection to the client does not look complete.
 """
 
 from __future__ import annotations
@@ -53,15 +53,15 @@ _KEEP_ALIVE = 4.0
 
 
 class UpstreamBrokenError(Exception):
-    """The upstream's body broke off after its head was sent on."""
+    """The upstream's body broke after its head was forwarded."""
 
 
 class UpstreamSilentError(UpstreamBrokenError):
-    """The upstream sent nothing for longer than the timeout in the middle of its body."""
+    """The upstream was silent in the middle of its body for longer than the timeout."""
 
 
 class ShuttingDownError(UpstreamBrokenError):
-    """The answer had begun when the time to end in was over."""
+    """The answer was not complete when the time for the shutdown was over."""
 
 
 class ClientLeftError(Exception):
@@ -69,7 +69,7 @@ class ClientLeftError(Exception):
 
 
 class RefusedError(Exception):
-    """A request whose body is too long or too slow: a status and an error's message."""
+    """The body of a request is too long or too slow: a status and an error message."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -77,18 +77,19 @@ class RefusedError(Exception):
 
 
 class Forward:
-    """Forwards each HTTP request to its upstream and streams the answer back.
+    """Forward each HTTP request to its upstream, and stream the answer back.
 
-    * ``upstreams``: where to. With routes, a body that begins with ``{`` is read until its model is
-      known; one of more than ``max_body_bytes`` is a 413. Other bodies are passed on as they come.
-    * ``connect_timeout``: seconds to connect in. ``read_timeout``: seconds without a byte, before
-      the head as well as in the body. ``body_timeout``: seconds that a client may be silent for in
-      the middle of its body; then it is a 408.
+    * ``upstreams``: the servers. With routes, a body that begins with ``{`` is read until its model
+      is known. A body above ``max_body_bytes`` gets a 413. Other bodies are forwarded as they come.
+    * ``connect_timeout``: the limit for a connection, in seconds.
+    * ``read_timeout``: the longest silence before the head and within the body, in seconds.
+    * ``body_timeout``: the longest silence of the client within its body, in seconds. Then it gets
+      a 408.
 
-    An upstream that cannot be reached is a 502, one that is too slow a 504, both with an error in
-    the API's form. The upstream is at ``scope["state"]["upstream"]``, its status not yet sent.
+    An unreachable upstream gives a 502 and a slow one a 504, both with an error in the API's form.
+    The upstream is at ``scope["state"]["upstream"]`` before its status is sent.
 
-    `open` it before the first request and `close` it after the last, on the same event loop.
+    Call `open` before the first request and `close` after the last, on the same event loop.
     """
 
     def __init__(
@@ -110,7 +111,10 @@ class Forward:
         self._proxies: dict[Upstream, str | None] = {}
 
     def open(self) -> None:
-        """Make the connection pool. Raises `UpstreamError` if a key's variable is not set."""
+        """Create the connection pool.
+
+        Raises `UpstreamError` if the variable of a key is not set.
+        """
         self._keys = {upstream: upstream.key() for upstream in self.upstreams}
         self._proxies = {upstream: _proxy(upstream) for upstream in self.upstreams}
         self._session = aiohttp.ClientSession(
@@ -127,7 +131,7 @@ class Forward:
         )
 
     async def close(self) -> None:
-        """Close the connections that are idle."""
+        """Close the idle connections."""
         if self._session is not None:
             await self._session.close()
 
@@ -142,10 +146,10 @@ class Forward:
         data: bytes | AsyncIterator[bytes] | None = None,
         identity: bool = False,
     ) -> aiohttp.ClientResponse:
-        """Send a request on; the answer, once its head has come. Raises what aiohttp raises, and
-        `TargetError` for a target that no upstream is asked for.
+        """Forward a request. Returns the answer when its head has come.
 
-        ``identity``: ask for an answer without compression.
+        ``identity`` asks for an answer without compression. Raises the exceptions of aiohttp, and
+        `TargetError` for an invalid target.
         """
         if self._session is None:
             raise RuntimeError("Forward.open() was not called")
@@ -222,7 +226,7 @@ class _Exchange:
             await asyncio.wait({asking, leaving})
 
     async def _body(self) -> tuple[bytes | AsyncIterator[bytes] | None, str | None]:
-        """The body as it is sent on, and the model that it names, if that decides on anything."""
+        """Return the body to forward, and its model if a route needs it."""
         path, limit = self._scope["path"], self._forward.max_body_bytes
         begun, more = await self._more()
         routed = bool(self._forward.upstreams.routes)
@@ -279,7 +283,7 @@ class _Exchange:
         self._uploaded.set()
 
     async def _left(self) -> None:
-        """Return when the client has left; while it still sends, only its body is received."""
+        """Return when the client has disconnected. Until then, receive its body."""
         await self._uploaded.wait()
         while (await self._receive())["type"] != "http.disconnect":
             pass
@@ -336,14 +340,14 @@ class _Exchange:
 
 
 def error_body(message: str, kind: str) -> dict[str, Any]:
-    """An error in the API's form."""
+    """Return an error in the API's form."""
     return {"error": {"message": message, "type": kind, "param": None, "code": None}}
 
 
 async def respond(send: Send, status: int, body: Any, *, close: bool = False) -> None:
-    """Send an answer of our own: an object as JSON, bytes as plain text.
+    """Send an answer of our own: an object as JSON, or bytes as plain text.
 
-    ``close``: the connection is of no more use.
+    ``close`` closes the connection after the answer.
     """
     plain = isinstance(body, bytes)
     content = body if plain else json.dumps(body).encode()
@@ -370,7 +374,7 @@ def _early_model(start: bytes) -> str | None:
 
 
 def _transfer_decoder(response: aiohttp.ClientResponse) -> tuple[Decoder | None, str]:
-    """What undoes an answer's transfer codings; None and why, if it cannot be passed on."""
+    """Return a decoder for the transfer codings of an answer, or None and the reason."""
     if not 200 <= response.status < 600:
         return None, f"its status is {response.status}"
     values = response.headers.getall("Transfer-Encoding", [])
@@ -384,13 +388,13 @@ def _endpoint(scope: Scope) -> str | None:
 
 
 def _model_in(path: str) -> str | None:
-    """The model that `GET /v1/models/<model>` asks about."""
+    """Return the model in the path of `GET /v1/models/<model>`."""
     _, found, model = path.partition("/models/")
     return model if found and model else None
 
 
 def _proxy(upstream: Upstream) -> str | None:
-    """The proxy of the environment; aiohttp's own look-up would read keys from ~/.netrc too."""
+    """Return the proxy of the environment. aiohttp itself would also read keys from ~/.netrc."""
     scheme, _, host = upstream.origin.partition("://")
     if proxy_bypass(host):
         return None

@@ -1,6 +1,6 @@
-"""What Prometheus is told: how streams ended, what was repaired, how long the first event took.
+"""Metrics for Prometheus: how streams ended, what was repaired, the time to the first event.
 
-Labels are codes, upstreams and ends, never models: a client can name as many of those as it likes.
+Labels are codes, upstreams and ends. Models are not labels, because a client can name any number.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ _BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 
 
 class Metrics(Protocol):
-    """What counts answers."""
+    """The interface of a counter of answers."""
 
     def count(self, report: Report, upstream: str, first: float | None) -> None:
-        """One answer is over; ``first``: seconds to its first event, if it had one."""
+        """Count an answer that is over. ``first``: seconds to its first event, or None."""
 
     def page(self) -> tuple[int, bytes]:
-        """Status and body of `/metrics`."""
+        """Return the status and the body of `/metrics`."""
         ...
 
 
 class NoMetrics:
-    """Stands for `Prometheus` where prometheus_client is not installed."""
+    """The metrics without prometheus_client."""
 
     def count(self, report: Report, upstream: str, first: float | None) -> None:
         """Count nothing."""
 
     def page(self) -> tuple[int, bytes]:
-        """What to install."""
+        """Return a message that names the extra to install."""
         return 501, b"Metrics need prometheus_client: pip install 'stream-normalizer[metrics]'\n"
 
 
 class Prometheus:
     """`normalizer_streams_total`, `normalizer_repairs_total`, `…_time_to_first_event_seconds`.
 
-    Raises ModuleNotFoundError where prometheus_client is not installed.
+    Raises ModuleNotFoundError if prometheus_client is not installed.
     """
 
     def __init__(self) -> None:
@@ -72,7 +72,7 @@ class Prometheus:
         )
 
     def count(self, report: Report, upstream: str, first: float | None) -> None:
-        """One answer is over; ``first``: seconds to its first event, if it had one."""
+        """Count an answer that is over. ``first``: seconds to its first event, or None."""
         self._streams.labels(report.end or "closed").inc()
         for code, count in report.codes.items():
             self._repairs.labels(code, upstream).inc(count)
@@ -80,7 +80,7 @@ class Prometheus:
             self._first.labels(upstream).observe(first)
 
     def page(self) -> tuple[int, bytes]:
-        """Prometheus' text format, summed over all workers."""
+        """Return Prometheus' text format, summed over all workers."""
         registry = self._registry
         if FOLDER in os.environ:
             from prometheus_client import multiprocess
@@ -91,7 +91,7 @@ class Prometheus:
 
 
 def metrics() -> Metrics:
-    """`Prometheus` if it is installed."""
+    """Return `Prometheus` if it is installed, else `NoMetrics`."""
     try:
         return Prometheus()
     except ModuleNotFoundError:

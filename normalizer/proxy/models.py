@@ -1,4 +1,4 @@
-"""`GET /v1/models` over several upstreams: the models that can be asked for here."""
+"""`GET /v1/models` with several upstreams: the list of all models that a request can name."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _TIMEOUT = 20.0  # seconds for the slowest upstream's list
 
 
 class Models:
-    """Answers for the list of models when there are routes; everything else goes to ``app``.
+    """Answer `GET /v1/models` if there are routes. Everything else goes to ``app``.
 
-    A model is listed once, from the upstream that a request for it would go to: what another
-    upstream calls by the same name could not be asked for. An upstream that does not answer is left
-    out, with a warning. If none does, the request is forwarded, so that the client sees why.
+    A model is listed once, by the upstream that gets its requests. An upstream that does not answer
+    is left out, with a warning. If no upstream answers, the request is forwarded, so that the
+    client sees why.
     """
 
     def __init__(self, app: ASGIApp, forward: Forward) -> None:

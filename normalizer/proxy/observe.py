@@ -1,4 +1,4 @@
-"""What stands around the proxy: `/healthz`, `/metrics`, the access log."""
+"""The outer layer of the proxy: `/healthz`, `/metrics`, the access log."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ access = logging.getLogger("normalizer.access")
 
 
 class Observer:
-    """Answers `/healthz` and `/metrics`, and writes a line for each other request once it is over.
+    """Answer `/healthz` and `/metrics`, and log a line for each other request when it is over.
 
-    What is refused is refused here. A task that is cancelled, as a server does when its time is
-    over, ends its answer: an error if none has begun, a stream with an error event and `[DONE]`.
+    It also refuses invalid requests. If the server cancels a task at shutdown, it ends the answer:
+    with an error if no answer has started, or with an error event and `[DONE]` in a stream.
 
-    The line has no query, header or content: keys and prompts are in those.
+    The line contains no query, header or content, because those contain keys and prompts.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
@@ -83,7 +83,7 @@ class Observer:
 
 
 class _Seen:
-    """What of an answer passed, and when."""
+    """What has passed of an answer, and when."""
 
     __slots__ = ("_began", "_send", "first", "status", "streams", "total")
 

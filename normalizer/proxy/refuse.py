@@ -1,4 +1,4 @@
-"""Requests that are answered with an error before anything else looks at them."""
+"""Requests that the proxy refuses before anything else."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from normalizer.doors.asgi import Scope
 
 
 def refusal(scope: Scope) -> tuple[int, str] | None:
-    """Status and message for a request that is refused; None for any other."""
+    """Return status and message for a request to refuse, or None."""
     headers = [(name.lower(), value.lower()) for name, value in scope["headers"]]
     hosts = sum(name == b"host" for name, _ in headers)
     if hosts > 1 or (hosts == 0 and scope.get("http_version") == "1.1"):

@@ -1,4 +1,4 @@
-"""Where a request goes, and with which target, headers and key. No I/O."""
+"""The upstream of a request: its target, its headers and its key. No I/O."""
 
 from __future__ import annotations
 
@@ -41,23 +41,24 @@ _VERSION = re.compile(r"/v\d+$")
 
 
 class UpstreamError(NormalizerError, ValueError):
-    """An upstream that cannot be one: its URL, or the variable that should hold its key."""
+    """An invalid upstream: its URL is wrong, or the variable of its key is not set."""
 
 
 class TargetError(NormalizerError, ValueError):
-    """A request's target that no upstream is asked for; the message says why."""
+    """The target of a request is invalid. The message explains why."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Upstream:
-    """A server that requests are forwarded to.
+    """A server to forward requests to.
 
-    * ``url``: ``http://`` or ``https://``, with the path that is put before each request's.
-    * ``models``: a pattern (`fnmatch`) of the models it gets; ``"*"`` is all of them.
-    * ``key_env``: name of the environment variable with its API key. None: the client's own
-      credentials are passed on.
+    * ``url``: ``http://`` or ``https://``, with the path to put in front of the path of each
+      request.
+    * ``models``: a pattern (`fnmatch`) of the models that it gets. ``"*"`` is all of them.
+    * ``key_env``: the name of the environment variable with its API key. None: the client's own
+      credentials are forwarded.
 
-    Raises `UpstreamError` for a URL without host, with credentials, a query or a fragment.
+    Raises `UpstreamError` for a URL without a host, or with credentials, a query or a fragment.
 
     Example::
 
@@ -87,14 +88,14 @@ class Upstream:
         return f"{parts.scheme}://{parts.netloc}"
 
     def target(self, path: str, query: str = "") -> str:
-        """The URL for a request's path, both still percent-encoded.
+        """Return the URL for the path and query of a request. Both are still percent-encoded.
 
-        The upstream's path is put before the request's. A ``/v1`` that both have is taken once, and
-        an upstream whose path ends in another version keeps that: clients write ``/v1``
-        for "the API".
+        The path of the upstream comes first. If both have ``/v1``, it is used once. If the path of
+        the upstream ends in another version, that version wins, because clients write ``/v1`` for
+        "the API".
 
-        Raises `TargetError` for a path that is none, or whose ``..`` (percent-encoded or behind
-        backslashes too) would leave the upstream's path.
+        Raises `TargetError` if the path is invalid, or if its ``..`` (also percent-encoded, or
+        after a backslash) leads out of the path of the upstream.
 
         Example::
 
@@ -110,9 +111,10 @@ class Upstream:
         return f"{self.origin}{prefix}{path}" + (f"?{query}" if query else "")
 
     def key(self, environ: Mapping[str, str] | None = None) -> str | None:
-        """Its key, None if it has none of its own; raises `UpstreamError` if the variable is unset.
+        """Return its key, or None if it has no key of its own.
 
-        ``environ`` None is the process's own.
+        ``environ`` of None is the environment of the process. Raises `UpstreamError` if the
+        variable is not set.
         """
         if self.key_env is None:
             return None
@@ -124,7 +126,7 @@ class Upstream:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Upstreams:
-    """All upstreams: the first of ``routes`` whose pattern fits a model, else ``default``."""
+    """All upstreams: the first of ``routes`` whose pattern matches a model, or else ``default``."""
 
     default: Upstream
     routes: tuple[Upstream, ...] = ()
@@ -134,7 +136,7 @@ class Upstreams:
         yield from self.routes
 
     def of(self, model: str | None) -> Upstream:
-        """The upstream of a model; None stands for a request that names none."""
+        """Return the upstream of a model. None: the request names no model."""
         if model is not None:
             for route in self.routes:
                 if fnmatch.fnmatchcase(model, route.models):
@@ -143,7 +145,7 @@ class Upstreams:
 
 
 def without_keys(query: str) -> str:
-    """A query, still percent-encoded, without the parameters that clients send keys in."""
+    """Return a percent-encoded query without the parameters that contain keys."""
     kept = [
         part
         for part in query.split("&")
@@ -153,7 +155,7 @@ def without_keys(query: str) -> str:
 
 
 def _leaves(path: str) -> bool:
-    """Whether a path leads above where it begins, as any server may read it."""
+    """Return whether a path leads out of its root, for any way in which a server may read it."""
     decoded = unquote(unquote(path))
     if ".." not in decoded:
         return False
@@ -173,10 +175,10 @@ def _leaves(path: str) -> bool:
 
 
 def to_upstream(headers: Headers, *, key: str | None, identity: bool) -> list[tuple[str, str]]:
-    """The headers of a request, as they go on.
+    """Return the headers of a request to forward.
 
-    ``key`` takes the place of the client's credentials, its cookies too. ``identity``: the answer
-    will be read, so it is asked for without compression.
+    ``key`` replaces the credentials of the client, including its cookies. ``identity`` asks for an
+    answer without compression, because we read it.
     """
     kept = [(name, value) for name, value in _end_to_end(headers) if name not in _OURS]
     if identity:
@@ -198,7 +200,7 @@ def _own_key(key: str, sent: set[bytes]) -> tuple[bytes, bytes]:
 
 
 def to_client(headers: Headers, status: int) -> list[tuple[bytes, bytes]]:
-    """The headers of an answer, as they go on."""
+    """Return the headers of an answer to forward."""
     kept = [(name, value) for name, value in _end_to_end(headers) if name not in _HOP_BY_HOP]
     if status in (204, 304):
         # Of a body that does not come, which uvicorn would wait for.

@@ -1,1 +1,30 @@
-"""One folder a protocol: its canonical form, its stages, its whole body, its errors."""
+"""One folder a protocol: its canonical form, its stages, its whole body, its errors.
+
+The core knows a protocol by the interface `normalizer.core.wire.Wire` and by this table only.
+"""
+
+from __future__ import annotations
+
+from normalizer.core.findings import Findings
+from normalizer.core.kept import Kept
+from normalizer.core.options import Options
+from normalizer.core.report import Report
+from normalizer.core.request import RequestInfo
+from normalizer.core.wire import Wire
+from normalizer.core.writer import Writer
+from normalizer.wires.chat.wire import ChatWire
+
+# by the request's endpoint
+WIRES = {"chat": ChatWire, "completions": ChatWire}
+
+
+def wire_for(
+    request: RequestInfo,
+    options: Options,
+    found: Findings,
+    report: Report,
+    kept: Kept,
+    writer: Writer,
+) -> Wire:
+    """The wire of a request's endpoint; of one that is never touched, any."""
+    return WIRES[request.endpoint or "chat"](request, options, found, report, kept, writer)

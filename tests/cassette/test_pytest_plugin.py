@@ -49,7 +49,7 @@ def test_none_fails_without_a_cassette(project: Project) -> None:
 
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(
-        ["*test_one.yaml is not there; record it with --stream-record-mode=once"]
+        ["*test_one.yaml does not exist; record it with --stream-record-mode=once"]
     )
     assert project.asked == 0
     assert not project.cassette("test_one.yaml").exists()

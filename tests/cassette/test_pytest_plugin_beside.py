@@ -51,7 +51,7 @@ def test_an_unplayed_answer(
         result.assert_outcomes(**outcome)
         if policy != "allow":
             result.stdout.fnmatch_lines(
-                ["*the test did not ask for 1 of its recorded answers (POST http*"]
+                ["*the test left 1 of its recorded answers unplayed (POST http*"]
             )
 
 

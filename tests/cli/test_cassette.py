@@ -73,7 +73,7 @@ def test_verify_a_clean_one(run: Run, path: Path) -> None:
     result = run("cassette", "verify", str(path))
 
     assert result.exit_code == 0
-    assert result.stdout == "Nothing secret-shaped in 1 cassette.\n"
+    assert result.stdout == "No secrets found in 1 cassette.\n"
 
 
 def test_verify_says_where(run: Run, tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_import_does_not_overwrite(run: Run, path: Path, tmp_path: Path) -> None
     result = run("cassette", "import", str(tmp_path / "a.sse"), str(path))
 
     assert result.exit_code == 2
-    assert result.stderr == (f"Error: {path} is there already: choose another name, or --force\n")
+    assert result.stderr == (f"Error: {path} already exists: choose another name, or --force\n")
     assert path.read_bytes() == before
     assert run("cassette", "import", "--force", str(tmp_path / "a.sse"), str(path)).exit_code == 0
     assert path.read_bytes() != before
@@ -208,11 +208,11 @@ def test_a_file_that_cannot_be_read_is_one_line(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["cassette", "show", "EMPTY"], "there is no cassette in this folder"),
+        (["cassette", "show", "EMPTY"], "the folder has no cassette"),
         (["cassette", "export", "TWO"], "2 interactions: say which, from 0 to 1 (--interaction)"),
         (["cassette", "export", "TWO", "--interaction", "2"], "interactions[2]: there are 2"),
-        (["replay", "TWO", "--pace", "fast"], "'fast' is none of instant, recorded and a speed"),
-        (["replay", "TWO", "--pace", "-1"], "'-1' is none of instant"),
+        (["replay", "TWO", "--pace", "fast"], "'fast' is not instant, recorded or a speed"),
+        (["replay", "TWO", "--pace", "-1"], "'-1' is not instant"),
         (["replay", "TWO", "--split", "words"], "split: 'words' is none of"),
         (["replay", "TWO", "--fault", "cut"], "'cut' is not of the form cut@3, or stall@3:2.5."),
         (["replay", "TWO", "--fault", "cut@1:2"], "is not of the form"),

@@ -50,7 +50,8 @@ def test_a_finding_is_shown_at_its_place(run: Run, sse: Any) -> None:
     assert marks == "  | " + " " * (at - 4) + "^" * len('"role":"assistant"')
     explained = "\n".join(rest)
     assert "breaks: openai-python's `.stream()` joins them" in explained
-    assert "repaired: No later delta says again who speaks." in explained
+    assert "fault: A later delta repeats the role." in explained
+    assert "repaired: The role is removed from later deltas." in explained
     assert "warning  C302  role-repeated        1      1  repaired" in explained
     assert "Found 1 deviation in 1 of 1 answer, 4 events." in explained
 
@@ -224,7 +225,7 @@ def test_github(run: Run, sse: Any) -> None:
     quoted = file.replace(",", "%2C")
     assert result.stdout == (
         f"::warning file={quoted},line=5,title=C302 role-repeated::{file}:3: C302 role-repeated: "
-        "No later delta says again who speaks.\n"
+        "A later delta repeats the role. The role is removed from later deltas.\n"
     )
 
 
@@ -265,20 +266,24 @@ def test_seven_tokens_are_explained(run: Run) -> None:
 @pytest.mark.parametrize(
     ("request_", "body", "note"),
     [
-        ({}, ROLE + chunk({}, "length") + DONE, "length: the token limit cut the answer"),
-        ({"max_tokens": 9}, ROLE + chunk({}, "length") + DONE, "length: max_tokens=9 cut"),
+        ({}, ROLE + HELLO + chunk({}, "length") + DONE, "length: the token limit cut the answer"),
+        ({"max_tokens": 9}, ROLE + HELLO + chunk({}, "length") + DONE, "length: max_tokens=9 cut"),
         (
             {"max_tokens": 9},
             ROLE + chunk({"reasoning_content": "Hm"}) + chunk({}, "length") + DONE,
-            "all tokens went into reasoning",
+            "all tokens are reasoning",
         ),
-        ({}, ROLE + chunk({}, "content_filter") + DONE, "content_filter: the provider withheld"),
+        (
+            {},
+            ROLE + HELLO + chunk({}, "content_filter") + DONE,
+            "content_filter: the provider withheld",
+        ),
         (
             {"stream_options": {"include_usage": True}},
             STREAM,
-            "include_usage was asked for, and no usage came",
+            "include_usage, but no usage came",
         ),
-        ({"n": 2}, STREAM, "n=2 was asked for, 1 came"),
+        ({"n": 2}, STREAM, "n=2 choices, but 1 came"),
     ],
 )
 def test_notes(run: Run, sse: Any, request_: dict[str, Any], body: bytes, note: str) -> None:
@@ -307,7 +312,7 @@ def test_what_holds_no_answer_is_not_green(run: Run, sse: Any, form: str, body: 
     assert result.exit_code in (1, 2)
     assert "No deviations" not in result.stdout
     if result.exit_code == 2:
-        assert f"{file}: there is no answer in it" in result.stderr
+        assert f"{file}: the body has no answer" in result.stderr
 
 
 def test_a_plain_completion_is_an_answer(run: Run, sse: Any) -> None:
@@ -328,7 +333,7 @@ def test_the_worst_comes_first(run: Run, sse: Any) -> None:
         ("C302", "warning"),
         ("C303", "warning"),
     ]
-    rows = run("check", file).stdout.split("what becomes of it")[1].split("Found")[0].split("\n")
+    rows = run("check", file).stdout.split("times  repair")[1].split("Found")[0].split("\n")
     assert [row.split()[:2] for row in rows if row.split()] == [
         ["error", "S504"],
         ["warning", "C302"],

@@ -111,8 +111,8 @@ def test_the_request_decides(run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "line"),
     [
-        ("{", "--request is no JSON: "),
-        ("[1]", "--request is no JSON object"),
+        ("{", "--request is not JSON: "),
+        ("[1]", "--request is not a JSON object"),
         ("@nowhere.json", "--request @nowhere.json: No such file or directory"),
     ],
 )
@@ -185,7 +185,7 @@ def test_of_several_answers_one_is_chosen(run: Run, tmp_path: Path) -> None:
     result = run("normalize", str(file))
     assert result.exit_code == 2
     assert result.stdout == ""
-    assert "it holds 2 answers: say which with --interaction, from 0 to 1" in result.stderr
+    assert "the file has 2 answers: choose one with --interaction, from 0 to 1" in result.stderr
     for number, body in enumerate(bodies):
         chosen = run("normalize", "--interaction", str(number), str(file))
         assert (chosen.exit_code, chosen.stdout_bytes) == (0, body)
@@ -199,7 +199,7 @@ def test_a_number_of_a_stream(run: Run, tmp_path: Path) -> None:
     path.write_bytes(STREAM)
     result = run("normalize", "--interaction", "1", str(path))
     assert result.exit_code == 2
-    assert "is no recording of several answers" in result.stderr
+    assert "is not a recording of several answers" in result.stderr
 
 
 @pytest.mark.parametrize("request_", [(), ("--request", "{}")])

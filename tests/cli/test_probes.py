@@ -90,7 +90,7 @@ def test_a_server_is_asked_every_probe(run: Run, serve: ServeApp) -> None:
     assert {request["model"] for request in server.asked} == {"tiny"}
     assert server.paths.count("/v1/completions") == 1
     for note in (
-        "usage: note: stream_options.include_usage was asked for, and no usage came",
+        "usage: note: the request asked for stream_options.include_usage, but no usage came",
         "max_tokens=7: note: finish_reason length: max_tokens=7 cut the answer",
         f"completions: note: {CONTINUES}",
         "n=2: note: answered 422: n must be 1",
@@ -103,7 +103,7 @@ def test_a_server_is_asked_every_probe(run: Run, serve: ServeApp) -> None:
     assert f" in 1 of {len(PROBES)} answers" in result.stdout
     assert "; 1 refused." in result.stdout
     # it knows no tools
-    assert "parallel-tools: note: the tool was not called, the answer is text" in result.stdout
+    assert "parallel-tools: note: the model answered with text and called no tool" in result.stdout
 
 
 def test_its_bare_address_is_enough_for_an_endpoint(run: Run, serve: ServeApp) -> None:
@@ -123,8 +123,8 @@ def test_only_some_probes(run: Run, serve: ServeApp) -> None:
 @pytest.mark.parametrize(
     ("models", "line"),
     [
-        (("b", "a"), "say which model to ask, with --model; it has a, b"),
-        ((), "say which model to ask, with --model\n"),
+        (("b", "a"), "choose a model with --model; it has a, b"),
+        ((), "choose a model with --model\n"),
     ],
 )
 def test_the_model_has_to_be_known(
@@ -187,7 +187,7 @@ def test_the_key_is_sent_and_not_shown(run: Run, serve: ServeApp) -> None:
 
 @pytest.mark.parametrize(
     ("status", "hint"),
-    [(401, "--key-env NAME"), (404, "most servers' base URL ends in /v1"), (500, "answered 500")],
+    [(401, "--key-env NAME"), (404, "most base URLs end in /v1"), (500, "answered 500")],
 )
 def test_what_to_do_about_a_status(run: Run, serve: ServeApp, status: int, hint: str) -> None:
     error = {"message": "no", "type": None, "param": None, "code": None}
@@ -196,7 +196,7 @@ def test_what_to_do_about_a_status(run: Run, serve: ServeApp, status: int, hint:
     assert f"text: note: answered {status}: no" in result.stdout
     assert hint in result.stdout
     assert result.exit_code == 2
-    assert f"{url}: nothing was answered; text: answered {status}: no" in result.stderr
+    assert f"{url} answered nothing; text: answered {status}: no" in result.stderr
 
 
 def test_a_redirect_is_not_followed(run: Run, serve: ServeApp) -> None:
@@ -204,7 +204,7 @@ def test_a_redirect_is_not_followed(run: Run, serve: ServeApp) -> None:
     elsewhere = (b"location", serve(server).encode())
     url = serve(answering(status=307, headers=(elsewhere,)))
     result = run("check", url, "--model", "m", "--probe", "text")
-    assert f"answered 307, a redirect to {elsewhere[1].decode()}: give the URL" in result.stdout
+    assert f"answered 307, a redirect to {elsewhere[1].decode()}: use the URL" in result.stdout
     assert result.exit_code == 2
     assert server.asked == []
 
@@ -231,7 +231,7 @@ def test_a_server_that_answers_nothing(run: Run, serve: ServeApp, status: int, f
     server = Refusing(status)
     result = run("check", serve(server) + "/v1", "--format", form)
     assert result.exit_code == 2
-    assert f"nothing was answered; text: answered {status}" in result.stderr
+    assert f"answered nothing; text: answered {status}" in result.stderr
     assert "No deviations" not in result.stdout
     stops = status in (401, 403, 404)
     assert len(server.asked) == (1 if stops else len(PROBES))
@@ -251,7 +251,7 @@ def test_no_answer_in_a_success(run: Run, serve: ServeApp) -> None:
     url = serve(Refusing(200, words=b'{"foo": 1}')) + "/v1"
     result = run("check", url, "--probe", "no-stream", "--probe", "text")
     assert result.exit_code == 2
-    assert 'no-stream: note: there is no answer in it: {"foo": 1}' in result.stdout
+    assert 'no-stream: note: the body has no answer: {"foo": 1}' in result.stdout
 
 
 @pytest.mark.parametrize(("status", "code", "asked"), [(403, 1, 3), (500, 1, 4), (422, 0, 4)])
@@ -292,14 +292,16 @@ def test_a_server_that_refuses_nothing(run: Run, serve: ServeApp) -> None:
             return answering(STREAM)
 
     result = run("check", serve(Willing("m")) + "/v1", "--probe", "error")
-    assert "error: note: a request whose messages are no list was answered" in result.stdout
+    assert (
+        "error: note: the server answered a request whose messages are not a list" in result.stdout
+    )
 
 
 def test_a_key_is_asked_for_before_a_model(run: Run, serve: ServeApp) -> None:
     error = {"message": "no such key", "type": None, "param": None, "code": None}
     result = run("check", serve(as_json({"error": error}, 401)) + "/v1")
     assert result.exit_code == 2
-    assert "/v1/models: answered 401: no such key (name the variable" in result.stderr
+    assert "/v1/models: answered 401: no such key (--key-env NAME" in result.stderr
 
 
 def test_live_findings_have_no_file(run: Run, serve: ServeApp) -> None:

@@ -29,12 +29,12 @@ def test_one_is_explained(run: Run, rule: object) -> None:
     one = next(each for each in rules() if each is rule)
     said = run("rules", one.deviation.code).stdout
     said_flat = " ".join(said.split())
-    for words in (one.deviation.what, one.seen, one.breaks, one.traps):
+    for words in (one.deviation.fault, one.deviation.repair, one.seen, one.breaks, one.traps):
         # textwrap breaks at hyphens too
         assert "".join(words.split()) in said_flat.replace(" ", "")
     for url in one.sources:
         assert url in said
-    assert "What leaves" in said
+    assert "Output" in said
 
 
 def test_by_name_and_several(run: Run) -> None:
@@ -51,7 +51,7 @@ def test_as_json(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"), [("stop-after", "did you mean stop-after-calls"), ("zzzz", "has all")]
+    ("name", "hint"), [("stop-after", "did you mean stop-after-calls"), ("zzzz", "lists all")]
 )
 def test_one_that_is_none(run: Run, name: str, hint: str) -> None:
     result = run("rules", name)

@@ -97,7 +97,7 @@ def test_without_cors_a_preflight_is_the_upstreams(
 def test_it_warns_of_keys_that_every_page_may_use(proxied: Callable[..., Proxied]) -> None:
     args = ("--upstream", "http://127.0.0.1:9", "--key-env", "KEY", "--cors", "*")
     running = proxied(*args, environ={"KEY": "s3cret"})
-    assert "any web page uses the upstreams' keys" in running.wait_for("Warning")
+    assert "any web page can use the upstreams' keys" in running.wait_for("Warning")
 
 
 # --- malformed ------------------------------------------------------------------------------------

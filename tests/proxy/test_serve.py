@@ -258,7 +258,10 @@ def test_options_come_from_the_environment(
         (("--upstream", "http://u:s3cret@h"), "a key belongs into a variable that --key-env names"),
         (("--upstream", "http://h", "--route", "http://x"), "is not of the form 'gpt-*=https://…'"),
         (("--upstream", "http://h", "--key-env", "NOT_SET_1"), "NOT_SET_1 is not set"),
-        (("--upstream", "http://h", "--key-env", "a*=HOME"), "--key-env a*=…: there is no such"),
+        (
+            ("--upstream", "http://h", "--key-env", "a*=HOME"),
+            "--key-env a*=…: no --route has this pattern",
+        ),
         (("--upstream", "http://h", "--reasoning", "loud"), "Invalid value for '--reasoning'"),
         (("--upstream", "http://h", "--finish-timeout", "0"), "it is a number above 0"),
         (("--upstream", "http://h", "--host", "192.0.2.1"), "cannot listen on 192.0.2.1:8900"),

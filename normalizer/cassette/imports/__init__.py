@@ -1,13 +1,13 @@
-"""Streams that something else kept, as cassettes; and the body of a cassette as `.sse`.
+"""Import streams from other tools as cassettes, and export the body of a cassette as `.sse`.
 
-* ``sse``: a body, as in `.sse` files and in the output of ``curl -N``; with ``curl -i`` its head.
-* ``har``: what a browser's network panel exports.
+* ``sse``: a body, as in `.sse` files and in the output of ``curl -N``. ``curl -i`` adds its head.
+* ``har``: the export of a browser's network panel.
 * ``vcr``: a cassette of vcrpy or pytest-recording, in YAML or JSON.
 * ``capture``: JSON of ``{request, response: {status, headers, chunks: [{t_ms, b64}]}}``.
 * ``chunks``: one JSON payload per line, as AI SDK's ``.chunks.txt``.
 
-What a form does not hold is not made up. Only ``capture`` knows boundaries and times: a body from
-the others is one chunk without times, which ``ReplayTransport(…, split="events")`` cuts anew.
+The import invents nothing. Only ``capture`` has chunks and times. From the other forms, a body is
+one chunk without times. ``ReplayTransport(…, split="events")`` can split it.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ def read(
     request: RecordedRequest = UNKNOWN,
     every: bool = False,
 ) -> Cassette:
-    """Read a stream that something else kept, with the secrets that it may hold.
+    """Read a stream from another tool. It may still contain secrets.
 
-    * ``form``: one of `FORMS`; None goes by the file's name, then by its first bytes.
-    * ``request``: what was asked, for forms that do not say so (``sse``, ``chunks``).
-    * ``every``: of a HAR, all requests; else those to ``…/completions`` and those that were
-      answered with an event stream.
+    * ``form``: one of `FORMS`. None: guess it from the name of the file, then from its first bytes.
+    * ``request``: the request, for forms without one (``sse``, ``chunks``).
+    * ``every``: all requests of a HAR. Without it, only those to ``…/completions`` and those with
+      an event stream as the answer.
 
     Raises `CassetteError`, which names the file, the place and the fault, and `OSError` for a file
     that cannot be read.
@@ -60,7 +60,7 @@ def reads(
     request: RecordedRequest = UNKNOWN,
     every: bool = False,
 ) -> Cassette:
-    """Read a stream from the bytes of its file; ``name`` stands for the file. See `read`."""
+    """Read a stream from the bytes of its file. ``name`` is the name of the file. See `read`."""
     try:
         form = form or form_of(data, name)
         one_of(FORMS, form, "form")
@@ -78,7 +78,7 @@ def reads(
 
 
 def form_of(data: bytes, name: str) -> Form:
-    """Which form a file has, by its name, then by how it begins; `CassetteError` if by neither."""
+    """Return the form of a file, by its name or its beginning. Raises `CassetteError`."""
     lowered = name.lower()
     for ending, form in _ENDINGS.items():
         if lowered.endswith(ending):
@@ -94,10 +94,10 @@ def form_of(data: bytes, name: str) -> Form:
 
 
 def to_sse(cassette: Cassette, number: int | None = None) -> bytes:
-    """The body of one response, without its content coding: what a `.sse` file holds.
+    """Return the body of one response without its content coding, as in a `.sse` file.
 
-    ``number`` counts the interactions from 0; None takes the only one. Raises `CassetteError` if
-    there are several or none, for a number that is not there, and for a coding that is not known.
+    ``number`` counts the interactions from 0. None: the only one. Raises `CassetteError` if there
+    are several or none, for a wrong number, and for an unknown coding.
 
     Example::
 

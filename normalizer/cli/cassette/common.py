@@ -1,4 +1,4 @@
-"""What the commands for cassettes have in common: their errors, their metadata, their counts."""
+"""What the commands for cassettes share: errors, metadata, counts."""
 
 from __future__ import annotations
 
@@ -18,15 +18,17 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 PLACES = click.Path(path_type=Path)
 
 _DESCRIPTION = (
-    click.option("--server", default="", help="What answered, for the cassette's metadata."),
+    click.option(
+        "--server", default="", help="The name of the server, for the metadata of the cassette."
+    ),
     click.option("--version", default="", help="Its version."),
-    click.option("--note", default="", help="A sentence or two on what the cassette shows."),
+    click.option("--note", default="", help="One or two sentences about the cassette."),
 )
 
 
 @contextlib.contextmanager
 def reported() -> Iterator[None]:
-    """Errors about files become one line."""
+    """Turn errors about files into one line."""
     try:
         yield
     except CassetteError as error:
@@ -37,7 +39,7 @@ def reported() -> Iterator[None]:
 
 @contextlib.contextmanager
 def needing(command: str) -> Iterator[None]:
-    """A library that is missing becomes one line that says what to install."""
+    """Turn a missing library into one line with the extra to install."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -47,25 +49,25 @@ def needing(command: str) -> Iterator[None]:
 
 
 def described(command: Callable[..., Any]) -> Any:
-    """Give a command the options that `metadata` takes."""
+    """Add the flags for `metadata` to a command."""
     for option in reversed(_DESCRIPTION):
         command = option(command)
     return command
 
 
 def metadata(origin: Origin | None, *, server: str, version: str, note: str) -> Metadata:
-    """Of a cassette that is made today."""
+    """Return the metadata of a cassette of today."""
     today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
     return Metadata(origin=origin, server=server, version=version, note=note, date=today)
 
 
 def files_in(places: tuple[Path, ...]) -> list[Path]:
-    """The files, and the cassettes below the folders."""
+    """Return the files, and all cassettes in the folders."""
     files = []
     for place in places:
         below = sorted(place.rglob("*.y*ml")) if place.is_dir() else [place]
         if not below:
-            raise Failure(f"{place}: there is no cassette in this folder")
+            raise Failure(f"{place}: the folder has no cassette")
         files += below
     return files
 

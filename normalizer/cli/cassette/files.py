@@ -39,7 +39,7 @@ from normalizer.cli.group import Failure, NearGroup
 
 @click.group(cls=NearGroup)
 def cassette() -> None:
-    """Look at cassettes, search them for secrets, make them of other recordings.
+    """Show cassettes, search them for secrets, import and export them.
 
     \b
         stream-normalizer cassette show cassettes/vllm
@@ -48,11 +48,13 @@ def cassette() -> None:
     """
 
 
-@cassette.command(short_help="Say what cassettes hold.")
+@cassette.command(short_help="Show the content of cassettes.")
 @click.argument("files", type=PLACES, nargs=-1, required=True)
-@click.option("--chunks", is_flag=True, help="Each piece too: its time, its bytes, how it begins.")
+@click.option(
+    "--chunks", is_flag=True, help="Show each chunk too: its time, its length, its beginning."
+)
 def show(*, files: tuple[Path, ...], chunks: bool) -> None:
-    """Say what cassettes hold: where from, what was asked, what came and how it ended."""
+    """Show the content of cassettes: their origin, the requests, the answers and their ends."""
     out = console()
     for number, file in enumerate(files_in(files)):
         with reported():
@@ -106,9 +108,9 @@ def _print_chunks(out: Console, response: RecordedResponse) -> None:
 @cassette.command(short_help="Search cassettes for secrets.")
 @click.argument("files", type=PLACES, nargs=-1, required=True)
 def verify(*, files: tuple[Path, ...]) -> None:
-    """Search cassettes for what looks like a secret; exits with 1 if there is any.
+    """Search cassettes for secrets. Exits with 1 if there is any.
 
-    Looked at are URLs, headers, both bodies, and the texts that the events of a stream add up to.
+    It searches URLs, headers, both bodies, and the joined texts of the events of a stream.
     """
     out = console()
     problems = 0
@@ -123,26 +125,43 @@ def verify(*, files: tuple[Path, ...]) -> None:
     if problems:
         out.print(Text(f"Found {count(problems, 'problem')} in {checked}.", "red"))
         sys.exit(1)
-    out.print(Text(f"Nothing secret-shaped in {checked}.", "green"))
+    out.print(Text(f"No secrets found in {checked}.", "green"))
 
 
-@cassette.command("import", short_help="Make a cassette of another recording.")
+@cassette.command("import", short_help="Convert another recording to a cassette.")
 @click.argument("source", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
 @click.argument("target", type=FILE)
 @click.option(
-    "--form", type=click.Choice(FORMS), help="What SOURCE is.  [default: by its name and beginning]"
+    "--form",
+    type=click.Choice(FORMS),
+    help="The form of SOURCE.  [default: by its name and beginning]",
 )
-@click.option("--url", default=UNKNOWN.uri, show_default=True, help="What was asked, if not known.")
-@click.option("--request", type=FILE, help="The JSON body that was sent, if SOURCE does not say.")
-@click.option("--every", is_flag=True, help="All entries of a HAR, not only streams.")
+@click.option(
+    "--url",
+    default=UNKNOWN.uri,
+    show_default=True,
+    help="The URL of the request, if SOURCE does not have it.",
+)
+@click.option(
+    "--request", type=FILE, help="The JSON body of the request, if SOURCE does not have it."
+)
+@click.option("--every", is_flag=True, help="Import all entries of a HAR, not only streams.")
 @click.option(
     "--origin",
     type=click.Choice(get_args(Origin)),
-    help="For its metadata: from a real server, or after a documented shape.",
+    help="For the metadata: from a real server, or from a documented form.",
 )
-@click.option("--date", default="", metavar="YYYY-MM-DD", help="When that was.")
-@click.option("--source", "sources", multiple=True, metavar="URL", help="Its page. Repeatable.")
-@click.option("--force", is_flag=True, help="Write over TARGET.")
+@click.option(
+    "--date", default="", metavar="YYYY-MM-DD", help="For the metadata: the day of the recording."
+)
+@click.option(
+    "--source",
+    "sources",
+    multiple=True,
+    metavar="URL",
+    help="For the metadata: a page about it. Repeatable.",
+)
+@click.option("--force", is_flag=True, help="Overwrite TARGET.")
 @described
 def import_(
     *,
@@ -158,16 +177,16 @@ def import_(
     force: bool,
     **description: Any,
 ) -> None:
-    """Make a cassette of what another tool kept; "-" reads standard input.
+    """Convert a recording of another tool to a cassette. "-" reads standard input.
 
     \b
         sse      a saved body, or the output of `curl -N`, `curl -iN`
-        har      what a browser's network panel exports
+        har      the export of a browser's network panel
         vcr      a cassette of vcrpy or pytest-recording
         capture  {request, response: {chunks: [{t_ms, b64}]}}
         chunks   one JSON payload per line (AI SDK)
 
-    Secrets are taken out, as when recording. For sse and chunks say what was asked, so that the
+    Secrets are removed, as in a recording. For sse and chunks, add the request, so that the
     cassette can answer it:
 
     \b
@@ -175,7 +194,7 @@ def import_(
         stream-normalizer cassette import answer chat.yaml --url $URL --request ask.json
     """
     if target.exists() and not force:
-        raise Failure(f"{target} is there already: choose another name, or --force")
+        raise Failure(f"{target} already exists: choose another name, or --force")
     with reported():
         asked = dataclasses.replace(UNKNOWN, uri=url)
         if request is not None:
@@ -190,17 +209,19 @@ def import_(
         made = dataclasses.replace(made, metadata=dataclasses.replace(made.metadata, **given))
         dump(made, target)
     click.echo(f"{target}: {count(len(made.interactions), 'interaction')}", err=True)
-    # what scrubbing cannot mask, because a model said it piece by piece, is at least told
+    # scrubbing cannot mask a secret that a model sent in pieces, so it is reported
     for problem in problems_in(made):
-        click.echo(f"Warning: {target}: {problem}; see that it is no secret", err=True)
+        click.echo(f"Warning: {target}: {problem}; check whether it is a secret", err=True)
 
 
 @cassette.command(short_help="Write the body of an answer.")
 @click.argument("file", type=FILE)
-@click.option("--interaction", "number", type=click.IntRange(0), metavar="N", help="Which, from 0.")
-@click.option("-o", "--output", type=FILE, help="Where to.  [default: standard output]")
+@click.option(
+    "--interaction", "number", type=click.IntRange(0), metavar="N", help="Which answer, from 0."
+)
+@click.option("-o", "--output", type=FILE, help="The output file.  [default: standard output]")
 def export(*, file: Path, number: int | None, output: Path | None) -> None:
-    """Write the body of an answer, as it came: what a .sse file holds."""
+    """Write the body of an answer as it came, as in a .sse file."""
     with reported():
         loaded = load(file)
         try:

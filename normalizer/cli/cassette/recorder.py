@@ -1,8 +1,8 @@
-"""The application behind `stream-normalizer record`: it forwards, and records what was asked.
+"""The application behind `stream-normalizer record`: it forwards requests and records answers.
 
-AsUpstream              the request as the upstream gets it, so that its URL is recorded
+AsUpstream              gives the request the URL of the upstream, so that it is recorded
   RecordingMiddleware
-    Answered            answers of the forwarder's own pass by the recorder
+    Answered            sends errors of the forwarder past the recorder
       Forward           aiohttp
 """
 
@@ -21,18 +21,21 @@ from normalizer.proxy import Upstream, Upstreams
 from normalizer.proxy.forward import Forward, error_body, respond
 from normalizer.proxy.upstreams import TargetError
 
-# What the forwarder says where the upstream said nothing.
+# Errors of the forwarder itself. They are not recorded.
 _ITS_OWN = {"upstream_unreachable", "upstream_timeout"}
 
 
 class Recorder:
-    """A reverse proxy that records; `stream-normalizer record` runs it in uvicorn.
+    """A reverse proxy that records. `stream-normalizer record` runs it in uvicorn.
 
-    * ``upstream``: where requests go. ``path``: the cassette. ``fresh``: begin it anew.
-    * ``metadata``: of a cassette that is begun; ``options``: what to filter, see `ScrubOptions`.
+    * ``upstream``: the server to forward to.
+    * ``path``: the cassette.
+    * ``fresh``: start the file again.
+    * ``metadata``: for a new cassette.
+    * ``options``: filters, see `ScrubOptions`.
 
-    Its connections are made and closed by the server's lifespan events. Raises `UpstreamError` at
-    startup if the variable that should hold the upstream's key is not set.
+    The lifespan events of the server open and close its connections. At startup it raises
+    `UpstreamError` if the variable of the upstream's key is not set.
 
     Example::
 
@@ -79,7 +82,7 @@ class Recorder:
     def _as_upstream(self, scope: Scope, send: Send) -> Scope:
         path = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")
         url = urlsplit(self._upstream.target(path, scope["query_string"].decode("latin-1")))
-        # a cassette that names the recorder's own address would say nothing
+        # the recorder's own address would be useless in a cassette
         headers = [(name, value) for name, value in scope["headers"] if name != b"host"]
         return {
             **scope,
@@ -100,7 +103,7 @@ class _Answered:
         held: list[Message] = []
 
         async def pick(message: Message) -> None:
-            # whose answer it is shows in its body only
+            # only the body shows whose answer it is
             if message["type"] == "http.response.start" and message["status"] in (502, 504):
                 held.append(message)
                 return

@@ -1,4 +1,4 @@
-"""`stream-normalizer record` and `replay`: servers that clients are pointed at."""
+"""`stream-normalizer record` and `replay`: servers for clients."""
 
 from __future__ import annotations
 
@@ -38,17 +38,19 @@ def _port(default: int) -> Callable[[Callable[..., Any]], Any]:
         default=default,
         show_default=True,
         metavar="N",
-        help="0: any free.",
+        help="The port to listen on. 0: any free port.",
     )
 
 
 @click.command()
-@click.option("--upstream", required=True, metavar="URL", help="Where requests go.")
+@click.option("--upstream", required=True, metavar="URL", help="The server to forward requests to.")
 @click.option(
-    "--cassette", "path", required=True, type=FILE, metavar="FILE", help="What to record to."
+    "--cassette", "path", required=True, type=FILE, metavar="FILE", help="The file to record to."
 )
-@click.option("--key-env", metavar="NAME", help="The environment variable with its API key.")
-@click.option("--fresh", is_flag=True, help="Begin the file anew; else it is added to.")
+@click.option(
+    "--key-env", metavar="NAME", help="The environment variable with the API key of the upstream."
+)
+@click.option("--fresh", is_flag=True, help="Start the file again. Default: add to it.")
 @_HOST
 @_port(8901)
 @described
@@ -62,15 +64,15 @@ def record(
     port: int,
     **description: str,
 ) -> None:
-    """Run a reverse proxy that records what an upstream answers.
+    """Run a reverse proxy that records the answers of an upstream.
 
-    Point a client at it, and ask what is to be recorded:
+    Set the base URL of a client to it, and send the requests to record:
 
     \b
         stream-normalizer record --upstream http://localhost:8000/v1 --cassette chat.yaml
         → base URL http://127.0.0.1:8901/v1
 
-    The client sees each piece when it comes. Its credentials are sent on, and not written.
+    The client gets each piece as it comes. Its credentials are forwarded, but not recorded.
     """
     with needing("record"):
         import vcr  # type: ignore[import-untyped]  # noqa: F401
@@ -100,7 +102,7 @@ class _Pace(click.ParamType[Any]):
         with contextlib.suppress(ValueError):
             if 0 < (speed := float(value)) < float("inf"):
                 return speed
-        return self.fail(f"{value!r} is none of instant, recorded and a speed above 0.", param, ctx)
+        return self.fail(f"{value!r} is not instant, recorded or a speed above 0.", param, ctx)
 
 
 class _FaultAt(click.ParamType[Any]):
@@ -113,7 +115,7 @@ class _FaultAt(click.ParamType[Any]):
             self.fail(f"{value!r} is not of the form cut@3, or stall@3:2.5.", param, ctx)
         name, events = match[1], int(match[2])
         if name == "double":
-            # it names an event, and the others a place between two
+            # double names an event, the others a place between two events
             return Double(event=max(events, 1))
         if name == "stall":
             return Stall(after_events=events, seconds=float(match[3]) if match[3] else None)
@@ -130,27 +132,34 @@ class _FaultAt(click.ParamType[Any]):
     show_default=True,
     help="instant, recorded, or a speed: 2 is twice as fast.",
 )
-@click.option("--split", metavar="HOW", help="Cut anew: bytes, events, or random:SEED.")
+@click.option(
+    "--split",
+    metavar="HOW",
+    help="Split the same bytes in other places: bytes, events, or random:SEED.",
+)
 @click.option(
     "--fault",
     "faults",
     type=_FaultAt(),
     multiple=True,
     metavar="WHAT@N",
-    help="Behind the N-th event of each answer: cut, reset, stall (stall@3:2.5 for 2.5 seconds, "
-    "else for ever), garbage or ping; double doubles that event. Repeatable.",
+    help="A fault after event N of each answer: cut, reset, stall (stall@3:2.5 for 2.5 seconds, "
+    "else for ever), garbage or ping. double repeats that event. Repeatable.",
 )
 @click.option(
-    "--raw/--normalized", default=True, help="As recorded (the default), or through the normalizer."
+    "--raw/--normalized",
+    default=True,
+    help="Play the answers as recorded (the default), or repaired.",
 )
 @click.option(
     "--cors",
     default="*",
     show_default=True,
     metavar="ORIGIN",
-    help="The pages that may ask, as http://localhost:3000; * for any, none for none.",
+    help="The origin of pages that may use it, such as http://localhost:3000; * for any, none for "
+    "none.",
 )
-@click.option("--once", is_flag=True, help="Play each recorded answer once, and no more.")
+@click.option("--once", is_flag=True, help="Play each recorded answer only once.")
 @_HOST
 @_port(8902)
 def replay(
@@ -165,14 +174,14 @@ def replay(
     host: str,
     port: int,
 ) -> None:
-    """Serve cassettes, or folders of them, to any client: as they were recorded, or repaired.
+    """Serve cassettes, or folders of them, to any client, as recorded or repaired.
 
     \b
         stream-normalizer replay cassettes/vllm --pace recorded
         → base URL http://127.0.0.1:8902/v1
 
-    A request gets what was recorded for its method, path and JSON body. Any other gets an error
-    that says which recorded request was nearest, and what differs.
+    A request gets the answer that was recorded for its method, path and JSON body. Any other
+    request gets an error with the most similar recorded request and the differences.
     """
     with needing("replay"):
         import starlette  # noqa: F401
@@ -216,7 +225,7 @@ def _serve(app: ASGIApp, host: str, port: int, doing: str) -> None:
     click.echo(f"Point the client's base URL at {address}/v1 (Ctrl-C: end).", err=True)
     config = uvicorn.Config(
         _Said(app),
-        # A recording that breaks off is no news, and uvicorn has a traceback for it.
+        # A recording may break, and uvicorn would log a traceback for it.
         log_level="critical",
         access_log=False,
         # a recorded stall has no end of its own
@@ -228,7 +237,7 @@ def _serve(app: ASGIApp, host: str, port: int, doing: str) -> None:
 
 
 class _Said:
-    """Says on standard error what was asked, and what came of it."""
+    """Write each request and its status to standard error."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

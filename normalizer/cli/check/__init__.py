@@ -32,7 +32,7 @@ def _collect(
     probes: tuple[str, ...],
     timeout: float,
 ) -> Iterator[tuple[str, Answer]]:
-    """All answers, each after the words for what is being waited for."""
+    """Yield all answers, each with a text that describes the current work."""
     for target in targets:
         if not target.startswith(_URL):
             for name in files([target]):
@@ -58,7 +58,9 @@ def _collect(
 
 @click.command()
 @click.argument("targets", nargs=-1, required=True, metavar="TARGET…")
-@click.option("--model", metavar="NAME", help="For a server: the model to ask. [default: its only]")
+@click.option(
+    "--model", metavar="NAME", help="For a server: the model to use.  [default: its only model]"
+)
 @click.option(
     "--key-env", metavar="NAME", help="For a server: the environment variable with its API key."
 )
@@ -67,7 +69,7 @@ def _collect(
     "probes",
     multiple=True,
     type=click.Choice([probe.name for probe in PROBES]),
-    help="For a server: only these requests. Repeatable.  [default: all]",
+    help="For a server: send only this request. Repeatable.  [default: all]",
 )
 @click.option(
     "--timeout",
@@ -75,7 +77,7 @@ def _collect(
     default=120.0,
     show_default=True,
     metavar="SECONDS",
-    help="For a server: how long to wait for its next bytes.",
+    help="For a server: the longest silence.",
 )
 @request_flags
 @click.option(
@@ -84,7 +86,7 @@ def _collect(
     type=click.Choice(["text", "json", "github"]),
     default="text",
     show_default=True,
-    help="For people, for programs, for annotations in GitHub's workflows.",
+    help="Output for people, for programs, or as annotations of a GitHub workflow.",
 )
 @option_flags(without=("mode",))
 @click.pass_context
@@ -100,32 +102,34 @@ def check(
     timeout: float,
     form: str,
 ) -> None:
-    """Find what is wrong with streams, and which clients break on it.
+    """Find the faults of streams, and the clients that break on them.
 
-    A TARGET is a file (.sse as `curl -N` writes it, a cassette, a HAR, NDJSON), a folder of them,
-    - for standard input, or the base URL of a server, which is then asked for text, tools, parallel
-    tools, usage, two choices, seven tokens, a plain answer, a legacy completion and an error:
+    A TARGET is a file (.sse as `curl -N` writes it, a cassette, a HAR, NDJSON), a folder of files,
+    - for standard input, or the base URL of a server. A server gets a fixed set of requests: text,
+    tools, parallel tools, usage, two choices, seven tokens, an answer without streaming, a legacy
+    completion and an invalid request.
 
     \b
         stream-normalizer check answer.sse
         stream-normalizer check http://localhost:8000/v1 --model llama3
         curl -sN http://localhost:8000/v1/chat/completions … | stream-normalizer check -
 
-    Each finding has the number of its event, counting those with data:
+    Each finding has the number of its event. Only events with data count:
 
     \b
         answer.sse:2: T405 call-id-repeated (3 times, in events 2-4)
           | …"delta":{"tool_calls":[{"index":0,"id":"call_1","function":{"arguments":"{"}}]}…
           |                                    ^^^^^^^^^^^^^
-          breaks: …who breaks on it, and how
-          repaired: The id is on the first fragment of a call only.
+          fault: Later fragments of a call repeat its id.
+          breaks: …which clients break, and how
+          repaired: Only the first fragment keeps the id.
 
-    Findings are in the order of their harm: an error breaks clients or loses text, a warning is a
-    fault that somebody meets, a notice is a wart.
+    The most harmful findings come first. An error breaks clients or loses text. A warning affects
+    some users. A notice affects no known client.
 
-    Exits with 0 only for answers without a fault; with 1 for findings, and for answers that failed;
-    with 2 if something could not be read, or if a server answered nothing. Choose what to look for
-    with --select, --ignore and --silence (codes, prefixes of them: T4, or names).
+    The exit code is 0 if no answer has a fault. It is 1 for findings and for answers that failed.
+    It is 2 if a target cannot be read, or if a server answers nothing. --select, --ignore and
+    --silence choose what to look for: codes, prefixes of codes (T4), or names.
     """
     out, err = console(), console(stderr=True)
     linted: list[Linted] = []
@@ -152,7 +156,7 @@ def check(
             elif form == "text":
                 show(out, one, explained)
     if not linted:
-        raise Failure("there is no answer of a chat or completion in it")
+        raise Failure("the targets contain no answer of a chat or completion")
     if form == "json":
         click.echo(as_json(linted))
     elif form == "text":
@@ -161,6 +165,6 @@ def check(
     if nothing:
         first = nothing[0]
         server, name, said = first.answer.server, first.answer.name, next(notes(first))
-        place = f"{server}: nothing was answered; {name}" if server else name
+        place = f"{server} answered nothing; {name}" if server else name
         raise Failure(f"{place}: {said}")
     ctx.exit(exit_code(linted))

@@ -1,4 +1,4 @@
-"""A recorded or live answer through the normaliser in report mode, and where each finding is."""
+"""Lint an answer: run the normalizer in report mode, and locate each finding."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ _LINE = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n|\Z)")
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What is linted: one answer, without content coding, and what is known of its request.
+    """One answer to lint, without content coding, and what is known about its request.
 
-    * ``name``: what findings are shown with: a file's name, or a probe's.
-    * ``file``: the file that holds it, if there is one; ``line_in_file``: which of its lines a line
-      of the body is, both from 1; None where it has no line of its own.
-    * ``end``: how the body ended; one that the client closed has no end to complain about.
-    * ``server``, ``probe``: for a live answer, whose it is and the name of what was asked.
-    * ``location``: where a redirect leads; ``unasked``: probes that were not sent because of it.
+    * ``name``: the name in the output: of a file, or of a probe.
+    * ``file``: the file that contains the answer, if there is one.
+    * ``line_in_file``: maps a line of the body to a line of the file. Both count from 1. None: the
+      line of the body is not a line of the file.
+    * ``end``: how the body ended. If the client closed it, the end is not checked.
+    * ``server``, ``probe``: for a live answer, the server and the name of the request.
+    * ``location``: the target of a redirect.
+    * ``unasked``: the number of probes that were not sent because of this answer.
     """
 
     name: str
@@ -43,10 +45,11 @@ class Answer:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """All occurrences of one deviation in one answer; the place is that of the first.
+    """All occurrences of one deviation in one answer, and the place of the first.
 
-    * ``events``: numbers from 1 of the events with data that have it, one for each occurrence.
-    * ``line``: number from 1 of the line in the body; ``text``: that line; ``span``: the place.
+    * ``events``: the number of the event of each occurrence. Events with data count, from 1.
+    * ``line``: the number of the line in the body, from 1.
+    * ``text``, ``span``: that line, and the place in it.
     """
 
     code: str
@@ -58,7 +61,7 @@ class Finding:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Linted:
-    """An answer with its findings, the most harmful first, then by their events; its report."""
+    """An answer with its report and its findings: the most harmful first, then by event."""
 
     answer: Answer
     findings: tuple[Finding, ...]
@@ -74,7 +77,7 @@ class _Occurrences:
 
 
 def lint(answer: Answer, options: Options | None = None) -> Linted:
-    """Find the deviations of an answer. Nothing that a body holds makes it raise.
+    """Find the deviations of an answer. No body makes it raise.
 
     Example::
 
@@ -85,7 +88,7 @@ def lint(answer: Answer, options: Options | None = None) -> Linted:
     normalizer = Normalizer(answer.request, options, status=answer.status)
     found: dict[str, _Occurrences] = {}
     counted: dict[str, int] = {}
-    recent: list[tuple[int, str]] = []  # the lines of the event at hand and of the one before
+    recent: list[tuple[int, str]] = []  # lines of this event and of the one before
 
     def note(lines: list[tuple[int, str]]) -> None:
         report = normalizer.report
@@ -112,7 +115,7 @@ def lint(answer: Answer, options: Options | None = None) -> Linted:
     if answer.end != "closed":
         normalizer.close(None if answer.end == "complete" else f"({answer.end})")
         if normalizer.report.events_in <= 1 and answer.body.lstrip()[:1] in (b"{", b"["):
-            # A body of JSON is looked at when it is whole: what is shown of it is, too.
+            # A JSON body is checked as a whole, so the whole body is shown.
             recent = [(1, one_line(answer.body.decode("utf-8", "replace")))]
         note(recent)
     findings = [
@@ -124,7 +127,7 @@ def lint(answer: Answer, options: Options | None = None) -> Linted:
 
 
 def _located(code: str, lines: list[tuple[int, str]]) -> _Occurrences:
-    """The latest line that has the place, else the latest: some are known one event later."""
+    """Find the latest line with the place. Some deviations are known one event later."""
     if not lines:
         return _Occurrences([], 1, "", None)
     for number, text in reversed(lines):

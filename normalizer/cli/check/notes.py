@@ -1,4 +1,4 @@
-"""What people trip over that is no deviation: said beside the findings, and never counted."""
+"""Notes: common surprises that are not deviations. They are shown, but not counted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CONTINUES = "/v1/completions continues text: use /v1/chat/completions for a chat
 
 
 def notes(linted: Linted) -> Iterator[str]:
-    """Lines for people about one answer.
+    """Yield the notes on one answer, a line each.
 
     Example::
 
@@ -26,10 +26,10 @@ def notes(linted: Linted) -> Iterator[str]:
         yield f"the answer failed: {words(linted)}{_code(linted)}"
     elif came == "nothing":
         said = words(linted)
-        yield f"there is no answer in it{f': {said}' if said else ''}"
+        yield f"the body has no answer{f': {said}' if said else ''}"
         return
     elif answer.probe == "error":
-        yield "a request whose messages are no list was answered, not refused: it checks nothing"
+        yield "the server answered a request whose messages are not a list: it does not check them"
     finishes = set(report.finish.values())
     if request.endpoint == "completions":
         yield CONTINUES
@@ -39,26 +39,24 @@ def notes(linted: Linted) -> Iterator[str]:
         )
         yield f"finish_reason length: {limit} cut the answer"
         if report.characters_in.get("reasoning") and not report.characters_in.get("content"):
-            yield "all tokens went into reasoning, none into the answer: raise max_tokens"
+            yield "all tokens are reasoning, none are the answer: increase max_tokens"
     if "content_filter" in finishes:
         yield "finish_reason content_filter: the provider withheld the rest"
     if answer.probe is not None and request.tools and finishes <= {"stop"} and came == "answered":
-        yield (
-            "the tool was not called, the answer is text: this server or model may not know tools"
-        )
+        yield ("the model answered with text and called no tool: it may not support tools")
     if request.include_usage and report.usage is None and report.end == "done":
-        yield "stream_options.include_usage was asked for, and no usage came"
+        yield "the request asked for stream_options.include_usage, but no usage came"
     if request.n is not None and len(report.finish) not in (0, request.n):
-        yield f"n={request.n} was asked for, {len(report.finish)} came"
+        yield f"the request asked for n={request.n} choices, but {len(report.finish)} came"
     if answer.end == "closed":
-        yield "the client closed the stream before its end, which was not looked at"
+        yield "the client closed the stream early, so its end was not checked"
 
 
 def _status(linted: Linted) -> str:
     status, said = linted.answer.status, words(linted)
     if status < 400:
         to = f" to {linted.answer.location}" if linted.answer.location else ""
-        hint = f", a redirect{to}: give the URL that it leads to"
+        hint = f", a redirect{to}: use the URL that it leads to"
     else:
         hint = (f": {said}" if said else "") + _hint(status)
     unasked = linted.answer.unasked
@@ -69,9 +67,9 @@ def _status(linted: Linted) -> str:
 
 def _hint(status: int) -> str:
     if status in (401, 403):
-        return " (name the variable with your key: --key-env NAME)"
+        return " (--key-env NAME names the variable with your key)"
     if status == 404:
-        return " (is the path right? most servers' base URL ends in /v1)"
+        return " (is the path right? most base URLs end in /v1)"
     return ""
 
 

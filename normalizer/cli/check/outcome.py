@@ -1,4 +1,4 @@
-"""What came of a request, apart from the form of its answer, and what `check` exits with."""
+"""The outcome of a request, and the exit code of `check`."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from normalizer.cli.check.lint import Linted
 
 Outcome = Literal["answered", "refused", "failed", "nothing"]
 
-_LONGEST = 200  # characters of what an upstream said instead of an answer
+_LONGEST = 200  # characters of the text that came instead of an answer
 _UNSEEN = re.compile(r"<(script|style|head)\b.*?</\1\s*>", re.DOTALL | re.IGNORECASE)
 _TAG = re.compile(r"</?[a-zA-Z!][^<>]*>")
 
 
 def outcome(linted: Linted) -> Outcome:
-    """What came of it.
+    """Return the outcome of a request.
 
-    * ``"answered"``: an answer of a chat or completion; for the probe that a server has to refuse,
-      its refusal.
-    * ``"refused"``: a status of 300 and above. ``"failed"``: an error after the head.
-    * ``"nothing"``: a success that holds no answer.
+    * ``"answered"``: there is an answer of a chat or completion. The invalid request of a probe
+      counts as answered if the server refused it.
+    * ``"refused"``: the status is 300 or above.
+    * ``"failed"``: an error came after the head.
+    * ``"nothing"``: the status is a success, but the body has no answer.
 
     Example::
 
@@ -34,12 +35,12 @@ def outcome(linted: Linted) -> Outcome:
     spoke = bool(report.finish) or any(report.characters_in.values())
     if report.end == "error" and (spoke or not _ours(linted)):
         return "failed"
-    # what was cut short is a finding, and no news about the server
+    # a cut stream is a finding, and the server did answer
     return "answered" if spoke or answer.end == "closed" else "nothing"
 
 
 def words(linted: Linted) -> str:
-    """What the upstream said instead of an answer, on one line; "" if it said nothing."""
+    """Return the text that came instead of an answer, on one line, or ""."""
     error = linted.report.error
     message = error.get("message") if isinstance(error, dict) else None
     if not isinstance(message, str) or not message:
@@ -50,16 +51,16 @@ def words(linted: Linted) -> str:
 
 
 def exit_code(answers: Sequence[Linted]) -> int:
-    """2 where a server, or all that was read, answered nothing; 1 for a finding or a failure; 0."""
+    """Return 2 if a server or all files answered nothing, 1 for a finding or failure, else 0."""
     if unanswered(answers):
         return 2
     return 1 if any(_faulty(one) for one in answers) else 0
 
 
 def unanswered(answers: Sequence[Linted]) -> list[Linted]:
-    """The answers of what answered nothing at all: of each such server, or of all the files.
+    """Return the answers of each server that answered nothing, and of the files if all of them did.
 
-    What a file holds instead of an answer may be what was to be linted: with findings it counts.
+    A file without an answer counts as answered if it has findings.
     """
     found: list[Linted] = []
     for server in dict.fromkeys(one.answer.server for one in answers):
@@ -77,7 +78,7 @@ def _faulty(one: Linted) -> bool:
 
 
 def _ours(linted: Linted) -> bool:
-    """Whether the error is the normaliser's own word on what came."""
+    """Return whether the normalizer made the error."""
     error = linted.report.error
     kind = error.get("type") if isinstance(error, dict) else None
     return isinstance(kind, str) and kind.startswith("upstream_")

@@ -1,4 +1,4 @@
-"""How findings are shown: to people, as JSON, as annotations on GitHub."""
+"""The output of `check`: for people, as JSON, as annotations on GitHub."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from normalizer.cli.check.outcome import outcome, unanswered
 from normalizer.cli.check.severity import Severity, rank, severity
 from normalizer.core.findings import Deviation
 
-_PIPED = 100  # columns where nobody says how many there are
+_PIPED = 100  # columns, if there is no terminal
 _COLOURS: dict[Severity, str] = {"error": "bold red", "warning": "yellow", "notice": "cyan"}
 
 
 def console(*, stderr: bool = False) -> Console:
-    """For people: coloured on a terminal, plain in a pipe."""
+    """Return a console: with colours on a terminal, without in a pipe."""
     plain = Console(stderr=stderr, highlight=False, markup=False)
     if not plain.is_terminal:
         plain = Console(stderr=stderr, highlight=False, markup=False, width=_PIPED)
@@ -36,9 +36,9 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def show(out: Console, linted: Linted, explained: set[str]) -> None:
-    """One answer: its findings, and what there is to say of it.
+    """Print the findings and notes of one answer.
 
-    What is in ``explained`` is not explained again, and what is explained is put there.
+    Codes in ``explained`` are not explained again. Newly explained codes are added to it.
     """
     name = linted.answer.name
     for finding in linted.findings:
@@ -57,7 +57,7 @@ def show(out: Console, linted: Linted, explained: set[str]) -> None:
 
 
 def summary(out: Console, answers: list[Linted]) -> None:
-    """What was found in all, as a table and a sentence."""
+    """Print all findings as a table, and a sentence."""
     found_codes = {finding.code for one in answers for finding in one.findings}
     codes = sorted(found_codes, key=lambda code: (rank(code), code))
     events = sum(one.report.events_in for one in answers)
@@ -82,7 +82,7 @@ def summary(out: Console, answers: list[Linted]) -> None:
     ):
         table.add_column(column, justify=justify)  # type: ignore[arg-type]
     table.add_column("times", justify="right")
-    table.add_column("what becomes of it")
+    table.add_column("repair")
     for code in codes:
         found = [each for one in answers for each in one.findings if each.code == code]
         times = sum(len(each.events) for each in found)
@@ -94,7 +94,7 @@ def summary(out: Console, answers: list[Linted]) -> None:
     total = _count(len(codes), "deviation")
     out.print()
     out.print(Text(f"Found {total} in {touched} of {checked}{said}.", "bold"))
-    out.print(f"What one means, with sources: stream-normalizer rules {codes[0]}", style="dim")
+    out.print(f"Explain a code: stream-normalizer rules {codes[0]}", style="dim")
 
 
 def _finding(name: str, finding: Finding, width: int) -> Iterator[Text]:
@@ -112,7 +112,8 @@ def _finding(name: str, finding: Finding, width: int) -> Iterator[Text]:
 
 def _explanation(code: str, width: int) -> Iterator[Text]:
     one = deviation(code)
-    for label, words in (("breaks", rule(code).breaks), (fate(one), one.what)):
+    parts = (("fault", one.fault), ("breaks", rule(code).breaks), (fate(one), one.repair))
+    for label, words in parts:
         first = f"  {label}: "
         lines = textwrap.wrap(words, max(width, 40), initial_indent=first, subsequent_indent="    ")
         for number, line in enumerate(lines):
@@ -134,13 +135,13 @@ def _others(finding: Finding) -> str:
     return f" ({times} times, in events {where})"
 
 
-# What has no picture is shown by one that has, so that the marks stay below their places.
+# Characters that cannot be shown are replaced, one for one, so that the marks stay in place.
 _PICTURES = {number: chr(0x2400 + number) for number in range(32)}
 _PICTURES |= {0x7F: "␡", 0xFEFF: "␀", 0x2028: "␊", 0x2029: "␊"}
 
 
 def _marked(finding: Finding, width: int) -> Iterator[Text]:
-    """The line, cut to the width around its place, and the marks below."""
+    """Yield the line, cut to the width around its place, and the marks below it."""
     span = finding.span
     text = finding.text
     if span is None or span.end <= len(text.rstrip()):
@@ -169,7 +170,7 @@ def _cut(text: str, width: int) -> str:
 
 
 def fate(one: Deviation) -> str:
-    """What becomes of a deviation, in a word or two."""
+    """Return what happens to a deviation, in a few words."""
     if one.reported:
         return "only reported"
     if one.option:
@@ -193,7 +194,7 @@ def _count(number: int, what: str) -> str:
 
 
 def as_json(answers: Iterable[Linted]) -> str:
-    """One object: findings, and the answers they are in, with notes and reports."""
+    """Return one JSON object with the findings and the answers, their notes and reports."""
     findings, streams = [], []
     for linted in answers:
         name = linted.answer.name
@@ -219,7 +220,8 @@ def as_json(answers: Iterable[Linted]) -> str:
                     "line": each.line,
                     "text": each.text.rstrip("\r\n"),
                     "span": each.span,
-                    "what": one.what,
+                    "fault": one.fault,
+                    "repair": one.repair,
                     "breaks": rule(each.code).breaks,
                     "repaired": not one.reported,
                 }
@@ -229,11 +231,12 @@ def as_json(answers: Iterable[Linted]) -> str:
 
 
 def as_github(linted: Linted) -> Iterator[str]:
-    """Workflow commands, which GitHub shows beside the lines of a change."""
+    """Yield workflow commands. GitHub shows them beside the lines of a change."""
     for each in linted.findings:
         one = deviation(each.code)
         title = f"{each.code} {one.name}"
-        message = f"{linted.answer.name}:{each.events[0]}: {title}{_others(each)}: {one.what}"
+        where = f"{linted.answer.name}:{each.events[0]}"
+        message = f"{where}: {title}{_others(each)}: {one.fault} {one.repair}"
         place = _in_file(linted, each.line)
         yield f"::{severity(each.code)} {place}title={_property(title)}::{_escape(message)}"
     came = outcome(linted)
@@ -244,7 +247,7 @@ def as_github(linted: Linted) -> Iterator[str]:
 
 
 def _in_file(linted: Linted, line: int | None) -> str:
-    """The file and the line, as far as there are such."""
+    """Return the properties for the file and the line, if they are known."""
     answer = linted.answer
     if answer.file is None:
         return ""

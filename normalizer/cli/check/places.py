@@ -1,4 +1,4 @@
-"""Where in an event a deviation is: what `check` puts its marks under."""
+"""Locate a deviation in an event. `check` puts marks under the place."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ _REASONING = (f"{_DELTA}.reasoning", f"{_DELTA}.reasoning_content", f"{_DELTA}.r
 _CONTENT = (f"{_DELTA}.content", "choices.*.text", "choices.*.message.content")
 _FINISH = ("choices.*.finish_reason!", "choices.*.finish_reason")
 _ARGUMENTS = (f"{_CALL}.function.arguments", f"{_DELTA}.function_call")
+_ENVELOPE = ("data", "final_result", "result", "response", "choices")
+_WHOLE_CALL = "choices.*.message.tool_calls.*"
 _LEGACY = (f"{_DELTA}.function_call", f"{_DELTA}.tool_calls")
 _NAME = f"{_CALL}.function.name"
 _CALL_MEMBERS = ("type", "id", "function.name")
 _ERROR = ("error!", "detail", "base_resp", "error_code", "object", "message")
 
-# Members, the most telling first. `*` is any member; `!` wants a value that says something, `?` one
-# that does not. Of a member that is not there, what should have it is marked.
+# The best place first. `*` is any member. `!` needs a value that is not empty, `?` an empty one. If
+# the member is missing, the object that should have it is marked.
 _MEMBERS: dict[str, tuple[str, ...]] = {
     "B801": ("choices.*.message", "choices"),
     "B802": _ERROR,
@@ -27,6 +29,8 @@ _MEMBERS: dict[str, tuple[str, ...]] = {
     "B805": _ERROR,
     "B806": _ERROR,
     "B807": ("choices.*.message", "choices"),
+    "B808": _ENVELOPE,
+    "B809": ("choices.*.message.content", "choices.*.message", "choices"),
     "C301": (f"{_DELTA}.role",),
     "C302": (f"{_DELTA}.role",),
     "C303": (f"{_DELTA}.*?",),
@@ -40,6 +44,9 @@ _MEMBERS: dict[str, tuple[str, ...]] = {
     "C311": _REASONING,
     "C312": _REASONING,
     "C313": (f"{_DELTA}.reasoning_details.*", f"{_DELTA}.annotations.*", _DELTA),
+    "C314": (f"{_DELTA}.role",),
+    "C315": ("choices.*.message",),
+    "C316": (f"{_DELTA}.extra_content", *_CONTENT),
     "C32": _CONTENT,
     "E201": ("id",),
     "E202": ("id",),
@@ -57,8 +64,15 @@ _MEMBERS: dict[str, tuple[str, ...]] = {
     "E214": ("choices.*.index",),
     "E215": ("choices.*.text", _DELTA),
     "E217": ("value", "response", "text", "content"),
+    "E218": _ENVELOPE,
     "S502": _FINISH,
     "S509": _CONTENT,
+    "S512": (
+        "finish_reason!",
+        "finishReason!",
+        "choices.*.finishReason!",
+        f"{_DELTA}.finish_reason!",
+    ),
     "S5": _FINISH,
     "T401": (f"{_CALL}.index",),
     "T402": (f"{_CALL}.index",),
@@ -84,6 +98,16 @@ _MEMBERS: dict[str, tuple[str, ...]] = {
     "T422": _FINISH,
     "T423": _FINISH,
     "T424": (_NAME,),
+    "T425": (
+        f"{_CALL}.function.parameters",
+        f"{_WHOLE_CALL}.function.parameters",
+        _CALL,
+        _WHOLE_CALL,
+    ),
+    "T426": (_NAME, f"{_WHOLE_CALL}.function.name"),
+    "T427": _ARGUMENTS,
+    "T428": _ARGUMENTS,
+    "T429": _ARGUMENTS,
     "T43": _CONTENT,
     # where the text had to end to be a call, that is where it is known
     "T44": (*_CONTENT, *_FINISH),
@@ -94,9 +118,10 @@ _MEMBERS: dict[str, tuple[str, ...]] = {
     "X702": ("error?", "error"),
     "X704": ("choices",),
     "X711": _FINISH,
+    "X714": ("type", "object", "candidates", "message"),
 }
 
-# The wire's, by their text.
+# Framing: places by the text of the line.
 _TEXTS = {
     "F101": "\ufeff",
     "F102": r"\r\n?|\n\r",
@@ -119,11 +144,13 @@ _TEXTS = {
     "F119": r"-?\b(?:NaN|Infinity)\b",
     "F120": r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}",
     "F121": r"[\x00-\x1f]",
+    "F122": r"\}\s*(?:data:)?\s*\{",
     "B804": r"^data:",
     "X705": r".(?=\s*$)",
     "X706": r"\S.*",
     "X707": r".(?=\s*$)",
     "X709": r"\S.*",
+    "X713": r".(?=\s*$)",
 }
 _LONGEST = 48
 
@@ -143,7 +170,7 @@ class _Member(NamedTuple):
 
 
 def place(code: str, line: str) -> Span | None:
-    """Where in a line of a stream the deviation ``code`` is; None if that is not one place.
+    """Return the place of the deviation ``code`` in a line, or None if there is not one place.
 
     Example::
 
@@ -160,7 +187,7 @@ def place(code: str, line: str) -> Span | None:
     try:
         members = list(_members(line, begin.start()))
     except (ValueError, IndexError, RecursionError):
-        return None  # it is no JSON, which has a code of its own
+        return None  # not JSON: that has a code of its own
     for path in wanted:
         for member in members:
             if _fits(member, path):
@@ -178,7 +205,7 @@ def _fits(member: _Member, path: str) -> bool:
 
 
 def _owner(members: list[_Member], path: str) -> Span | None:
-    """The beginning of what should have had the member."""
+    """Return the beginning of the object that should have the member."""
     names = path.rstrip("!?").split(".")
     while names := names[:-1]:
         for member in members:
@@ -188,7 +215,7 @@ def _owner(members: list[_Member], path: str) -> Span | None:
 
 
 def _members(text: str, at: int) -> Iterator[_Member]:
-    """All values of the JSON at ``at``, outer ones first, and the whole with an empty path."""
+    """Yield all values of the JSON at ``at``, outer values first. The whole has an empty path."""
     found: list[_Member] = []
     end = _value(text, at, (), at, found)
     yield _Member((), Span(at, end), at, says=True)
@@ -214,7 +241,7 @@ def _token(pattern: re.Pattern[str], text: str, at: int) -> int:
 
 
 def _value(text: str, at: int, path: tuple[str, ...], start: int, found: list[_Member]) -> int:
-    """Read a value, note it and what it holds; where it ends. Raises ValueError or IndexError."""
+    """Read a value, collect it, and return its end. Raises ValueError or IndexError."""
     at = _skip(text, at)
     begin = at
     if text[at] in "{[":
@@ -252,7 +279,7 @@ def _container(text: str, at: int, path: tuple[str, ...], found: list[_Member]) 
 
 
 def one_line(body: str) -> str:
-    """A body of JSON on one line, as far as it is JSON."""
+    """Return a JSON body on one line. Another body is joined on one line."""
     try:
         return json.dumps(json.loads(body), ensure_ascii=False, separators=(",", ":"))
     except ValueError:

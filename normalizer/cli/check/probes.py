@@ -15,11 +15,11 @@ from normalizer.cli.check.notes import notes
 from normalizer.cli.group import Failure
 
 _CHAT, _COMPLETIONS = "chat/completions", "completions"
-_MOST = 16 * 1024 * 1024  # bytes of one answer; a model that never stops is not read to its end
+_MOST = 16 * 1024 * 1024  # bytes of one answer: a model may never stop
 
 
 class Probe(NamedTuple):
-    """A request, without its model: what it is called, its path and its body."""
+    """A request without its model: name, path and body."""
 
     name: str
     path: str
@@ -75,21 +75,21 @@ PROBES = (
         _COMPLETIONS,
         {"prompt": "Once upon a time", "stream": True, "max_tokens": 16},
     ),
-    # Every server has to refuse it; how it does is what is looked at.
+    # Every server has to refuse it. The form of its refusal is checked.
     Probe("error", _CHAT, {"messages": "no list", "stream": True, "max_tokens": 1}),
 )
 
 
 class Server:
-    """A live server with an API like OpenAI's.
+    """A live server with an API like OpenAI's. Use it as a context manager.
 
-    ``url`` is its base URL, most often with a path of ``/v1``; ``key`` its API key; ``timeout``
-    seconds to wait for its next bytes. Use it as a context manager.
+    ``url`` is its base URL, most often with the path ``/v1``. ``key`` is its API key. ``timeout``
+    is the longest silence, in seconds.
     """
 
     def __init__(self, url: str, *, key: str | None, timeout: float) -> None:
         if not urlsplit(url).hostname:
-            raise Failure(f"{url} is no URL of a server: http://localhost:8000/v1")
+            raise Failure(f"{url} is not the URL of a server, such as http://localhost:8000/v1")
         for ending in (_CHAT, _COMPLETIONS):
             url = url.rstrip("/").removesuffix(f"/{ending}")
         self.url = url
@@ -105,7 +105,7 @@ class Server:
         self._client.close()
 
     def model(self) -> str:
-        """The one model that the server has; raises `Failure` if it has several or none."""
+        """Return the only model of the server. Raises `Failure` if it has several or none."""
         try:
             answer = self._client.get(f"{self.url}/models")
             if answer.status_code in (401, 403):
@@ -124,7 +124,7 @@ class Server:
         if len(listed) == 1:
             return listed[0]
         there = f"; it has {', '.join(sorted(listed)[:20])}" if listed else ""
-        raise Failure(f"{self.url}: say which model to ask, with --model{there}")
+        raise Failure(f"{self.url}: choose a model with --model{there}")
 
     def ask(self, probe: Probe, model: str) -> Answer:
         """Send a probe and read its answer. Raises `Failure` if the server cannot be reached."""
@@ -170,13 +170,13 @@ def _read(body: Iterable[bytes], pieces: list[bytes]) -> End:
 
 
 def stops(probe: Probe, status: int) -> bool:
-    """Whether it is no use to send more: the key is wrong, or there is no such API or model.
+    """Return whether more probes make no sense: the key is wrong, or the API or model is missing.
 
-    A server without the legacy completions may have all the rest.
+    A server without the legacy completions may have everything else.
     """
     return status in (401, 403) or (status == 404 and probe.path == _CHAT)
 
 
 def chosen(names: tuple[str, ...]) -> Iterator[Probe]:
-    """The probes of these names; all of them if there are none."""
+    """Yield the probes with these names, or all probes if there are no names."""
     yield from (probe for probe in PROBES if not names or probe.name in names)

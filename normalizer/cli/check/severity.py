@@ -1,4 +1,4 @@
-"""How much harm a deviation does, which is what findings are ordered by."""
+"""How much harm a deviation does. It decides the order of the findings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal, get_args
 Severity = Literal["error", "warning", "notice"]
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 
-# By the longest prefix of the code, so that a new code has its family's.
+# By the longest prefix of the code. So a new code has the harm of its family.
 _OF: dict[str, Severity] = {
     # framing: readers crash or read nothing
     "F": "error",
@@ -58,6 +58,7 @@ _OF: dict[str, Severity] = {
     "X704": "warning",
     "X705": "warning",
     "X706": "warning",
+    "X712": "warning",
     # the kind of body
     "B": "error",
     "B806": "warning",
@@ -66,11 +67,11 @@ _OF: dict[str, Severity] = {
 
 
 def severity(code: str) -> Severity:
-    """The harm of the deviation ``code``.
+    """Return the harm of the deviation ``code``.
 
-    * ``"error"``: clients crash, call a wrong tool or none, or lose text without a word.
-    * ``"warning"``: a fault that users or strict decoders meet, and the answer is there.
-    * ``"notice"``: a wart; no client is known to break.
+    * ``"error"``: clients crash, call a wrong tool or no tool, or lose text silently.
+    * ``"warning"``: some users or strict decoders are affected. The answer arrives.
+    * ``"notice"``: no client is known to break.
 
     Example::
 
@@ -80,5 +81,5 @@ def severity(code: str) -> Severity:
 
 
 def rank(code: str) -> int:
-    """For sorting: 0 for the greatest harm."""
+    """Return a number for sorting: 0 is the greatest harm."""
     return SEVERITIES.index(severity(code))

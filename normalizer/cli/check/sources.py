@@ -1,4 +1,4 @@
-"""Answers to lint out of files, folders and standard input."""
+"""Read answers to lint from files, folders and standard input."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _ENDINGS = (".sse", ".har", ".chunks.txt", ".yaml", ".yml", ".json", ".ndjson", 
 
 
 def files(targets: Iterable[str]) -> Iterator[str]:
-    """The files that targets name, folders searched; ``-`` is standard input.
+    """Yield the files that targets name. Folders are searched, and ``-`` is standard input.
 
-    Raises `Failure` for a target that is neither.
+    Raises `Failure` for a target that does not exist.
     """
     for target in targets:
         path = Path(target)
         if target != "-" and path.is_dir():
             found = sorted(str(each) for each in path.rglob("*") if each.name.endswith(_ENDINGS))
             if not found:
-                raise Failure(f"{target}: there is no stream in it ({', '.join(_ENDINGS)})")
+                raise Failure(f"{target}: the folder has no stream ({', '.join(_ENDINGS)})")
             yield from found
         elif target == "-" or path.exists():
             yield target
@@ -37,9 +37,9 @@ def files(targets: Iterable[str]) -> Iterator[str]:
 
 
 def answers(name: str, request: RequestInfo | None) -> Iterator[Answer]:
-    """The answers to chat and completion requests in a file, or in standard input for ``-``.
+    """Yield the answers to chat and completion requests in a file, or in standard input for ``-``.
 
-    ``request`` stands for the request of a file that does not hold it; None: what the answer tells.
+    ``request`` is the request for a file that does not contain it. None: guess it from the answer.
     Raises `Failure` for a file that cannot be read.
     """
     try:
@@ -70,9 +70,9 @@ def answers(name: str, request: RequestInfo | None) -> Iterator[Answer]:
 
 
 class _Text:
-    """A file's text, and which of its lines the lines of the bodies in it are.
+    """The text of a file. It maps lines of the bodies to lines of the file.
 
-    A body may be all of the file, stand in it line by line, or be a string of JSON or YAML.
+    A body may be the whole file, a block of lines in it, or a string of JSON or YAML.
     """
 
     def __init__(self, data: bytes, bodies: list[bytes]) -> None:
@@ -80,7 +80,7 @@ class _Text:
         self._bodies = bodies
 
     def line(self, number: int, line: int) -> int | None:
-        """Of body ``number`` from 0, line ``line`` from 1; None where that cannot be told."""
+        """Map line ``line`` (from 1) of body ``number`` (from 0). None: unknown."""
         if self._bodies[number] == self._data:
             return line
         return self._lines[number].get(line)
@@ -100,9 +100,9 @@ class _Text:
                     if begin >= 0:
                         break
                 else:
-                    # what is written in another way (base64) has no lines here
+                    # a body in another spelling (base64) has no lines in the file
                     break
-                # the form that fits one line fits the next: no other is searched for in vain
+                # the form that fits one line fits the next, so it is tried first
                 forms = [form, *(each for each in _WRITTEN if each is not form)]
                 counted += self._data.count(b"\n", upto, begin)
                 at, upto = begin + len(written), begin
@@ -128,7 +128,7 @@ def _form(data: bytes, name: str) -> Form:
         return form_of(data, name)
     except CassetteError as error:
         if name == "-":
-            # An upstream may have sent anything: what it is instead of a stream is a finding.
+            # An upstream may send anything. The lint reports what is not a stream.
             return "sse"
         raise CassetteError(f"{name}: {error}") from None
 

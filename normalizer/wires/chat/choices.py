@@ -4,58 +4,53 @@ from __future__ import annotations
 
 from typing import Any
 
+from normalizer.core.draft import Draft
 from normalizer.core.findings import Deviation, Findings
-from normalizer.wires.chat.chunk import Choice, Chunk, Endpoint
+from normalizer.wires.chat.chunk import Choice, Chunk, Endpoint, Part, as_list
 
 CHOICES_MISSING = Deviation(
     code="E209",
     name="choices-missing",
-    what="`choices` that is null, missing or no list is a list.",
-)
-CHOICES_EMPTY = Deviation(
-    code="E210",
-    name="choices-empty",
-    what="A chunk without choices is not sent; what it holds rides on the next one.",
+    fault="`choices` is missing, null or not a list.",
+    repair="`choices` becomes a list.",
 )
 INDEX_MISSING = Deviation(
     code="E211",
     name="choice-index-missing",
-    what="A choice whose index is missing, null or negative is choice 0.",
+    fault="The `index` of a choice is missing, null or negative.",
+    repair="The index becomes 0.",
 )
 INDEX_COUNTS_TOKENS = Deviation(
     code="E212",
     name="choice-index-counts-tokens",
-    what="An index that goes up with each chunk, where one choice was asked for, is 0.",
+    fault="The `index` of the only choice grows with each chunk.",
+    repair="The index becomes 0.",
 )
 CHOICES_SPLIT = Deviation(
     code="E213",
     name="choices-split",
-    what="Tool calls in a second choice, where one was asked for, belong to the first.",
-)
-CHOICE_SILENT = Deviation(
-    code="E214",
-    name="unasked-choice-silent",
-    what="A second choice nobody asked for is not opened before it says something.",
-)
-OTHER_ENDPOINT = Deviation(
-    code="E215",
-    name="other-endpoints-chunk",
-    what="Chunks of the other endpoint (`text` for `delta`, or the reverse) are made this one's.",
+    fault="Tool calls arrive in a second choice that the request did not ask for.",
+    repair="The calls move to the first choice.",
 )
 
 
 TEXT_BESIDE_CHOICES = Deviation(
     code="E217",
     name="text-without-choices",
-    what="Text that stands in a chunk without choices (`value`, `response`) is choice 0's.",
+    fault="A chunk without choices has its text in `value` or `response`.",
+    repair="The text becomes the text of choice 0.",
 )
 
 
+_TEXTS_BESIDE = ("value", "response", "content", "result", "answer")
 _DIGITS = 9  # that an index given as text may have; more is no index, and may be no int
 
 
 class Choices:
-    """Gives each choice its index. Says which, of those nobody asked for, belong together."""
+    """Gives each choice its index. Says which, of those nobody asked for, belong together.
+
+    * ``silent``: a choice of the last chunk that nobody asked for and that says nothing.
+    """
 
     __slots__ = (
         "_chat",
@@ -67,7 +62,6 @@ class Choices:
         "_own",
         "_silent",
         "_times",
-        "given",
         "silent",
         "single",
     )
@@ -75,59 +69,65 @@ class Choices:
     def __init__(self, found: Findings, endpoint: Endpoint, n: int | None) -> None:
         self._found = found
         self._chat = endpoint == "chat"
-        self._last: int | None = None  # the upstream's index of the last choice that spoke
-        self._times = 0  # that it spoke
-        self.silent: Choice | None = (
-            None  # what a chunk held that says nothing of an unasked choice
-        )
+        self._last: int | None = None  # the upstream's index of the last choice that said something
+        self._times = 0  # chunks of it
+        self.silent: Part | None = None
         self._silent: set[int] = set()
         self.single = (n or 1) == 1
         self._counting = False
-        self.given = True  # whether the last chunk had choices of its own, if only an empty list
         self._finished = False
         self._joined: set[int] = set()
         self._own: set[int] = set()  # indexes that nobody asked for and that are no mistake
 
-    def of(self, chunk: Chunk) -> list[Choice]:
-        """The chunk's choices, which are those that it has from now on."""
+    def parts(self, draft: Draft) -> list[Part]:
+        """The choices of a chunk, whose `choices` is a list of objects from now on."""
+        chunk = draft.value
         choices = chunk.get("choices")
-        self.given = choices is not None
-        if isinstance(choices, list) and len(choices) == 1 and isinstance(choices[0], dict):
-            choice = choices[0]
-            if type(choice.get("index")) is int and choice["index"] == self._last:
-                if not self._counting and self._last not in self._joined:
-                    self._times += 1
-                    self._finished = self._finished or bool(choice.get("finish_reason"))
-                    return choices
-        if "choices" not in chunk and (said := _text_beside(chunk)):
+        if "choices" not in chunk and (beside := text_beside(chunk)):
+            said = chunk[beside]
             if self._found(TEXT_BESIDE_CHOICES):
-                choices = [{"index": 0, "finish_reason": None}]
-                choices[0].update({"delta": {"content": said}} if self._chat else {"text": said})
-        if not isinstance(choices, list) or not all(isinstance(c, dict) for c in choices):
+                if not said:
+                    del draft.edit()[beside]  # it is no news either
+                choice: Choice = {"index": 0, "finish_reason": None}
+                choice.update({"delta": {"content": said}} if self._chat else {"text": said})
+                choices = draft.edit()["choices"] = [choice]
+        if type(choices) is not list or not all(type(choice) is dict for choice in choices):
             self._found(CHOICES_MISSING)
-            choices = [choices] if isinstance(choices, dict) else choices
-            choices = (
-                [c for c in choices if isinstance(c, dict)] if isinstance(choices, list) else []
-            )
-        kept = []
-        self.silent = None
-        for choice in choices:
-            index = self._index(choice, alone=len(choices) == 1)
-            if index is not None:
-                choice["index"] = index
-                kept.append(choice)
-                self._finished = self._finished or bool(choice.get("finish_reason"))
-        chunk["choices"] = kept
-        return kept
+            choices = draft.edit()["choices"] = as_list(choices)
+        return [Part(draft, choice) for choice in choices]
 
-    def _index(self, choice: Choice, *, alone: bool) -> int | None:
-        index = choice.get("index")
+    def place(self, parts: list[Part]) -> list[Part]:
+        """Give each part the index that it means; those that say something."""
+        self.silent = None
+        if len(parts) == 1:
+            choice = parts[0].choice
+            index = choice.get("index")
+            if type(index) is int and index == self._last and not self._counting:
+                if index not in self._joined:
+                    self._times += 1
+                    self._finished = self._finished or parts[0].word is not None
+                    parts[0].index = index
+                    return parts
+        return [part for part in parts if self._place(part, alone=len(parts) == 1)]
+
+    def _place(self, part: Part, *, alone: bool) -> bool:
+        index = self._index(part, alone=alone)
+        if index is None:
+            return False
+        part.index = index
+        if part.choice.get("index") != index or type(part.choice.get("index")) is not int:
+            part.edit()["index"] = index
+        self._finished = self._finished or part.word is not None
+        return True
+
+    def _index(self, part: Part, *, alone: bool) -> int | None:
+        """The index that a choice means; None for one that nobody asked for, and that is silent."""
+        index = part.choice.get("index")
         if type(index) is not int or index < 0:
-            if self._found(INDEX_MISSING):
-                text = index if isinstance(index, str) and len(index) <= _DIGITS else ""
-                index = int(text) if text.isdecimal() else 0
-            else:
+            if not self._found(INDEX_MISSING):
                 return index if isinstance(index, int) else 0
+            text = index if isinstance(index, str) and len(index) <= _DIGITS else ""
+            index = int(text) if text.isdecimal() else 0
         if not self.single or (index == 0 and not self._counting) or index in self._own:
             self._times = self._times + 1 if index == self._last else 1
             self._last = index
@@ -135,23 +135,27 @@ class Choices:
         if self._counting or index in self._joined:
             self._found(INDEX_COUNTS_TOKENS if self._counting else CHOICES_SPLIT)
             return 0
-        said, called = _says(choice)
+        return self._unasked(part, index, alone=alone)
+
+    def _unasked(self, part: Part, index: int, *, alone: bool) -> int | None:
+        """The index of a choice that nobody asked for, seen the first time."""
+        text, called = _says(part.choice)
         if self._last is None and not self._silent and self._found(INDEX_COUNTS_TOKENS):
             self._counting = True
             return 0
-        if called and not said and self._last is not None:
+        if called and not text and self._last is not None:
             if self._found(CHOICES_SPLIT):
                 self._joined.add(index)
                 return 0
-        elif (said or called) and self._counts(index, alone=alone):
+        elif (text or called) and self._counts(index, alone=alone):
             if self._found(INDEX_COUNTS_TOKENS):
                 self._counting = True
                 return 0
-        elif not said and not called and not choice.get("finish_reason"):
+        elif not text and not called and part.word is None:
             # the first choice's calls may be to come: nothing shows yet whose choice this is
             self._silent.add(index)
-            choice["index"] = index
-            self.silent = choice
+            part.index = index
+            self.silent = part
             return None
         self._own.add(index)
         self._last, self._times = index, 1
@@ -163,18 +167,21 @@ class Choices:
         return alone and further and not self._finished and index not in self._silent
 
 
-def _text_beside(chunk: Chunk) -> str:
-    """The text of a chunk that has no choices: Writer's `value`, Cloudflare's `response`."""
-    texts = [chunk[key] for key in ("value", "response") if isinstance(chunk.get(key), str)]
-    return texts[0] if len(texts) == 1 else ""
+def text_beside(chunk: Chunk) -> str:
+    """The member that a chunk without choices has its text in, "" for none.
+
+    Writer's is `value`, Cloudflare's `response`.
+    """
+    keys = [key for key in _TEXTS_BESIDE if isinstance(chunk.get(key), str)]
+    return keys[0] if len(keys) == 1 else ""
 
 
 def _says(choice: Choice) -> tuple[bool, bool]:
-    """Whether a choice says something, and whether it calls a tool."""
+    """Whether a choice has text or the like, and whether it calls a tool."""
     delta: Any = choice.get("delta")
     if not isinstance(delta, dict):
-        return bool(choice.get("text")), False
-    said = any(
+        return bool(choice.get("text") or choice.get("message")), False
+    text = any(
         value and key not in ("role", "tool_calls", "function_call") for key, value in delta.items()
     )
-    return said or bool(choice.get("text")), bool(delta.get("tool_calls"))
+    return text or bool(choice.get("text")), bool(delta.get("tool_calls"))

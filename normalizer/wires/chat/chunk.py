@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from normalizer.core.draft import Draft
 from normalizer.core.lenient import clean, rewritten
+from normalizer.wires.chat.words import Word
 
 Chunk = dict[str, Any]
 Choice = dict[str, Any]
@@ -14,15 +16,61 @@ Endpoint = Literal["chat", "completions"]
 # members that this package settles itself; all others are somebody's and travel
 TOP_KEYS = frozenset({"id", "object", "created", "model", "choices", "usage", "error"})
 CHOICE_KEYS = frozenset({"index", "delta", "text", "message", "finish_reason", "logprobs", "usage"})
+# the members of a delta that OpenAI declares; others are an upstream's own, null or not
+DECLARED = frozenset({"role", "content", "refusal", "tool_calls", "function_call"})
 # what belongs to the text when a chunk is split into its text and its finish
 TEXT_KEYS = frozenset({"logprobs", "content_filter_results", "content_filter_offsets", "token_ids"})
 # padding against a listener who counts lengths: its values are no news (OpenAI, Mistral)
 PADDING_KEYS = frozenset({"obfuscation"})
 
 # the names that reasoning goes by
-REASONING_KEYS = ("reasoning_content", "reasoning", "thinking", "reasoning_text")
+REASONING_KEYS = (
+    "reasoning_content",
+    "reasoning",
+    "thinking",
+    "reasoning_text",
+    "thinking_content",
+    "thought",
+    "reasoningContent",
+)
 # the members of a delta that hold text that is said bit by bit
 SPOKEN_KEYS = ("content", "refusal", *REASONING_KEYS)
+
+
+class Part:
+    """One choice of one chunk, on its way through the stages.
+
+    * ``draft``: the chunk; ``choice``: the choice in it; ``delta``: the choice's, an object.
+    * ``index``: the choice that it means. ``word``: its finish, read by the stage of that name.
+    * ``says``: the delta has something in it beside its role.
+    * ``from_message``: the delta is what a whole message said. ``closes``: the chunk is a whole
+      answer that repeats what was streamed.
+
+    Whoever changes the choice says so, by `edit`.
+    """
+
+    __slots__ = ("choice", "closes", "delta", "draft", "from_message", "index", "says", "word")
+
+    def __init__(self, draft: Draft, choice: Choice) -> None:
+        self.draft = draft
+        self.choice = choice
+        self.delta: Delta = {}
+        self.index = 0
+        self.word: Word | None = None
+        self.from_message = False
+        self.says = True
+        self.closes = draft.value.get("object") == "chat.completion"
+
+    def edit(self) -> Choice:
+        """The choice, to be changed."""
+        self.draft.edit()
+        return self.choice
+
+    @property
+    def changed(self) -> bool:
+        """Whether the chunk is not what came any more."""
+        return self.draft.raw is None
+
 
 OBJECTS: dict[Endpoint, str] = {
     "chat": "chat.completion.chunk",
@@ -49,39 +97,38 @@ def as_list(value: Any) -> list[dict[str, Any]]:
 
 def count(counted: dict[str, int], delta: Delta) -> None:
     """Add a delta's characters to a report's, by kind."""
-    content = delta.get("content")
-    if content and type(content) is str:
-        counted["content"] = counted.get("content", 0) + len(content)
-        if len(delta) == 1:
-            return
-    refusal = delta.get("refusal")
-    if refusal and type(refusal) is str:
-        counted["refusal"] = counted.get("refusal", 0) + len(refusal)
-    reasoning = max(
-        (len(t) for n in REASONING_KEYS if isinstance(t := delta.get(n), str)), default=0
-    )
-    if reasoning:
-        counted["reasoning"] = counted.get("reasoning", 0) + reasoning
-    calls = delta.get("tool_calls")
-    legacy = delta.get("function_call")
-    functions = (
-        [c.get("function") for c in calls if isinstance(c, dict)] if isinstance(calls, list) else []
-    )
-    # llama-cpp-python says a call under both names: what is said is said once
-    said = max(_arguments(functions), _arguments([legacy]))
-    if said:
-        counted["arguments"] = counted.get("arguments", 0) + said
+    reasoning = 0
+    for key, value in delta.items():
+        if not value:
+            continue
+        if key == "tool_calls":
+            _count_arguments(counted, [call.get("function") for call in as_list(value)])
+        elif key == "function_call":
+            # llama-cpp-python has one call under both names
+            _count_arguments(counted, [] if delta.get("tool_calls") else [value])
+        elif type(value) is str:
+            if key in ("content", "refusal"):
+                counted[key] = counted.get(key, 0) + len(value)
+            elif key in _REASONING and len(value) > reasoning:
+                # names that mirror each other hold one text
+                counted["reasoning"] = counted.get("reasoning", 0) + len(value) - reasoning
+                reasoning = len(value)
+
+
+_REASONING = frozenset(REASONING_KEYS)
+
+
+def _count_arguments(counted: dict[str, int], functions: list[Any]) -> None:
+    texts = (one.get("arguments") for one in functions if isinstance(one, dict))
+    characters = sum(len(text) for text in texts if isinstance(text, str))
+    if characters:
+        counted["arguments"] = counted.get("arguments", 0) + characters
 
 
 def count_text(counted: dict[str, int], text: Any) -> None:
     """Add the characters of a legacy completion's text to a report's."""
     if text and type(text) is str:
         counted["content"] = counted.get("content", 0) + len(text)
-
-
-def _arguments(functions: list[Any]) -> int:
-    texts = (one.get("arguments") for one in functions if isinstance(one, dict))
-    return sum(len(text) for text in texts if isinstance(text, str))
 
 
 def strict(chunk: Chunk) -> Chunk:
@@ -100,6 +147,8 @@ def _texts(choice: Choice) -> list[str]:
     delta = delta if isinstance(delta, dict) else {}
     functions = [f for c in as_list(delta.get("tool_calls")) for f in as_list(c.get("function"))]
     texts = [choice.get("text"), *(delta.get(key) for key in SPOKEN_KEYS)]
+    blocks = delta.get("content")
+    texts += [block.get("text") for block in as_list(blocks)] if isinstance(blocks, list) else []
     texts += [function.get("arguments") for function in functions]
     return [text for text in texts if isinstance(text, str)]
 

@@ -7,54 +7,74 @@ import uuid
 from collections import deque
 from typing import Any
 
+from normalizer.core.draft import Draft
 from normalizer.core.findings import Deviation, Findings
 from normalizer.core.lenient import dumps
 from normalizer.wires.chat.chunk import (
     OBJECTS,
     PADDING_KEYS,
     TOP_KEYS,
+    Choice,
     Chunk,
     Endpoint,
     extras,
     is_news,
 )
+from normalizer.wires.chat.common import Common
 
 ID_MISSING = Deviation(
-    code="E201", name="id-missing", what="An id that is empty or missing is the stream's."
+    code="E201",
+    name="id-missing",
+    fault="The `id` of a chunk is missing or empty.",
+    repair="The chunk gets the id of the stream.",
 )
 ID_CHANGES = Deviation(
-    code="E202", name="id-changes", what="Chunks of one stream have the id of the first."
+    code="E202",
+    name="id-changes",
+    fault="The `id` changes within a stream.",
+    repair="All chunks get the id of the first chunk.",
 )
 OBJECT_WRONG = Deviation(
-    code="E203", name="object-wrong", what="`object` is what the endpoint's is, whatever came."
+    code="E203",
+    name="object-wrong",
+    fault="`object` is missing or is not the value that the endpoint has.",
+    repair="`object` becomes the value that the endpoint has.",
 )
 CREATED_MISSING = Deviation(
     code="E204",
     name="created-missing",
-    what="`created` that is 0 or missing is the stream's time.",
+    fault="`created` is missing or 0.",
+    repair="The chunk gets the time of the stream.",
 )
 CREATED_FORM = Deviation(
     code="E205",
     name="created-not-seconds",
-    what="`created` in milliseconds, as a float or a string is integer seconds.",
+    fault="`created` is in milliseconds, a float or a string.",
+    repair="It becomes an integer number of seconds.",
 )
 CREATED_CHANGES = Deviation(
     code="E206",
     name="created-changes",
-    what="Chunks of one stream have the time of the first.",
+    fault="`created` changes within a stream.",
+    repair="All chunks get the time of the first chunk.",
 )
 MODEL_MISSING = Deviation(
     code="E207",
     name="model-missing",
-    what="A model that is empty or missing is the stream's, else the request's.",
+    fault="`model` is missing or empty.",
+    repair="The chunk gets the model of the stream, or else of the request.",
 )
 MODEL_CHANGES = Deviation(
-    code="E208", name="model-changes", what="Chunks of one stream have the model of the first."
+    code="E208",
+    name="model-changes",
+    fault="`model` changes within a stream.",
+    repair="All chunks get the model of the first chunk.",
 )
 RIDER_COLLIDES = Deviation(
     code="E216",
     name="rider-collides",
-    what="What cannot ride on another chunk, whose member differs, gets a chunk of its own.",
+    fault="A member cannot move to another chunk, which has it with another value.",
+    repair="The member gets a chunk of its own.",
 )
 
 # members that all chunks of a stream have; a chunk is not sent for them alone
@@ -75,9 +95,23 @@ def now() -> int:
 
 
 class Envelope:
-    """Settles the members that all chunks of a stream share; the first good value stays."""
+    """Gives all chunks of a stream the members that they share; the first good value stays.
 
-    __slots__ = ("_began", "_endpoint", "_found", "_model", "created", "id", "model", "object")
+    A chunk that is made here has what every chunk of the stream has had, so that a client that
+    reads a member of its upstream's on each chunk finds it: the value, or null where it changed.
+    """
+
+    __slots__ = (
+        "_began",
+        "_common",
+        "_endpoint",
+        "_found",
+        "_model",
+        "created",
+        "id",
+        "model",
+        "object",
+    )
 
     def __init__(self, found: Findings, endpoint: Endpoint, model: str | None) -> None:
         self.object = OBJECTS[endpoint]
@@ -88,6 +122,7 @@ class Envelope:
         self._endpoint = endpoint
         self._model = model
         self._began = now()
+        self._common = Common(TOP_KEYS | PADDING_KEYS)
 
     def learn(self, chunk: Chunk) -> None:
         """Take what is good from a chunk that is not sent itself."""
@@ -95,8 +130,14 @@ class Envelope:
         self.created = self.created or _seconds(chunk.get("created"))
         self.model = self.model or _text(chunk.get("model"))
 
-    def settle(self, chunk: Chunk) -> None:
-        """Give a chunk that is to be sent the stream's members."""
+    def read(self, draft: Draft) -> None:
+        """Give a chunk with choices the stream's members."""
+        self._common.add(draft.value)
+        self.put(draft)
+
+    def put(self, draft: Draft) -> None:
+        """Put the stream's members on a chunk that is to be sent."""
+        chunk = draft.value
         created = chunk.get("created")
         if (
             chunk.get("id") == self.id != ""
@@ -108,34 +149,37 @@ class Envelope:
             return
         found = self._found
         self.learn(chunk)
-        ident = chunk.get("id")
         self._fill()
+        ident, model = chunk.get("id"), chunk.get("model")
         if ident != self.id and found(ID_CHANGES if _text(ident) else ID_MISSING):
-            chunk["id"] = self.id
+            draft.edit()["id"] = self.id
         if chunk.get("object") != self.object and found(OBJECT_WRONG):
-            chunk["object"] = self.object
+            draft.edit()["object"] = self.object
         if created != self.created or type(created) is not int:
-            seconds = _seconds(created)
-            if (seconds and type(created) is not int) or (seconds != created != 0 and seconds):
-                deviation = CREATED_FORM
-            else:
-                deviation = CREATED_CHANGES if seconds else CREATED_MISSING
-            if found(deviation):
-                chunk["created"] = self.created
-        model = chunk.get("model")
+            if found(self._created_deviation(created)):
+                draft.edit()["created"] = self.created
         if model != self.model and found(MODEL_CHANGES if _text(model) else MODEL_MISSING):
-            chunk["model"] = self.model
+            draft.edit()["model"] = self.model
 
-    def chunk(self, choices: list[dict[str, Any]]) -> Chunk:
+    def _created_deviation(self, created: Any) -> Deviation:
+        seconds = _seconds(created)
+        if not seconds:
+            return CREATED_MISSING
+        return CREATED_CHANGES if type(created) is int and seconds == created else CREATED_FORM
+
+    def chunk(self, choices: list[Choice]) -> Draft:
         """A chunk of our own."""
         self._fill()
-        return {
-            "id": self.id,
-            "object": self.object,
-            "created": self.created,
-            "model": self.model,
-            "choices": choices,
-        }
+        return Draft(
+            {
+                "id": self.id,
+                "object": self.object,
+                "created": self.created,
+                "model": self.model,
+                **self._common.members,
+                "choices": choices,
+            }
+        )
 
     def _fill(self) -> None:
         self.id = self.id or made_up_id(self._endpoint)
@@ -217,6 +261,10 @@ class Riders:
         """All that waits, in order."""
         later = [(key, value) for key, values in self._later.items() for value in values]
         return [*self.waiting.items(), *later]
+
+    def wait(self, key: str, value: list[Any]) -> None:
+        """Let the items of a list wait, with those that wait already under ``key``."""
+        self.waiting[key] = [*self.waiting.get(key, ()), *value]
 
     @property
     def full(self) -> bool:

@@ -1,267 +1,237 @@
-"""One finish for each choice, at its end, on a chunk of its own, in the API's words."""
+"""One finish for each choice, at its end, in the API's words.
+
+The finish word of a choice is read here, once, before any other stage sees the choice; the others
+ask for `Part.word`. Of several finishes of a choice the weightiest counts: content_filter, length,
+tool_calls and function_call, stop. There is one exception: text between a finish of calls and a
+later `stop` means that the server ran the calls itself. Then the later one counts.
+"""
 
 from __future__ import annotations
 
-from typing import Any
-
 from normalizer.core.findings import Deviation, Findings
-from normalizer.core.lenient import dumps
-from normalizer.wires.chat.chunk import TEXT_KEYS, Choice, Chunk
+from normalizer.core.request import RequestInfo
+from normalizer.wires.chat import words
+from normalizer.wires.chat.chunk import Chunk, Part
+from normalizer.wires.chat.words import WEIGHTS
 
 FINISH_EMPTY = Deviation(
-    code="S501", name="finish-empty", what='A finish_reason of `""` or `"null"` is null.'
+    code="S501",
+    name="finish-empty",
+    fault='`finish_reason` is `""` or `"null"`.',
+    repair="It becomes null.",
 )
 FINISH_KEY_MISSING = Deviation(
-    code="S502", name="finish-key-missing", what="Choices have a finish_reason, if it is null."
+    code="S502",
+    name="finish-key-missing",
+    fault="A choice has no `finish_reason` key.",
+    repair='The choice gets `"finish_reason": null`.',
 )
 FINISH_WORD = Deviation(
     code="S503",
     name="finish-word",
-    what="Other words for a finish become the API's; the original is in `native_finish_reason`.",
-)
-FINISH_WITH_CONTENT = Deviation(
-    code="S504",
-    name="finish-with-content",
-    what="A finish that comes with content gets a chunk of its own behind it.",
+    fault="`finish_reason` is a word that the API does not have.",
+    repair="The API's word replaces it and the original moves to `native_finish_reason`.",
 )
 STOP_AFTER_CALLS = Deviation(
     code="S505",
     name="stop-after-calls",
-    what="`stop` after a call is `tool_calls` or `function_call`, unless it was forced by name.",
+    fault="The finish of a choice with calls is `stop`.",
+    repair="It becomes `tool_calls` or `function_call`, unless the request forced the call.",
 )
 CALLS_WITHOUT_CALL = Deviation(
     code="S506",
     name="calls-without-call",
-    what="`tool_calls` where no call was streamed is `stop`.",
+    fault="The finish of a choice without calls is `tool_calls`.",
+    repair="It becomes `stop`.",
 )
 CALLS_OF_OTHER_KIND = Deviation(
     code="S507",
     name="calls-of-other-kind",
-    what="`function_call` for streamed tool calls is `tool_calls`, and the other way round.",
+    fault="The finish names `function_call` for tool calls, or the reverse.",
+    repair="The finish names the kind of call that was streamed.",
 )
 FINISH_TWICE = Deviation(
-    code="S508", name="finish-twice", what="Of several finishes of a choice the weightiest leaves."
+    code="S508",
+    name="finish-twice",
+    fault="A choice finishes more than once.",
+    repair="Only the most important finish is sent.",
 )
 TEXT_AFTER_FINISH = Deviation(
     code="S509",
     name="text-after-finish",
-    what="What a choice says after its finish is delivered before it.",
-)
-FINISH_MISSING = Deviation(
-    code="S510",
-    name="finish-missing",
-    what="`[DONE]` without a finish: the choice finishes with `stop`, or `tool_calls` after calls.",
+    fault="Text of a choice arrives after its finish.",
+    repair="The text is delivered before the finish.",
 )
 TEXT_AFTER_RELEASE = Deviation(
     code="S511",
     name="text-after-release",
-    what="Text that comes after a finish was let go, the upstream being silent, is delivered.",
+    fault="Text of a choice arrives after a silence and its finish was already sent.",
+    repair="The text is delivered and the report names it.",
     reported=True,
 )
-
-WEIGHTS = {"content_filter": 3, "length": 2, "tool_calls": 1, "function_call": 1, "stop": 0}
-_CALLS = ("tool_calls", "function_call")
-
-SYNONYMS = {
-    **dict.fromkeys(
-        ("eos", "eos_token", "stop_sequence", "stop_token", "end", "end_turn", "complete"), "stop"
-    ),
-    **dict.fromkeys(
-        # model_length: Mistral; model_context_window_exceeded: GLM
-        ("max_tokens", "max_output_reached", "model_length", "model_context_window_exceeded"),
-        "length",
-    ),
-    **dict.fromkeys(("tool_use", "tool_call"), "tool_calls"),
-    **dict.fromkeys(
-        # the last four: Gemini
-        (
-            *("safety", "sensitive", "recitation", "content_filtered"),
-            *("blocklist", "prohibited_content", "spii", "image_safety"),
-        ),
-        "content_filter",
-    ),
-}
-FAILURES = frozenset(
-    {
-        "error",
-        "abort",
-        "cancelled",
-        "network_error",
-        "insufficient_system_resource",
-        "malformed_function_call",
-        "timeout",
-        "error_toxic",
-    }
+FINISH_ELSEWHERE = Deviation(
+    code="S512",
+    name="finish-elsewhere",
+    fault="A finish is at the top of the chunk, in the delta, or in `finishReason`.",
+    repair="The finish moves to `finish_reason` of the choice.",
 )
 
-
-class Held:
-    """A finish that waits for the end: its chunk, the bytes that chunk came as, its word."""
-
-    __slots__ = ("chunk", "raw", "size", "spoke_after_calls", "word")
-
-    def __init__(self, chunk: Chunk, raw: bytes | None, word: str) -> None:
-        self.chunk = chunk
-        self.raw = raw  # None once the chunk is not what came
-        self.word = word
-        self.size = 0  # bytes, by estimate
-        self.spoke_after_calls = False
-
-    @property
-    def choice(self) -> Choice:
-        choice: Choice = self.chunk["choices"][0]
-        return choice
+_CALLS = ("tool_calls", "function_call")
+_ELSEWHERE = frozenset({"finish_reason", "finishReason"})
 
 
 class Finish:
-    """Reads finish_reasons and holds one finish for each choice."""
+    """Reads the finish of each choice, and says with which word the choice ends.
 
-    __slots__ = ("_found", "executed", "failure", "forced", "held", "left")
+    * ``failure``: the upstream's word of failure, if it finished with one.
+    * ``left``: the words that have left, by choice.
+    """
 
-    def __init__(self, found: Findings, *, forced: bool) -> None:
+    __slots__ = ("_executed", "_forced", "_found", "_spoke", "_tools", "failure", "held", "left")
+
+    def __init__(self, found: Findings, request: RequestInfo) -> None:
         self._found = found
-        self.forced = forced
-        self.held: dict[int, Held] = {}
-        self.left: dict[int, str] = {}  # the words that have left
-        self.failure: str | None = None  # the upstream's word for it
-        self.executed: set[int] = set()  # choices whose calls the server ran itself
+        self._forced = request.forced
+        self._tools = request.tool_names if request.knows_tools else None
+        self.failure: str | None = None
+        self.held: dict[int, str] = {}  # words that wait for the end
+        self.left: dict[int, str] = {}
+        self._spoke: set[int] = set()  # choices with text behind a finish of calls
+        self._executed: set[int] = set()  # choices whose calls the server ran itself
 
-    def read(self, choice: Choice) -> str | None:
-        """The choice's finish in the API's words, which the choice holds from now on."""
+    def read(self, part: Part) -> None:
+        """Read the word of a choice; from now on the choice has it in the API's words."""
+        choice, found = part.choice, self._found
         reason = choice.get("finish_reason")
-        if reason is None:
-            if "finish_reason" not in choice and self._found(FINISH_KEY_MISSING):
-                choice["finish_reason"] = None
-            return None
-        if isinstance(reason, str) and reason in WEIGHTS:
-            return reason
-        if reason in ("", "null", [], False):
-            if self._found(FINISH_EMPTY):
-                choice["finish_reason"] = None
-            return None
-        words = reason if isinstance(reason, list) else [reason]
-        word = next((word for word in words if isinstance(word, str) and word), None)
-        if word is None:
-            word = dumps(reason).decode()
-        if word.lower() in FAILURES or word.lower().startswith("error:"):
-            self.failure = self.failure or word
-            return "stop"
-        if not self._found(FINISH_WORD):
-            return word
-        if not choice.get("native_finish_reason"):
-            choice["native_finish_reason"] = reason
-        lowered = word.lower()
-        known = lowered if lowered in WEIGHTS else SYNONYMS.get(lowered, "stop")
-        choice["finish_reason"] = known
-        return known
+        if reason is None and not self._is_elsewhere(part):
+            if "finish_reason" not in choice and found(FINISH_KEY_MISSING):
+                part.edit()["finish_reason"] = None
+            return
+        place = words.where(choice, part.draft.value)
+        if place is None:
+            empty = FINISH_EMPTY if reason is not None else FINISH_KEY_MISSING
+            if choice.get("finish_reason", "") is not None and found(empty):
+                part.edit()["finish_reason"] = None
+            return
+        reason = place.holder[place.key]
+        if (place.holder is not choice or place.key != "finish_reason") and found(FINISH_ELSEWHERE):
+            part.edit()["finish_reason"] = reason
+            if place.holder is not choice.get("message"):
+                del place.holder[place.key]
+        self._take(part, reason)
 
-    def spoke(self, index: int, *, text: bool) -> bool:
-        """The choice says something, ``text`` or something else; it may be finished already.
-
-        Whether the finish that is held, if one is, stays so.
-        """
-        held = self.held.get(index)
-        if held is None:
-            if index in self.left:
-                self._found.note(TEXT_AFTER_RELEASE)
-        elif not self._found.note(TEXT_AFTER_FINISH):
-            return False
-        elif text:
-            held.spoke_after_calls = held.spoke_after_calls or held.word in _CALLS
+    def _is_elsewhere(self, part: Part) -> bool:
+        choice, chunk = part.choice, part.draft.value
+        if _ELSEWHERE.isdisjoint(chunk) and "finishReason" not in choice:
+            delta = choice.get("delta")
+            return isinstance(delta, dict) and not _ELSEWHERE.isdisjoint(delta)
         return True
 
-    def hold(self, index: int, chunk: Chunk, raw: bytes | None, word: str) -> Chunk | None:
-        """Hold a finish. What two finishes of a choice disagree about is a chunk to be sent."""
-        new = Held(chunk, raw, word)
+    def _take(self, part: Part, reason: object) -> None:
+        word = words.read(reason)
+        part.word = word
+        if word is None:
+            return
+        if word.failed:
+            self.failure = self.failure or word.reason
+            part.word = words.Word("stop", failed=True)
+        elif word.native is not None and self._found(FINISH_WORD):
+            choice = part.edit()
+            choice["finish_reason"] = word.reason
+            if not choice.get("native_finish_reason"):
+                choice["native_finish_reason"] = reason
+
+    def spoke(self, index: int, *, text: bool) -> bool:
+        """Take note that a choice says something, ``text`` or something else.
+
+        Return whether a held finish, if any, stays held.
+        """
+        word = self.held.get(index)
+        if word is None:
+            if index in self.left:
+                self._found(TEXT_AFTER_RELEASE)
+            return True
+        if not self._found(TEXT_AFTER_FINISH):
+            return False
+        if text and word in _CALLS:
+            self._spoke.add(index)
+        return True
+
+    def hold(self, index: int, word: str) -> bool:
+        """A finish of a choice comes: return whether it is to stand for the one held before."""
         old = self.held.get(index)
         if old is None:
-            self.held[index] = new
-            return None
-        if not self._found.note(FINISH_TWICE):
-            self.held[index] = new
-            return dict(old.chunk)
-        if old.spoke_after_calls and word == "stop":
-            self.executed.add(index)
-            winner, loser = new, old
-        elif WEIGHTS.get(word, 0) > WEIGHTS.get(old.word, 0):
-            winner, loser = new, old
-            self.executed.discard(index)
-        else:
-            winner, loser = old, new
-            if new.choice.get("text") or new.choice.get("delta"):
-                # what the new one says has not left yet: it stays, with the weightier word
-                new.choice["finish_reason"] = new.word = old.word
-                new.raw = None if word != old.word else new.raw
-                winner, loser = new, old
-        self.held[index] = winner
-        return _merge(winner, loser)
+            self.held[index] = word
+            return True
+        if self._found(FINISH_TWICE):
+            if index in self._spoke and word == "stop":
+                self._executed.add(index)
+            elif WEIGHTS.get(word, 0) <= WEIGHTS.get(old, 0):
+                return False
+            else:
+                self._executed.discard(index)
+        self.held[index] = word
+        return True
 
-    def settle(self, index: int, *, called: str | None) -> str:
-        """The word that the held finish leaves with; ``called`` is the kind of call streamed."""
-        held = self.held[index]
-        word = held.word
-        if index in self.executed:
+    def outweighs_left(self, index: int, word: str) -> bool:
+        """Whether a finish that comes late weighs more than the one that has left."""
+        return WEIGHTS.get(word, 0) > WEIGHTS.get(self.left[index], 0)
+
+    def final(self, index: int, called: str | None, names: set[str], *, to_be_run: bool) -> str:
+        """The word that a choice ends with.
+
+        ``called`` is the kind of call that it streamed, if any, ``names`` those of the calls;
+        ``to_be_run``: the client is to run them.
+        """
+        word = self.held[index]
+        if index in self._executed:
             return word
-        if word == "stop" and called and not self.forced:
-            settled = called if self._found(STOP_AFTER_CALLS) else word
-        elif word in _CALLS and not called:
-            settled = "stop" if self._found(CALLS_WITHOUT_CALL) else word
-        elif word in _CALLS and called != word:
-            settled = called or word if self._found(CALLS_OF_OTHER_KIND) else word
-        else:
-            return word
-        if settled != word:
-            held.choice["finish_reason"] = settled
-            held.raw = None
-        return settled
+        if word == "stop" and called and not self._forced and to_be_run and self._asked(names):
+            return called if self._found(STOP_AFTER_CALLS) else word
+        if word in _CALLS and not called:
+            return "stop" if self._found(CALLS_WITHOUT_CALL) else word
+        if word in _CALLS and called and called != word:
+            return called if self._found(CALLS_OF_OTHER_KIND) else word
+        return word
+
+    def _asked(self, names: set[str]) -> bool:
+        """Whether the request offered one of the tools that were called, as far as is known."""
+        return self._tools is None or not names.isdisjoint(self._tools)
 
 
-def split(choice: Choice) -> tuple[Choice, Choice]:
-    """A choice with content and finish as two: what belongs to the text, and the finish."""
-    chat = "delta" in choice or "text" not in choice
-    text: Choice = {"index": choice["index"]}
-    finish: Choice = {"index": choice["index"]}
-    said = ("delta", "text") if chat else ("text",)
-    for key, value in choice.items():
-        if key in said or key in TEXT_KEYS:
-            text[key] = value
-            if key == "logprobs":
-                finish[key] = None
-        elif key != "index":
-            finish[key] = value
-    if chat:
-        finish["delta"] = {}
-    else:
-        finish["text"] = ""
-    text["finish_reason"] = None
-    return text, finish
+def merged(winner: Chunk, loser: Chunk) -> tuple[bool, Chunk | None]:
+    """Give the finish that stays what only the other one has.
+
+    Return whether ``winner`` changed, and what the two disagree about as a chunk to be sent.
+    """
+    own = dict(loser["choices"][0])
+    for key in ("index", "delta", "text", "finish_reason"):
+        own.pop(key, None)
+    if winner["choices"][0].get("native_finish_reason") is not None:
+        own.pop("native_finish_reason", None)
+    top = {k: v for k, v in loser.items() if k not in _ENVELOPE}
+    differs, one = _given(winner, top)
+    own_differs, two = _given(winner["choices"][0], own)
+    if not differs and not own_differs:
+        return one or two, None
+    choice = winner["choices"][0]
+    nothing: Chunk = {"delta": {}} if "delta" in choice else {"text": ""}
+    other = {"index": choice["index"], **nothing, **own_differs, "finish_reason": None}
+    return one or two, {**differs, "choices": [other]}
 
 
-def _merge(winner: Held, loser: Held) -> Chunk | None:
-    """Give the finish that stays what only the other had; what they disagree about is returned."""
-    differs: dict[str, Any] = {}
-    own: dict[str, Any] = {}
-    for key, value in loser.chunk.items():
-        if key in ("id", "object", "created", "model", "choices", "usage") or value is None:
+_ENVELOPE = frozenset({"id", "object", "created", "model", "choices", "usage"})
+
+
+def _given(holder: Chunk, members: Chunk) -> tuple[Chunk, bool]:
+    """Put members into a holder that lacks them; those that it has otherwise, and if it changed."""
+    changed, differs = False, {}
+    for key, value in members.items():
+        if value is None:
             continue
-        if winner.chunk.get(key) is None:
-            winner.chunk[key] = value
-            winner.raw = None
-        elif winner.chunk[key] != value:
+        if holder.get(key) is None:
+            holder[key] = value
+            changed = True
+        elif holder[key] != value:
             differs[key] = value
-    for key, value in loser.choice.items():
-        if key in ("index", "delta", "text", "finish_reason") or value is None:
-            continue
-        if winner.choice.get(key) is None:
-            winner.choice[key] = value
-            winner.raw = None
-        elif winner.choice[key] != value:
-            own[key] = value
-    own.pop("native_finish_reason", None)
-    if not differs and not own:
-        return None
-    index = winner.choice["index"]
-    nothing: Choice = {"delta": {}}
-    if "delta" not in winner.choice:
-        nothing = {"text": ""}
-    return {**differs, "choices": [{"index": index, **nothing, **own, "finish_reason": None}]}
+    return differs, changed

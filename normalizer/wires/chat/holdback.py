@@ -1,315 +1,366 @@
-"""What leaves a stream, and what waits to leave.
+"""What waits to leave a stream of chunks, and the order in which it leaves.
 
-Held back are, bounded by `Kept`: the head of a tool call until its name is complete, and, for
-each choice, its finish. `done`, `cut` and `release` let go of what is held, in the one right order:
-heads, late riders, finishes, usage.
+Everything leaves as soon as it is known to be right. These wait, and nothing else does:
+
+* **Fragments of calls.** The head of a call waits until its name is complete: for the first
+  character of its arguments, another call, other content of its choice, or the finish. Arguments
+  that are `{}`, or that come once more, and a head that comes once more, wait for the next chunk
+  that says something in their choice. The stage of the calls decides what becomes of them; the
+  chunks that hold them leave in the order in which they came.
+* **A finish**, one a choice, until the end of the stream or `finish_timeout` of silence: another
+  finish may weigh more, and text may come behind it.
+* **A usage**, until the finishes have left: it stands behind them, or on the last one.
+* **Comments behind a held finish**, when every choice has finished. They keep their place between
+  the finish and `[DONE]`. Other comments pass in front of what waits.
+* **Riders**: members of chunks that are not sent. They leave on the next chunk that is.
+* **A choice that nobody asked for** and that has said nothing yet.
+* **Half a surrogate pair**, in the stage that reads the text.
+
+At the end leave, in this order: fragments of calls, halves, `{}` for calls without arguments, what
+rides and finds no place, the finish, the comments and the usage in the order in which they came,
+`[DONE]`. An error comes instead of the finish, the usage and what the form alone would need; what
+had arrived leaves before it, and what waits to ride rides on it.
+
+All that is held is counted in `Kept`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import deque
 from typing import Any, NamedTuple
 
-from normalizer.core.findings import Findings
+from normalizer.core.draft import Draft
+from normalizer.core.findings import Deviation, Findings
 from normalizer.core.kept import CHUNK, COMMENT, Kept
 from normalizer.core.options import Options
 from normalizer.core.report import Report
-from normalizer.wires.chat import choices as choices_stage
-from normalizer.wires.chat import finish as finish_stage
-from normalizer.wires.chat import tool_calls as tools_stage
-from normalizer.wires.chat import usage as usage_stage
-from normalizer.wires.chat.call import Call
+from normalizer.core.wire import Output
+from normalizer.wires.chat import tool_calls, usage
+from normalizer.wires.chat.blank import Blank
+from normalizer.wires.chat.call import Fragment
 from normalizer.wires.chat.chunk import (
     CHOICE_KEYS,
     Choice,
     Chunk,
-    Delta,
     Endpoint,
     count,
     count_text,
     without_extras,
 )
-from normalizer.wires.chat.content import Content
-from normalizer.wires.chat.envelope import Envelope, Riders
-from normalizer.wires.chat.finish import Finish
-from normalizer.wires.chat.reasoning import Reasoning
-from normalizer.wires.chat.tool_calls import ToolCalls
-from normalizer.wires.chat.usage import Usage
+from normalizer.wires.chat.finish import FINISH_TWICE, merged
+from normalizer.wires.chat.split import split
+from normalizer.wires.chat.stages import Stages
 
-Emit = Callable[[Chunk, bytes | None], None]
+CHOICES_EMPTY = Deviation(
+    code="E210",
+    name="choices-empty",
+    fault="A chunk has no choices.",
+    repair="The chunk is not sent and its other members move to the next chunk.",
+)
+CHOICE_SILENT = Deviation(
+    code="E214",
+    name="unasked-choice-silent",
+    fault="A second choice that the request did not ask for has no content.",
+    repair="The choice is not sent before it has content.",
+)
+FINISH_MISSING = Deviation(
+    code="S510",
+    name="finish-missing",
+    fault="`[DONE]` arrives, but a choice has no finish.",
+    repair="The choice gets `stop`, or `tool_calls` after calls.",
+)
+
 _USAGE_HERE = ""  # in the tail: where the usage chunk came
 
 
-class Plan(NamedTuple):
-    """What becomes of one choice of a chunk: its pieces, in order, and whether the last waits."""
+class Piece(NamedTuple):
+    """A chunk with one choice, that is sent or held: what it has of calls, its finish word.
 
-    pieces: list[Choice]
-    head: list[Call] | None = None  # the last piece waits for these calls' names
-    finish: str | None = None  # the last piece is a finish, with this word
-    release: bool = False  # a head that waits is to leave first
+    ``says``: its delta has something in it. One that has not passes in front of what waits.
+    """
 
-
-class WaitingHead:
-    """A chunk that holds heads of calls whose last name may go on."""
-
-    __slots__ = ("calls", "chunk", "raw", "size")
-
-    def __init__(self, chunk: Chunk, raw: bytes | None, calls: list[Call], size: int) -> None:
-        self.chunk = chunk
-        self.raw = raw
-        self.calls = calls
-        self.size = size  # bytes
+    draft: Draft
+    choice: int
+    fragments: list[Fragment]
+    word: str | None = None
+    says: bool = True
 
 
-class Stages:
-    """The stages of one stream."""
+class _Held:
+    """A chunk that waits, with the bytes that it makes us keep."""
 
-    __slots__ = ("content", "envelope", "finish", "reasoning", "riders", "tools", "usage")
+    __slots__ = ("draft", "fragments", "size")
 
-    def __init__(
-        self,
-        envelope: Envelope,
-        riders: Riders,
-        content: Content,
-        reasoning: Reasoning,
-        tools: ToolCalls,
-        finish: Finish,
-        usage: Usage,
-    ) -> None:
-        self.envelope = envelope
-        self.riders = riders
-        self.content = content
-        self.reasoning = reasoning
-        self.tools = tools
-        self.finish = finish
-        self.usage = usage
+    def __init__(self, draft: Draft, size: int, fragments: list[Fragment]) -> None:
+        self.draft = draft
+        self.size = size
+        self.fragments = fragments
+
+    @property
+    def waits(self) -> bool:
+        return any(fragment.waits for fragment in self.fragments)
+
+    @property
+    def choice(self) -> Choice:
+        choice: Choice = self.draft.value["choices"][0]
+        return choice
 
 
-class Outlet:
-    """Sends what may leave, to ``emit(chunk, raw)``; holds what may not yet.
+class Holdback:
+    """Sends chunks to its `Output`, or holds them until they may leave.
 
-    ``raw`` is the JSON as it came where nothing was repaired, None where it is to be written anew.
-    A chunk without members is a comment, whose text is ``raw``.
+    * ``order``: the choices that have come; ``last``: the chunk that left last.
+    * ``released``: what was held had to leave before the end, the upstream being silent.
     """
 
     __slots__ = (
-        "_content",
-        "_emit",
+        "_blank",
+        "_calls",
         "_endpoint",
-        "_envelope",
-        "_finish",
+        "_finishes",
         "_found",
         "_kept",
         "_options",
-        "_reasoning",
+        "_output",
+        "_put_off",
         "_report",
-        "_riders",
+        "_rode",
+        "_stages",
         "_tail",
         "_tail_size",
-        "_tools",
-        "_usage",
         "_usage_waits",
-        "heads",
         "last",
         "order",
-        "put_off",
         "released",
-        "rode",
     )
 
     def __init__(
         self,
         stages: Stages,
+        blank: Blank,
         endpoint: Endpoint,
         options: Options,
         found: Findings,
         report: Report,
-        emit: Emit,
+        output: Output,
         kept: Kept,
     ) -> None:
-        self._kept = kept
+        self._stages = stages
+        self._blank = blank
         self._endpoint = endpoint
         self._options = options
         self._found = found
         self._report = report
-        self._emit = emit
-        self._envelope = stages.envelope
-        self._riders = stages.riders
-        self._content = stages.content
-        self._reasoning = stages.reasoning
-        self._tools = stages.tools
-        self._finish = stages.finish
-        self._usage = stages.usage
-        self.heads: dict[int, WaitingHead] = {}
-        # choices nobody asked for, and their bytes
-        self.put_off: dict[int, tuple[Chunk, bytes | None, int]] = {}
-        self.order: dict[int, None] = {}  # choices, as they appeared
+        self._output = output
+        self._kept = kept
+        self._calls: dict[int, deque[_Held]] = {}
+        self._finishes: dict[int, _Held] = {}
+        self._put_off: dict[int, _Held] = {}
         self._tail: list[str] = []  # comments, and the usage chunk's place, behind a held finish
         self._tail_size = 0  # bytes of the comments in it
-        self._usage_waits = False  # whether the usage chunk's place is in it
-        self.rode = False  # what waited to ride left with the last chunk
-        self.last: Chunk = {}  # the chunk that left last
-        self.released = False  # what was held had to be let go before the end
+        self._usage_waits = False  # the usage chunk's place is in it
+        self._rode = False  # what waited to ride left with the last chunk
+        self.order: dict[int, None] = {}
+        self.last: Chunk = {}
+        self.released = False
 
-    def carry_out(self, chunk: Chunk, plan: Plan, raw: bytes | None) -> None:
-        """Send or hold what a plan makes of one choice of a chunk."""
-        pieces = plan.pieces
-        if not pieces:
-            if self.take_riders(chunk):
-                self._found(choices_stage.CHOICES_EMPTY)
-            return
-        index = pieces[0]["index"]
-        if plan.release and index in self.heads:
-            self.release_head(index)
-        usage = chunk.pop("usage", None) if plan.finish and len(pieces) > 1 else None
-        last = len(pieces) - 1
-        heads_at = last - 1 if plan.finish and plan.head else last
-        for number, piece in enumerate(pieces):
-            part = chunk if number == 0 else self._envelope.chunk([])
-            part["choices"] = [piece]
-            whole = raw if last == 0 else None
-            if plan.head and number == heads_at:
-                self.heads[index] = WaitingHead(part, whole, plan.head, self._kept.keep(CHUNK))
-                if plan.finish:
-                    self.release_head(index)
-            elif plan.finish and number == last:
-                if usage is not None:
-                    part["usage"] = usage
-                self._hold(index, part, whole, plan.finish)
+    # ------------------------------------------------------------------ what others ask
+
+    @property
+    def holding(self) -> bool:
+        """Whether a finish is held."""
+        return bool(self._finishes)
+
+    @property
+    def ends(self) -> bool:
+        """Whether a choice has finished, as far as is known."""
+        return bool(self._finishes or self._stages.finish.left)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits on which the next chunk's fate depends."""
+        return not (self._finishes or self._calls or self._stages.riders.waiting or self._rode)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every choice that has come has finished."""
+        return bool(self.order) and self._all_finished()
+
+    def _all_finished(self) -> bool:
+        # a choice has appeared before its finish is held; what has left may be held once more
+        left = self._stages.finish.left
+        ended = len(left) + sum(index not in left for index in self._finishes)
+        return ended >= len(self.order)
+
+    def is_open(self, index: int) -> bool:
+        """Whether anything of a choice waits that its next text decides about."""
+        return index in self._calls or index in self._finishes
+
+    def send_to(self, output: Output) -> None:
+        """From now on chunks go there."""
+        self._output = output
+
+    # ------------------------------------------------------------------ chunks
+
+    def take(self, piece: Piece) -> None:
+        """Send a chunk, or hold it."""
+        if piece.word is not None:
+            self.release_calls(piece.choice)
+            self._hold_finish(piece)
+        elif piece.fragments:
+            queue = self._calls.setdefault(piece.choice, deque())
+            queue.append(_Held(piece.draft, self._kept.keep(CHUNK), piece.fragments))
+            self._leave(piece.choice)
+        else:
+            if piece.says:
+                self.release_calls(piece.choice)
+            self.send(piece.draft)
+
+    def goes_on(self, index: int, *, text: bool) -> None:
+        """A choice says something, ``text`` or something else: a held finish was not its end."""
+        if self._stages.finish.spoke(index, text=text):
+            self.send_held_text(index)
+        else:
+            self.release_finishes(final=False)
+
+    def leave_decided(self, index: int) -> None:
+        """Send the chunks of calls about which everything is decided."""
+        if index in self._calls:
+            self._leave(index)
+
+    def release_calls(self, index: int) -> None:
+        """Send what waits of the calls of a choice."""
+        if index in self._calls:
+            self._stages.tools.decide(index)
+            self._leave(index)
+
+    def _leave(self, index: int) -> None:
+        queue = self._calls[index]
+        while queue and not queue[0].waits:
+            held = queue.popleft()
+            self._kept.size -= held.size
+            self._send_calls(held)
+        if not queue:
+            self._calls.pop(index, None)
+
+    def _send_calls(self, held: _Held) -> None:
+        """Send a chunk of calls, as its fragments have turned out."""
+        draft = held.draft
+        if any(fragment.gone or fragment.changed for fragment in held.fragments):
+            delta = draft.edit()["choices"][0]["delta"]
+            left = [fragment.value for fragment in held.fragments if not fragment.gone]
+            if left:
+                delta["tool_calls"] = left
             else:
-                self.send(part, whole)
+                del delta["tool_calls"]
+                if not any(value is not None for value in delta.values()):
+                    self.ride(draft)
+                    return
+        self.send(draft)
 
-    def _hold(self, index: int, chunk: Chunk, raw: bytes | None, word: str) -> None:
-        if index in self._finish.left:
-            self._found.note(finish_stage.FINISH_TWICE)
-            choice = chunk["choices"][0]
-            if choice.get("delta") or choice.get("text"):
-                text, _ = finish_stage.split(choice)
-                said = {key: value for key, value in chunk.items() if key != "usage"}
-                self.send({**said, "choices": [text]}, None)
-            else:
-                self.take_riders(chunk)
-            return
-        self.send_held_text(index)
-        old = self._finish.held.get(index)
-        before = old.size if old is not None else 0
-        members = max(_members(chunk), _members(old.chunk) if old is not None else 0)
-        size = self._kept.keep(CHUNK)
-        differs = self._finish.hold(index, chunk, raw, word)
-        held = self._finish.held[index]
-        # of two finishes one is kept, and of the other what only it had
-        held.size = (
-            before + size if before and _members(held.chunk) > members else max(before, size)
-        )
-        self._kept.size += held.size - size - before
-        if differs is not None:
-            extra = self._envelope.chunk(differs.pop("choices"))
-            self.send({**extra, **differs}, None)
+    def put_off(self, index: int, draft: Draft) -> None:
+        """Hold the first chunk of a choice that nobody asked for and that says nothing."""
+        if index not in self._put_off:
+            self._put_off[index] = _Held(draft, self._kept.keep(CHUNK), [])
 
-    def send_held_text(self, index: int) -> None:
-        """What a finish holds back with it leaves: it was not the last of its choice."""
-        held = self._finish.held.get(index)
+    def taken_up(self, index: int) -> Draft | None:
+        """The chunk of a choice that was put off and that now says something."""
+        held = self._put_off.pop(index, None)
         if held is None:
-            return
-        choice = held.choice
-        if not choice.get("delta") and ("delta" in choice or not choice.get("text")):
-            return
-        text, finish = finish_stage.split(choice)
-        held.raw = None
-        envelope = {key: value for key, value in held.chunk.items() if key != "usage"}
-        self.send({**envelope, "choices": [text]}, None)
-        bare = self._envelope.chunk([finish])
-        if "usage" in held.chunk:
-            bare["usage"] = held.chunk["usage"]
-        held.chunk = bare
-        size = min(held.size, CHUNK * len(finish))
-        self._kept.size += size - held.size
-        held.size = size
+            return None
+        self._kept.size -= held.size
+        return held.draft
 
-    def complete_within(self, piece: Choice, index: int, calls: Iterable[Call]) -> None:
-        """Put the complete heads of calls where they wait in a piece."""
-        fragments = piece["delta"]["tool_calls"]
-        places = {id(fragment): place for place, fragment in enumerate(fragments)}
-        for call in calls:
-            place = places[id(call.head)]
-            fragments[place] = self._tools.complete(index, call)
-
-    def release_head(self, index: int) -> None:
-        """Let the heads of calls go whose names are complete."""
-        waiting = self.heads.pop(index)
-        self._kept.size -= waiting.size
-        found, touched = self._found, self._found.touched
-        found.touched = False
-        self.complete_within(waiting.chunk["choices"][0], index, waiting.calls)
-        raw = None if found.touched else waiting.raw
-        self.send(waiting.chunk, raw)
-        found.touched = touched
-
-    def send(self, chunk: Chunk, raw: bytes | None) -> None:
-        """Let a chunk leave, with what waits to ride on one."""
-        riders = self._riders
-        self.rode = bool(riders.waiting)
-        if self.rode and riders.mount(chunk):
-            raw = None
+    def send(self, draft: Draft) -> None:
+        """Send a chunk, with what waits to ride on one."""
+        riders, chunk = self._stages.riders, draft.value
+        self._rode = bool(riders.waiting)
+        if self._rode and riders.mount(chunk):
+            draft.edit()
         for choice in chunk["choices"]:
             delta = choice.get("delta")
             if not isinstance(delta, dict):
                 count_text(self._report.characters_out, choice.get("text"))
                 continue
             if "tool_calls" in delta:
-                dressed = self._tools.dress(choice["index"], delta)
+                dressed = self._stages.tools.dress(choice["index"], delta)
                 if dressed is not delta:
+                    draft.edit()
                     choice["delta"] = dressed
-                    raw = None
             count(self._report.characters_out, delta)
-        if self._options.extras == "drop" and without_extras(chunk):
-            raw = None
+        if self._options.extras == "drop" and self._drops_all(draft):
+            return
         self.last = chunk
-        self._emit(chunk, raw)
+        self._output.send(draft)
 
-    def take_riders(self, chunk: Chunk, *, given: bool = True) -> bool:
+    def _drops_all(self, draft: Draft) -> bool:
+        """Take away what the API does not know; whether nothing is left to be sent."""
+        if not without_extras(draft.value):
+            return False
+        chunk = draft.edit()
+        return all(
+            choice.get("delta") == {}
+            and choice.get("finish_reason") is None
+            and not choice.get("logprobs")
+            for choice in chunk["choices"]
+        ) and not chunk.get("usage")
+
+    # ------------------------------------------------------------------ riders
+
+    def ride(self, draft: Draft) -> bool:
         """Take what rides of a chunk that is not sent itself; was there anything new?
-
-        ``given``: it has choices of its own, if only an empty list.
 
         Another value of what waits, or of what left, is progress: it leaves at once, on an empty
         delta.
         """
-        riders = self._riders
+        riders, chunk = self._stages.riders, draft.value
         index = next(reversed(self.order), 0)
-        if index in self._finish.left:
+        if index in self._stages.finish.left:
             return riders.take(chunk, self.last)
-        # An object without choices may be no chunk at all: before the stream has its id, nothing is
-        # made up for it.
-        ours = given or bool(self._envelope.id)
-        progress = ours and riders.progress(chunk)
+        progress = riders.progress(chunk)
         if progress:
-            self._leftovers(index)
+            self._send_riders(index)
         news = riders.take(chunk, self.last)
         if progress or riders.full:
-            self._leftovers(index)
+            self._send_riders(index)
         return news
 
+    def _send_riders(self, index: int) -> None:
+        """Send what waits to ride on chunks of its own: one for each value of a key."""
+        riders = self._stages.riders
+        while riders.waiting:
+            waiting = riders.count
+            self._send_empty(index)
+            if riders.count == waiting:
+                return
+
+    def _send_empty(self, index: int) -> None:
+        """Send a chunk for what rides on it; the first of a choice has its role."""
+        content = self._stages.content
+        opens = self._endpoint == "chat" and not content.is_open(index)
+        if opens:
+            content.open(index)
+        self._send_new(index, {"role": "assistant", "content": ""} if opens else {})
+
+    def _send_new(self, index: int, delta: dict[str, Any]) -> None:
+        self.send(self._blank.chunk(index, delta))
+
+    # ------------------------------------------------------------------ comments and usage
+
     def comment(self, text: bytes) -> bool:
-        """Whether a comment may leave now; else it leaves behind the finish that is held.
+        """Whether a comment may leave now; else it leaves behind the finish that is held."""
+        if not self._finishes or self.released or not self._all_finished():
+            return True
+        size = COMMENT + len(text)
+        self._tail_size += size
+        self._kept.size += size
+        if self._kept.over:
+            self.send_comments()
+            return True
+        self._tail.append(text.decode("utf-8", "replace"))
+        return False
 
-        A head that waits leaves before it: keep-alives come when nothing else does, names do not
-        take that long, and neither may be kept back for the other.
-        """
-        for index in list(self.heads):
-            self.release_head(index)
-        if self._finish.held and not self.released and self.all_finished():
-            size = COMMENT + len(text)
-            self._tail_size += size
-            self._kept.size += size
-            if self._kept.over:
-                self.let_comments_go()
-                return True
-            self._tail.append(text.decode("utf-8", "replace"))
-            return False
-        return True
-
-    def let_comments_go(self) -> None:
+    def send_comments(self) -> None:
         """Send the comments that wait behind a held finish, in front of it."""
         comments = [text for text in self._tail if text != _USAGE_HERE]
         usage_waits = self._usage_waits
@@ -317,7 +368,7 @@ class Outlet:
         if usage_waits:
             self.usage_came()
         for text in comments:
-            self._emit({}, text.encode())
+            self._output.comment(text.encode())
 
     def _forget_tail(self) -> None:
         self._tail.clear()
@@ -325,243 +376,248 @@ class Outlet:
         self._kept.size -= self._tail_size
         self._tail_size = 0
 
-    @property
-    def opened(self) -> bool:
-        """Whether any choice has come."""
-        return bool(self.order)
-
-    @property
-    def holding(self) -> bool:
-        """Whether a finish is held."""
-        return bool(self._finish.held)
-
-    def all_finished(self) -> bool:
-        """Whether no choice that has come is unfinished."""
-        # a choice has appeared before its finish is held, and what has left is not held again
-        return len(self._finish.held) + len(self._finish.left) >= len(self.order)
-
-    @property
-    def finished(self) -> bool:
-        """Whether every choice that has come has finished."""
-        return bool(self.order) and self.all_finished()
-
-    @property
-    def failure(self) -> str | None:
-        """The word of failure that a choice finished with."""
-        return self._finish.failure
-
-    @property
-    def only_usage(self) -> bool:
-        """Whether a usage that was asked for is all that came."""
-        return (
-            self._usage.asked is True and self._usage.chunk is not None and not self._riders.waiting
-        )
-
-    def done(self) -> None:
-        """`[DONE]`, or an end that is as good: every choice gets its finish."""
-        for chunk, raw, _ in self.put_off.values():
-            if self._found(choices_stage.CHOICE_SILENT):
-                self.take_riders(chunk)
-            else:
-                self.send(chunk, raw)
-        for index in self.order:
-            if index not in self._finish.held and index not in self._finish.left:
-                if self._found(finish_stage.FINISH_MISSING):
-                    word = self._tools.called(index) or "stop"
-                    self._hold_made_up(index, word)
-                elif index in self.heads:
-                    self.release_head(index)
-        self.release()
-        self.send_usage()
-        late = self._usage.value is not None or self._usage.half is not None
-        if late and self._options.usage != "drop" and self.released:
-            self._found.note(usage_stage.USAGE_LATE)
-
-    def _hold_made_up(self, index: int, word: str) -> None:
-        choice: Choice = {"index": index, "delta": {}, "finish_reason": word}
-        if self._endpoint == "completions":
-            choice = {"index": index, "text": "", "logprobs": None, "finish_reason": word}
-        self._finish.hold(index, self._envelope.chunk([choice]), None, word)
-
-    def release(self) -> None:
-        """Let go of every finish that is held, of what goes before it and behind it."""
-        self.release_finishes(final=True)
-        for text in self._tail:
-            if text == _USAGE_HERE:
-                self.send_usage()
-            else:
-                self._emit({}, text.encode())
-        self._forget_tail()
-        if self.all_finished():
-            self.send_usage()
-
-    def release_finishes(self, *, final: bool) -> None:
-        """Let go of the finishes held; if ``final``, a usage nobody asked for rides on the last."""
-        finish, found = self._finish, self._found
-        held = list(finish.held)
-        for index in held:
-            self._before_finish(index)
-        for position, index in enumerate(held):
-            found.touched = False
-            word = finish.settle(index, called=self._tools.called(index))
-            one = finish.held[index]
-            nameless = self._tools.nameless(index)
-            if nameless and not found(tools_stage.GHOST_CALL):
-                self._say(index, {"tool_calls": nameless})
-            elif nameless:
-                one.choice["nameless_tool_calls"] = nameless
-                one.raw = None
-            if self._riders.waiting:
-                if self._riders.collides(one.chunk):
-                    self._leftovers(index)
-                elif self._riders.mount(one.chunk):
-                    one.raw = None
-            self._usage_on_finish(one, last=final and position == len(held) - 1)
-            finish.left[index] = self._report.finish[index] = word
-            self.send(one.chunk, one.raw)
-        self._kept.size -= sum(one.size for one in finish.held.values())
-        finish.held.clear()
-
-    def _before_finish(self, index: int) -> None:
-        if index in self.heads:
-            self.release_head(index)
-        self._say_halves(index)
-        held = self._finish.held[index]
-        if self._tools.cut(index):
-            if held.word not in ("length", "content_filter"):
-                self._found.note(tools_stage.ARGUMENTS_INCOMPLETE)
-        if held.word not in ("length", "content_filter"):
-            for fragment in self._tools.empty(index):
-                self._say(index, {"tool_calls": [fragment]})
-
-    def _say_halves(self, index: int) -> None:
-        for key in self._content.halves(index):
-            if key == "text":
-                choice = {"index": index, "text": "\ufffd", "logprobs": None, "finish_reason": None}
-                self.send(self._envelope.chunk([choice]), None)
-            else:
-                delta = {key: "\ufffd"}
-                self._reasoning.settle(index, delta)
-                self._say(index, delta)
-        for fragment in self._tools.halves(index):
-            self._say(index, {"tool_calls": [fragment]})
-
-    def _say(self, index: int, delta: Delta) -> None:
-        choice = {"index": index, "delta": delta, "finish_reason": None}
-        self.send(self._envelope.chunk([choice]), None)
-
-    def _leftovers(self, index: int) -> None:
-        """Riders that found no chunk without another value of their name get their own."""
-        while self._riders.waiting:
-            waiting = self._riders.count
-            self._say_nothing(index)
-            if self._riders.count == waiting:
-                return
-
-    def _say_nothing(self, index: int) -> None:
-        """A chunk for what rides on it; the first of a choice says who speaks."""
-        if self._endpoint != "chat":
-            choice = {"index": index, "text": "", "logprobs": None, "finish_reason": None}
-            self.send(self._envelope.chunk([choice]), None)
-            return
-        delta: Delta = {}
-        if index not in self._content.spoke:
-            delta = {"role": "assistant", "content": ""}
-            self._content.opened(index)
-        self._say(index, delta)
-
-    def _usage_on_finish(self, held: finish_stage.Held, *, last: bool) -> None:
-        usage = self._usage
-        there = held.chunk.get("usage")
-        wanted = self._options.usage != "drop"
-        if usage.half is not None and usage.value is None and last:
-            held.chunk["native_usage"] = usage.half
-            usage.half = None
-            held.raw = None
-        value = usage.settled() if last and wanted and not self._goes_apart() else None
-        if value is not None:
-            self._report.usage = value
-            usage.value = None
-        if value is None and there is None:
-            return
-        if value is there and held.raw is not None:
-            return
-        if value is None:
-            if self._goes_apart():
-                held.chunk["usage"] = None
-            else:
-                held.chunk.pop("usage", None)
-            held.raw = None
-        elif there != value:
-            held.chunk["usage"] = value
-            held.raw = None
-
-    def _goes_apart(self) -> bool:
-        usage = self._usage
-        asked = usage.asked is True and self._found.on(usage_stage.USAGE_OWN_CHUNK)
-        return asked or usage.apart
-
-    def send_usage(self) -> None:
-        """Send the usage in its own chunk, if it is to have one."""
-        usage = self._usage
-        if usage.value is None or not self._goes_apart():
-            return
-        found = self._found
-        found.touched = False
-        value = usage.settled()
-        chunk, raw = usage.chunk, usage.raw
-        if chunk is None:
-            found(usage_stage.USAGE_OWN_CHUNK)
-            chunk, raw = self._envelope.chunk([]), None
-        else:
-            self._envelope.settle(chunk)
-        chunk["choices"] = []
-        if chunk.get("usage") != value:
-            raw = None
-        chunk["usage"] = value
-        self._report.usage = value
-        usage.value = None
-        self.send(chunk, None if found.touched else raw)
-
     def usage_came(self) -> None:
         """A usage chunk came: it leaves behind the finishes that are held."""
-        if self.released and not self._finish.held:
-            self.send_usage()
+        if self.released and not self._finishes:
+            self._send_usage()
         elif not self._usage_waits:
             self._usage_waits = True
             self._tail.append(_USAGE_HERE)
 
+    def _send_usage(self) -> None:
+        """Send the usage in its own chunk, if it is to have one."""
+        stage = self._stages.usage
+        value = stage.final()
+        if value is None or not self._goes_apart():
+            return
+        draft = stage.chunk
+        if draft is None:
+            self._found(usage.USAGE_OWN_CHUNK)
+            draft = self._stages.envelope.chunk([])
+        else:
+            self._stages.envelope.put(draft)
+        if draft.value.get("choices") != []:
+            draft.edit()["choices"] = []
+        if draft.value.get("usage") != value:
+            draft.edit()["usage"] = value
+        self._report.usage = value
+        stage.value = None
+        self.send(draft)
+
+    def _goes_apart(self) -> bool:
+        stage = self._stages.usage
+        return (stage.asked is True and self._found.on(usage.USAGE_OWN_CHUNK)) or stage.apart
+
+    # ------------------------------------------------------------------ finishes
+
+    def _hold_finish(self, piece: Piece) -> None:
+        stage, index = self._stages.finish, piece.choice
+        word = piece.word or "stop"
+        if index in stage.left and not stage.outweighs_left(index, word):
+            self._found(FINISH_TWICE)
+            self._send_without_finish(piece)
+            return
+        self.send_held_text(index)
+        size = self._kept.keep(CHUNK)
+        old = self._finishes.get(index)
+        stands = stage.hold(index, word)
+        new = _Held(piece.draft, size, [])
+        if old is None:
+            self._finishes[index] = new
+            return
+        if not stands and _says(new.choice):
+            # what the new one says has not left yet: it stays, with the weightier word
+            if new.choice["finish_reason"] != old.choice["finish_reason"]:
+                new.draft.edit()
+                new.choice["finish_reason"] = old.choice["finish_reason"]
+            stands = True
+        winner, loser = (new, old) if stands else (old, new)
+        changed, differs = merged(winner.draft.value, loser.draft.value)
+        if changed:
+            # of the other one something is kept beside it
+            winner.draft.edit()
+            winner.size += loser.size
+            loser.size = 0
+        self._kept.size -= loser.size
+        self._finishes[index] = winner
+        if differs is not None:
+            chunk = self._stages.envelope.chunk([])
+            chunk.value.update(differs)
+            self.send(chunk)
+
+    def _send_without_finish(self, piece: Piece) -> None:
+        chunk = piece.draft.value
+        choice = chunk["choices"][0]
+        if not _says(choice):
+            self.ride(piece.draft)
+            return
+        text, _ = split(choice, self._blank)
+        said = {key: value for key, value in chunk.items() if key != "usage"}
+        self.send(Draft({**said, "choices": [text]}))
+
+    def send_held_text(self, index: int) -> None:
+        """Send the text that is held together with a finish: more of its choice has come."""
+        held = self._finishes.get(index)
+        if held is None or not _says(held.choice):
+            return
+        chunk = held.draft.value
+        text, finish = split(held.choice, self._blank)
+        self.send(Draft({**{k: v for k, v in chunk.items() if k != "usage"}, "choices": [text]}))
+        bare = self._stages.envelope.chunk([finish])
+        if "usage" in chunk:
+            bare.value["usage"] = chunk["usage"]
+        size = min(held.size, CHUNK * len(finish))
+        self._kept.size += size - held.size
+        self._finishes[index] = _Held(bare, size, [])
+
+    def release(self) -> None:
+        """Send every finish that is held, what goes before it and what goes behind it."""
+        self.release_finishes(final=True)
+        for text in self._tail:
+            if text == _USAGE_HERE:
+                self._send_usage()
+            else:
+                self._output.comment(text.encode())
+        self._forget_tail()
+        if self._all_finished():
+            self._send_usage()
+
+    def release_finishes(self, *, final: bool) -> None:
+        """Send the finishes held; if ``final``, a usage that nobody asked for is on the last."""
+        held = list(self._finishes.items())
+        for index, _ in held:
+            self._before_finish(index)
+        for number, (index, one) in enumerate(held):
+            self._send_finish(index, one, last=final and number == len(held) - 1)
+            self._kept.size -= one.size
+        self._finishes.clear()
+        self._stages.finish.held.clear()
+
+    def _before_finish(self, index: int) -> None:
+        tools = self._stages.tools
+        self.release_calls(index)
+        self._send_halves(index)
+        if self._stages.finish.held[index] in ("length", "content_filter"):
+            return
+        if tools.cut(index):
+            self._found(tool_calls.ARGUMENTS_INCOMPLETE)
+        for fragment in tools.empty(index):
+            self._send_new(index, {"tool_calls": [fragment]})
+
+    def _send_finish(self, index: int, held: _Held, *, last: bool) -> None:
+        finish, tools, riders = self._stages.finish, self._stages.tools, self._stages.riders
+        word = finish.final(
+            index, tools.called(index), tools.names(index), to_be_run=tools.to_be_run(index)
+        )
+        if finish.held[index] != word:
+            held.draft.edit()
+            held.choice["finish_reason"] = word
+        nameless = tools.nameless(index)
+        if nameless and self._found(tool_calls.GHOST_CALL):
+            held.draft.edit()
+            held.choice["nameless_tool_calls"] = nameless
+        elif nameless:
+            self._send_new(index, {"tool_calls": nameless})
+        if riders.waiting:
+            if riders.collides(held.draft.value):
+                self._send_riders(index)
+            elif riders.mount(held.draft.value):
+                held.draft.edit()
+        self._put_usage_on(held, last=last)
+        finish.left[index] = self._report.finish[index] = word
+        self.send(held.draft)
+
+    def _put_usage_on(self, held: _Held, *, last: bool) -> None:
+        """Give a finish the usage that it is to have, and no other."""
+        stage, chunk = self._stages.usage, held.draft.value
+        there = chunk.get("usage")
+        if last and stage.half is not None and stage.value is None:
+            held.draft.edit()["native_usage"] = stage.half
+            stage.half = None
+        apart = self._goes_apart()
+        value = stage.final() if last and not apart and self._options.usage != "drop" else None
+        if value is not None:
+            self._report.usage = value
+            stage.value = None
+            if there != value:
+                held.draft.edit()["usage"] = value
+        elif there is not None:
+            if apart:
+                held.draft.edit()["usage"] = None
+            else:
+                del held.draft.edit()["usage"]
+
+    def _send_halves(self, index: int) -> None:
+        """Send what half a surrogate pair becomes whose other half never came."""
+        for key in self._stages.content.halves(index):
+            names = ("content",) if key == "text" else self._stages.reasoning.names(key)
+            self._send_new(index, dict.fromkeys(names, "\ufffd"))
+        for fragment in self._stages.tools.halves(index):
+            self._send_new(index, {"tool_calls": [fragment]})
+
+    # ------------------------------------------------------------------ ends
+
+    def done(self) -> None:
+        """`[DONE]`, or an end that is as good: every choice gets its finish."""
+        for held in self._put_off.values():
+            if self._found(CHOICE_SILENT):
+                self.ride(held.draft)
+            else:
+                self.send(held.draft)
+        finish, tools = self._stages.finish, self._stages.tools
+        for index in self.order:
+            if index in finish.held or index in finish.left:
+                continue
+            self.release_calls(index)
+            if self._found(FINISH_MISSING):
+                calls = tools.called(index) if tools.to_be_run(index) else None
+                word = calls or "stop"
+                finish.hold(index, word)
+                self._finishes[index] = _Held(self._blank.finish(index, word), 0, [])
+        self.release()
+        self._send_usage()
+        stage = self._stages.usage
+        late = stage.value if stage.value is not None else stage.half
+        if late is not None and self._options.usage != "drop" and self.released:
+            self._found(usage.USAGE_LATE)
+            self._report.usage = stage.final() or late
+
     def cut(self) -> None:
         """The stream ends in an error: what had arrived leaves, what was held does not."""
-        for index in list(self.heads):
-            self.release_head(index)
         ghosts: list[dict[str, Any]] = []
+        for index in list(self._calls):
+            self.release_calls(index)
         for index in self.order:
-            self._say_halves(index)
-            nameless = self._tools.nameless(index)
-            if nameless and not self._found(tools_stage.GHOST_CALL):
-                self._say(index, {"tool_calls": nameless})
+            self._send_halves(index)
+            nameless = self._stages.tools.nameless(index)
+            if nameless and not self._found(tool_calls.GHOST_CALL):
+                self._send_new(index, {"tool_calls": nameless})
             else:
                 ghosts += nameless
-            held = self._finish.held.get(index)
-            if held is not None:
+            if index in self._finishes:
                 self.send_held_text(index)
+                held = self._finishes[index]
                 others = {k: v for k, v in held.choice.items() if k not in CHOICE_KEYS}
                 others.pop("native_finish_reason", None)
-                self.take_riders({**held.chunk, **others})
+                self.ride(Draft({**held.draft.value, **others}))
         if ghosts:
-            waiting = self._riders.waiting
-            waiting["nameless_tool_calls"] = [*waiting.get("nameless_tool_calls", ()), *ghosts]
+            self._stages.riders.wait("nameless_tool_calls", ghosts)
         for text in self._tail:
             if text != _USAGE_HERE:
-                self._emit({}, text.encode())
+                self._output.comment(text.encode())
 
-    def ride_on_error(self, event: dict[str, Any]) -> None:
-        """Put on an error event what waited to ride."""
-        self._riders.mount(event)
-        for key, value in self._riders.rest():
+    def ride_on_error(self, event: dict[str, Any]) -> bool:
+        """Put on an error event what waited to ride; was there anything?"""
+        before = len(event)
+        self._stages.riders.mount(event)
+        for key, value in self._stages.riders.rest():
             event.setdefault("extras", []).append({key: value})
+        return len(event) != before
 
 
-def _members(chunk: Chunk) -> int:
-    return len(chunk) + len(chunk["choices"][0])
+def _says(choice: Choice) -> bool:
+    """Whether a choice that finishes holds something beside its finish."""
+    delta = choice.get("delta")
+    if isinstance(delta, dict):
+        return any(value is not None for value in delta.values())
+    return bool(choice.get("text"))

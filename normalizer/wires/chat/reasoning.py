@@ -5,27 +5,38 @@ from __future__ import annotations
 from typing import Any
 
 from normalizer.core.findings import Deviation, Findings
-from normalizer.wires.chat.chunk import REASONING_KEYS, Delta, as_list
+from normalizer.wires.chat.chunk import REASONING_KEYS, Delta, Part, as_list
 
 REASONING_NAME = Deviation(
     code="C311",
     name="reasoning-name",
-    what="Reasoning goes by one name, whatever the upstream calls it.",
+    fault="Reasoning has a name other than `reasoning_content`.",
+    repair="Reasoning gets the name that the `reasoning` option asks for.",
 )
 REASONING_MIRRORED = Deviation(
     code="C312",
     name="reasoning-mirrored",
-    what="Reasoning that a delta holds under several names is delivered once.",
+    fault="One delta has the same reasoning under several names.",
+    repair="The reasoning is delivered once.",
 )
 OBJECT_WITHOUT_INDEX = Deviation(
     code="C313",
     name="object-without-index",
-    what="Objects in a list inside a delta get the running index that openai-python needs.",
+    fault="Objects in a list of a delta have no `index`.",
+    repair="They get a running index, which openai-python needs.",
 )
+
+# opaque members that hold the text too, and stay
+COMPANIONS = ("reasoning_details", "thinking_blocks")
+_TEXTS = ("text", "thinking", "summary")
 
 
 class Reasoning:
-    """Settles a delta's reasoning: one name, said once; its opaque companions stay."""
+    """Gives a delta's reasoning one name, once; its opaque companions stay.
+
+    ``numbers``: objects in a delta's lists get an index. A stream's clients need it, a whole
+    answer's do not.
+    """
 
     __slots__ = ("_found", "_indexes", "_keep", "_names", "numbers")
 
@@ -33,52 +44,72 @@ class Reasoning:
         self._found = found
         self._keep = policy == "keep"
         self._names = ("reasoning_content", "reasoning") if policy == "both" else (policy,)
-        self.numbers = True  # a stream's clients need an index, a completion's do not
+        self.numbers = True
         self._indexes: dict[tuple[int, str], int] = {}
 
-    def settle(self, index: int, delta: Delta) -> None:
+    def read(self, part: Part) -> None:
         """Repair the reasoning of one delta, and number the objects in its lists."""
+        delta = part.delta
         for key, value in delta.items():
-            if type(value) is list and key != "tool_calls" and value and self.numbers:
-                self._number(index, key, value)
+            if type(value) is list and value and key != "tool_calls" and self.numbers:
+                self._number(part, key, value)
         if self._keep:
             return
-        texts = {name: delta[name] for name in REASONING_KEYS if isinstance(delta.get(name), str)}
-        details = delta.get("reasoning_details")
-        said = max(texts.values(), key=len, default="")
-        if details:
-            within = _text_of(details)
+        given = [name for name in REASONING_KEYS if name in delta]
+        beside = [name for name in COMPANIONS if delta.get(name)]
+        if not given and not beside:
+            return
+        texts = {name: delta[name] for name in given if not isinstance(delta[name], (dict, list))}
+        texts |= {
+            name: text for name in given if name not in texts if (text := text_of(delta[name]))
+        }
+        said = max((text for text in texts.values() if isinstance(text, str)), key=len, default="")
+        for name in beside:
+            within = text_of(delta[name])
             said = within if len(within) > len(said) else said
-        if not texts and not said:
-            return
-        names = self._names
-        if texts.keys() == set(names) and all(text == said for text in texts.values()):
-            return
-        deviation = REASONING_MIRRORED if len(texts) > len(names) else REASONING_NAME
-        if not self._found(deviation):
-            return
-        if said:
-            _replace(delta, texts, dict.fromkeys(names, said))
-        else:
-            for name in texts:
-                del delta[name]
+        if texts or said:
+            self._rename(part, texts, said)
 
-    def _number(self, index: int, key: str, items: list[Any]) -> None:
-        lacking = [item for item in items if isinstance(item, dict) and "index" not in item]
+    def names(self, key: str) -> tuple[str, ...]:
+        """The members that a text leaves under which came as ``key``."""
+        return (key,) if self._keep or key not in REASONING_KEYS else self._names
+
+    def _rename(self, part: Part, texts: dict[str, Any], said: str) -> None:
+        value = said if said or "" in texts.values() else None
+        if texts.keys() == set(self._names) and all(text == value for text in texts.values()):
+            return
+        several = len([text for text in texts.values() if text]) > len(self._names)
+        if self._found(REASONING_MIRRORED if several else REASONING_NAME):
+            part.edit()
+            _replace(part.delta, texts, dict.fromkeys(self._names, value))
+
+    def _number(self, part: Part, key: str, items: list[Any]) -> None:
+        lacking = [
+            item for item in items if isinstance(item, dict) and type(item.get("index")) is not int
+        ]
         if not lacking or not self._found(OBJECT_WITHOUT_INDEX):
             return
+        part.edit()
         for item in lacking:
-            number = self._indexes.get((index, key), 0)
+            number = self._indexes.get((part.index, key), 0)
             item["index"] = number
-            self._indexes[index, key] = number + 1
+            self._indexes[part.index, key] = number + 1
 
 
-def _text_of(details: Any) -> str:
-    texts = (item.get("text") or item.get("summary") for item in as_list(details))
-    return "".join(text for text in texts if isinstance(text, str))
+def text_of(value: Any) -> str:
+    """The text of reasoning that is an object, or a list of some: their text, or their summary."""
+    texts: list[str] = []
+    todo = as_list(value)[::-1]
+    while todo:
+        item = todo.pop()
+        said = next((item[key] for key in _TEXTS if isinstance(item.get(key), str)), None)
+        if said is None and isinstance(item.get("summary"), list):
+            todo += as_list(item["summary"])[::-1]
+        texts.append(said or "")
+    return "".join(texts)
 
 
-def _replace(delta: Delta, old: dict[str, str], new: dict[str, str]) -> None:
+def _replace(delta: Delta, old: dict[str, Any], new: dict[str, str | None]) -> None:
     """Put ``new`` where the first of ``old`` stood, the other members in their order."""
     members = list(delta.items())
     delta.clear()

@@ -1,274 +1,631 @@
-"""Which call a fragment belongs to, and each call in the form that the API gives it.
+"""Each call in the form that the API gives it.
 
-A call's head (id, name, no arguments) leaves on its own, once the name is complete: with the first
-character of its arguments, another call, other content, or the finish. The fragments after it have
-an index and arguments only.
+A call's head (id, name, no arguments) leaves on its own, once its name is complete: with the first
+character of its arguments, another call, other content of the choice, or the finish. The fragments
+behind it have an index and arguments only.
 
-Which call does a fragment belong to? The *candidate* is the call open on that upstream index;
-without an index, the last open call.
+Some fragments leave later than they came, because what follows tells what they are: `{}` before the
+real arguments, arguments or a head that come once more. `Doubt` names the kinds. They wait for the
+next chunk that says something in their choice, or the finish; `_decide` has what becomes of them.
 
-1. A non-empty id not seen before, with a name, opens a call, except when the candidate has the same
-   name and no arguments yet: its head was sent twice.
-2. A seen id continues its call; with a new upstream index, and another name or a whole call when it
-   has arguments already, it opens a call with an id of its own.
-3. An unseen id without a name continues the candidate: its id changed.
-4. No id: another name than the candidate's once that has arguments, or a whole call when it has,
-   opens a call; anything else continues the candidate.
-
-Never is a call split merely because the arguments so far are whole JSON.
+Which call a fragment belongs to is decided in call_identity.py.
 """
 
 from __future__ import annotations
 
-import uuid
-from typing import Any, NamedTuple
+from typing import Any
 
 from normalizer.core.findings import Deviation, Findings
 from normalizer.core.kept import CALL, CHUNK, INDEX, Kept
 from normalizer.core.lenient import clean_text, dumps, loads
-from normalizer.wires.chat.call import Call
-from normalizer.wires.chat.chunk import Delta
+from normalizer.core.request import RequestInfo
+from normalizer.wires.chat.call import TEXT_OF, Arguments, Call, Doubt, Fragment, made_up_id, of
+from normalizer.wires.chat.call_identity import Calls, Meaning
+from normalizer.wires.chat.call_members import CallMembers, Members
+from normalizer.wires.chat.chunk import Delta, Part, as_list
 
 INDEX_MISSING = Deviation(
-    code="T401", name="call-index-missing", what="A call without an index gets the next one."
+    code="T401",
+    name="call-index-missing",
+    fault="A call has no index.",
+    repair="The call gets the next index.",
 )
 INDEX_WRONG = Deviation(
     code="T402",
     name="call-index-wrong",
-    what="Calls are numbered 0, 1, 2 … as they appear, whatever index the upstream gives them.",
+    fault="The indexes of the calls are not 0, 1, 2 and so on.",
+    repair="The calls are numbered in the order in which they appear.",
 )
 ID_MISSING = Deviation(
-    code="T403", name="call-id-missing", what="A call without a usable id gets one, once."
+    code="T403",
+    name="call-id-missing",
+    fault="A call has no usable id.",
+    repair="The call gets a new id, on its first fragment.",
 )
-ID_NOT_TEXT = Deviation(code="T404", name="call-id-not-text", what="A number as an id is its text.")
 ID_REPEATED = Deviation(
-    code="T405", name="call-id-repeated", what="The id is on the first fragment of a call only."
+    code="T405",
+    name="call-id-repeated",
+    fault="Later fragments of a call repeat its id.",
+    repair="Only the first fragment keeps the id.",
 )
 ID_CHANGES = Deviation(
-    code="T406", name="call-id-changes", what="A call whose id changes keeps its first one."
+    code="T406",
+    name="call-id-changes",
+    fault="The id of a call changes between its fragments.",
+    repair="The call keeps its first id.",
 )
 ID_SHARED = Deviation(
-    code="T407", name="call-id-shared", what="Of two calls with one id the second gets its own."
+    code="T407",
+    name="call-id-shared",
+    fault="Two calls have the same id.",
+    repair="The second call gets a new id.",
 )
 NAME_REPEATED = Deviation(
-    code="T408", name="call-name-repeated", what="The name is on the first fragment of a call only."
+    code="T408",
+    name="call-name-repeated",
+    fault="Later fragments of a call repeat its name.",
+    repair="Only the first fragment keeps the name.",
 )
 NAME_IN_PIECES = Deviation(
-    code="T409", name="call-name-in-pieces", what="A name that comes in pieces leaves whole."
+    code="T409",
+    name="call-name-in-pieces",
+    fault="The name of a call arrives in pieces.",
+    repair="The first fragment has the whole name.",
 )
 NAME_LATE = Deviation(
     code="T410",
     name="call-name-late",
-    what="Fragments before the name wait for it.",
+    fault="Fragments of a call arrive before its name.",
+    repair="The fragments wait until the name has arrived.",
     structural=True,
 )
 TYPE_MISSING = Deviation(
-    code="T411", name="call-type-missing", what="The first fragment of a call has its type."
+    code="T411",
+    name="call-type-missing",
+    fault="The first fragment of a call has no type.",
+    repair='The fragment gets `"type": "function"`.',
 )
 MEMBER_AGAIN = Deviation(
     code="T412",
     name="call-member-again",
-    what="Later fragments have no type, no empty name and no empty id.",
-)
-ARGUMENTS_NULL = Deviation(
-    code="T413", name="arguments-null", what='Arguments that are null or missing are `""`.'
-)
-ARGUMENTS_OBJECT = Deviation(
-    code="T414", name="arguments-object", what="Arguments that are an object are its JSON text."
+    fault="Later fragments have a type, an empty name or an empty id.",
+    repair="These members are removed.",
 )
 ARGUMENTS_WITH_HEAD = Deviation(
     code="T415",
     name="arguments-with-head",
-    what="Arguments that come with a call's name follow in a fragment of their own.",
+    fault="The first fragment of a call already has arguments.",
+    repair="The arguments follow in a fragment of their own.",
 )
 CALLS_NOT_A_LIST = Deviation(
-    code="T416", name="calls-not-a-list", what="`tool_calls` that is an object is a list of one."
-)
-ID_IN_FUNCTION = Deviation(
-    code="T417", name="call-id-in-function", what="An id inside `function` is the call's."
+    code="T416",
+    name="calls-not-a-list",
+    fault="`tool_calls` is an object.",
+    repair="It becomes a list with one element.",
 )
 CALL_TWICE_OVER = Deviation(
     code="T418",
     name="call-twice-over",
-    what="A call given as `tool_calls` and as `function_call` leaves as what the request used.",
+    fault="A delta has one call as `tool_calls` and as `function_call`.",
+    repair="Only the kind that the request uses is delivered.",
 )
 LEGACY_CALL = Deviation(
     code="T419",
     name="legacy-call",
-    what="`function_call` in answer to `tools` is a tool call.",
+    fault="`function_call` answers a request with `tools`.",
+    repair="It becomes a tool call.",
 )
 MODERN_CALL = Deviation(
     code="T420",
     name="modern-call",
-    what="A tool call in answer to `functions` is a `function_call`.",
+    fault="`tool_calls` answers a request with `functions`.",
+    repair="The first call becomes a `function_call`.",
 )
 GHOST_CALL = Deviation(
     code="T421",
     name="ghost-call",
-    what="Fragments that never get a name are no call; they ride on the finish.",
+    fault="Fragments of a call never get a name.",
+    repair="They move to the finish as `nameless_tool_calls`.",
 )
 ARGUMENTS_MISSING = Deviation(
     code="T422",
     name="arguments-missing",
-    what="A call that ends without arguments gets `{}`, unless it was cut.",
+    fault="A call ends without arguments.",
+    repair="The call gets `{}`, unless the answer was cut.",
 )
 ARGUMENTS_INCOMPLETE = Deviation(
     code="T423",
     name="arguments-incomplete",
-    what="Arguments are incomplete at a finish that does not say so (`length` hides behind it).",
+    fault="The arguments of a call are incomplete, but the finish is not `length`.",
+    repair="Nothing is changed and the report names it.",
     reported=True,
 )
 HEAD_TWICE = Deviation(
-    code="T424", name="call-head-twice", what="A call's head that was sent twice opens one call."
+    code="T424",
+    name="call-head-twice",
+    fault="The first fragment of a call arrives twice.",
+    repair="One call is opened.",
+)
+PLACEHOLDER = Deviation(
+    code="T427",
+    name="arguments-placeholder",
+    fault="The arguments of a call begin with `{}`, and then the real arguments come.",
+    repair="The `{}` is removed.",
+)
+ARGUMENTS_AGAIN = Deviation(
+    code="T428",
+    name="arguments-again",
+    fault="The arguments of a call come again from their beginning.",
+    repair="The arguments are delivered once.",
+)
+CALL_AGAIN = Deviation(
+    code="T429",
+    name="call-again",
+    fault="The first fragment of a call comes again with other arguments.",
+    repair="It opens another call, with an id of its own.",
 )
 
 
-class Fragment(NamedTuple):
-    """A fragment to be sent; the head of a call waits for its name to be complete."""
-
-    call: Call
-    value: dict[str, Any]
-    head: bool
-
-
-class _Calls:
-    """The calls of one choice."""
-
-    __slots__ = ("all", "by_id", "by_index", "by_number", "count", "last", "legacy")
-
-    def __init__(self) -> None:
-        self.all: list[Call] = []
-        self.by_id: dict[str, Call] = {}
-        self.by_index: dict[int, Call] = {}
-        self.by_number: dict[int, Call] = {}
-        self.last: Call | None = None
-        self.count = 0  # heads that have left
-        self.legacy: Call | None = None
-
-
 class ToolCalls:
-    """Settles the tool calls of one stream, by choice."""
+    """Reads the fragments of each choice's calls, numbers the calls and says which fragments wait.
 
-    __slots__ = ("_choices", "_found", "_functions", "_kept", "_tools")
+    What waits is held by the holdback; here is decided what becomes of it.
+    """
 
-    def __init__(self, found: Findings, kept: Kept, *, tools: bool, functions: bool) -> None:
+    __slots__ = ("_choices", "_found", "_functions", "_kept", "_members", "_tools")
+
+    def __init__(self, found: Findings, kept: Kept, request: RequestInfo) -> None:
         self._found = found
         self._kept = kept
-        self._tools = tools
-        self._functions = functions and not tools
-        self._choices: dict[int, _Calls] = {}
+        self._tools = request.tools
+        self._functions = request.functions and not request.tools
+        self._members = CallMembers(found, request.tool_names)
+        self._choices: dict[int, Calls] = {}
 
-    def read(self, choice: int, delta: Delta) -> list[Fragment]:
-        """Take the calls off a delta: the fragments to be sent, in order.
+    # ------------------------------------------------------------------ fragments
 
-        Heads among them wait until `complete`; a legacy `function_call` stays in the delta.
+    def read(self, part: Part) -> list[Fragment]:
+        """Take the calls of a delta: the fragments to be sent, in their order.
+
+        A legacy `function_call` that leaves as such stays in the delta.
         """
-        calls = self._choices.setdefault(choice, _Calls())
-        legacy = delta.get("function_call")
-        given = delta.pop("tool_calls", None)
-        if isinstance(given, dict) and self._found(CALLS_NOT_A_LIST):
-            given = [given]
-        fragments = [f for f in given if isinstance(f, dict)] if isinstance(given, list) else []
-        if given is not None and (not isinstance(given, list) or len(fragments) != len(given)):
-            self._found(CALLS_NOT_A_LIST)
-        if isinstance(legacy, dict):
-            if _mirrors(legacy, fragments) and self._found(CALL_TWICE_OVER):
-                if self._functions:
-                    fragments = []
-                else:
-                    del delta["function_call"]
-                    legacy = None
-            elif self._tools and not fragments and self._found(LEGACY_CALL):
-                del delta["function_call"]
-                first = {} if calls.all else {"type": "function"}
-                fragments = [{"index": 0, **first, "function": legacy}]
-                legacy = None
-        if isinstance(legacy, dict):
-            self._legacy(calls, legacy)
+        calls = self._choices.setdefault(part.index, Calls())
+        given = self._given(part, calls)
+        earlier = list(calls.doubts)
+        touched: set[Call] = set()
         out: list[Fragment] = []
-        for fragment in fragments:
-            out += self._fragment(calls, fragment)
+        for fragment in given:
+            out += self._fragment(calls, fragment, part, touched)
+        for call in earlier:
+            if call not in touched:
+                self._decide(calls, call)
         return out
 
-    def complete(self, choice: int, call: Call) -> dict[str, Any]:
-        """The head of a call, as it leaves: its name is complete, it has its number and id."""
-        calls = self._choices[choice]
-        head = call.head or {}
-        call.head = None
-        call.number = calls.count
-        calls.by_number.setdefault(call.number, call)
-        calls.count += 1
-        index = head.get("index")
-        if type(index) is not int:
-            if self._found(INDEX_MISSING):
-                head = {"index": call.number, **{k: v for k, v in head.items() if k != "index"}}
-        elif index != call.number and self._found(INDEX_WRONG):
-            head["index"] = call.number
-        if not call.id and self._found(ID_MISSING):
-            call.id = _made_up_id()
-        if head.get("id") != call.id and call.id:
-            head["id"] = call.id
-            self._found.touched = True
-        if not call.custom and head["function"].get("name") != call.name:
-            head["function"]["name"] = call.name
-            self._found.touched = True
-        return head
-
-    def called(self, choice: int) -> str | None:
-        """The kind of call that the choice streamed: `tool_calls`, `function_call` or None."""
-        calls = self._choices.get(choice)
-        if calls is None:
-            return None
-        if calls.legacy is not None or (calls.count and self._functions):
-            return "function_call"
-        return "tool_calls" if calls.count else None
-
-    def by_number(self, choice: int, number: int) -> Call | None:
-        """The call that leaves with this index."""
-        calls = self._choices.get(choice)
-        return calls.by_number.get(number) if calls else None
-
-    def cut(self, choice: int) -> bool:
-        """Whether a call's arguments are incomplete."""
-        calls = self._choices.get(choice)
-        return calls is not None and any(call.incomplete for call in calls.all)
-
-    def empty(self, choice: int) -> list[dict[str, Any]]:
-        """A fragment with `{}` for each call that ended without arguments."""
-        calls = self._choices.get(choice)
-        if calls is None:
-            return []
-        fragments = []
-        for call in calls.all:
-            if call.number is not None and not call.with_arguments and not call.custom:
-                if self._found(ARGUMENTS_MISSING):
-                    fragments.append({"index": call.number, "function": {"arguments": "{}"}})
+    def _given(self, part: Part, calls: Calls) -> list[dict[str, Any]]:
+        """The fragments that a delta holds, under whatever name."""
+        delta, found = part.delta, self._found
+        given = delta.get("tool_calls")
+        fragments = as_list(given)
+        if given is not None and (type(given) is not list or len(fragments) != len(given)):
+            if found(CALLS_NOT_A_LIST):
+                part.edit()
+                fragments = fragments or _from_text(given)
+                if fragments or given in ("", {}):
+                    delta["tool_calls"] = fragments
+                else:
+                    delta["native_tool_calls"] = delta.pop("tool_calls")
+        legacy = delta.get("function_call")
+        if not isinstance(legacy, dict):
+            return fragments
+        if _mirrors(legacy, fragments) and found(CALL_TWICE_OVER):
+            part.edit()
+            if self._functions:
+                del delta["tool_calls"]
+                fragments = []
+            else:
+                del delta["function_call"]
+                return fragments
+        elif self._tools and not fragments and found(LEGACY_CALL):
+            part.edit()
+            del delta["function_call"]
+            first = {} if calls.all else {"type": "function"}
+            fragments = delta["tool_calls"] = [{"index": 0, **first, "function": legacy}]
+            return fragments
+        self._legacy(calls, legacy, part)
         return fragments
 
-    def halves(self, choice: int) -> list[dict[str, Any]]:
-        """A fragment with U+FFFD for each call whose arguments end in half a surrogate pair."""
-        calls = self._choices.get(choice)
-        left = [call for call in calls.all if call.half] if calls else []
-        for call in left:
-            call.half = ""
-        return [{"index": call.number, "function": {"arguments": "\ufffd"}} for call in left]
+    def _fragment(
+        self, calls: Calls, fragment: dict[str, Any], part: Part, touched: set[Call]
+    ) -> list[Fragment]:
+        members = self._members.read(fragment, part)
+        call, meaning = calls.of(members)
+        if part.from_message:
+            call, meaning = None, Meaning.OPENS  # of a whole message each element is a call
+        elif meaning is Meaning.HEAD_TWICE:
+            if not self._found(HEAD_TWICE):
+                call, meaning = None, Meaning.OPENS
+        opens = call is None
+        if call is None:
+            call = self._open(calls, members)
+        else:
+            self._take_members_off(calls, call, fragment, members, part)
+        touched.add(call)
+        self._remember(calls, call, members, opens=opens)
+        text = self._join_halves(call, members, part)
+        if not call.name:
+            part.edit()
+            call.stash.append(fragment)
+            call.stashed += self._kept.keep(CHUNK)
+            call.arguments.begun = call.arguments.begun or bool(text)
+            return []
+        if call.stash:
+            return self._with_stash(calls, call, fragment, text, part)
+        if opens:
+            return self._head(calls, call, fragment, text, part)
+        return self._more(calls, call, fragment, text, part, meaning)
 
-    def nameless(self, choice: int) -> list[dict[str, Any]]:
-        """The fragments that never got a name."""
-        calls = self._choices.get(choice)
-        left = [fragment for call in calls.all for fragment in call.stash] if calls else []
-        if left:
-            for call in calls.all if calls else ():
-                self._unstash(call)
-        return left
+    def _open(self, calls: Calls, members: Members) -> Call:
+        ident = members.ident
+        if ident in calls.by_id and self._found(ID_SHARED):
+            ident = made_up_id()
+        call = Call(ident, members.name, members.place, members.kind)
+        call.given = members.ident
+        calls.all.append(call)
+        calls.answered = False
+        self._kept.size += CALL + len(members.ident) + len(members.name)
+        if ident:
+            calls.by_id[ident] = call
+        return call
 
-    def dress(self, choice: int, delta: Delta) -> Delta:
+    def _remember(self, calls: Calls, call: Call, members: Members, *, opens: bool) -> None:
+        calls.last = call
+        index = members.place
+        if index is None or (not opens and not members.name and not members.ident):
+            return
+        if not opens and index not in calls.by_index:
+            self._kept.size += INDEX
+        calls.by_index[index] = call
+
+    def _join_halves(self, call: Call, members: Members, part: Part) -> str:
+        """The fragment's text; half a surrogate pair at its end waits for the next one."""
+        text = members.text
+        if not text or not (call.half or "\ud800" <= text[-1] <= "\udbff"):
+            return text
+        text = call.half + text
+        call.half = text[-1] if "\ud800" <= text[-1] <= "\udbff" else ""
+        text = clean_text(text[: len(text) - len(call.half)])
+        part.edit()
+        members.holder[TEXT_OF[call.kind]] = text
+        return text
+
+    def _head(
+        self, calls: Calls, call: Call, fragment: dict[str, Any], text: str, part: Part
+    ) -> list[Fragment]:
+        """The fragment that opens a call: its head, and the arguments behind it."""
+        self._name_complete(calls)
+        self._number(calls, call, fragment, part)
+        if fragment.get("type") != call.kind and self._found(TYPE_MISSING):
+            part.edit()
+            fragment["type"] = call.kind
+        holder, member = fragment[call.kind], TEXT_OF[call.kind]
+        head = call.head = Fragment(call, fragment, head=True, waits=not text)
+        if not text:
+            calls.naming = call
+            return [head]
+        if not self._found(ARGUMENTS_WITH_HEAD):
+            call.arguments.add(text)
+            self._complete(head)
+            return [head]
+        part.edit()
+        holder[member] = ""
+        self._complete(head)
+        more = {"index": call.number, call.kind: {member: text}}
+        return [head, *self._arguments(calls, call, more, text)]
+
+    def _number(self, calls: Calls, call: Call, fragment: dict[str, Any], part: Part) -> None:
+        call.number = calls.count
+        calls.by_number[call.number] = call
+        calls.count += 1
+        self._put_index(call, fragment, part)
+
+    def _put_index(self, call: Call, fragment: dict[str, Any], part: Part) -> None:
+        index = fragment.get("index")
+        if type(index) is int:
+            if index != call.number and self._found(INDEX_WRONG):
+                part.edit()
+                fragment["index"] = call.number
+        elif self._found(INDEX_MISSING):
+            part.edit()
+            others = {key: value for key, value in fragment.items() if key != "index"}
+            fragment.clear()
+            fragment.update({"index": call.number, **others})
+
+    def _with_stash(
+        self, calls: Calls, call: Call, fragment: dict[str, Any], text: str, part: Part
+    ) -> list[Fragment]:
+        """The name has come: what waited for it leaves with it."""
+        part.edit()
+        earlier, member = self._unstash(call), TEXT_OF[call.kind]
+        holders = [one.get(call.kind, {}) for one in earlier]
+        said = "".join(_spelt(holder.get(member)) for holder in holders) + text
+        holder = {**holders[0], **fragment[call.kind], member: said}
+        whole = {**earlier[0], **fragment, call.kind: holder}
+        fragment.clear()
+        fragment.update(whole)
+        call.arguments.begun = False
+        return self._head(calls, call, fragment, said, part)
+
+    def _more(
+        self,
+        calls: Calls,
+        call: Call,
+        fragment: dict[str, Any],
+        text: str,
+        part: Part,
+        meaning: Meaning,
+    ) -> list[Fragment]:
+        """A fragment of a call whose head has come."""
+        if calls.naming is not None and (calls.naming is not call or text):
+            self._name_complete(calls)
+        if meaning is Meaning.COMES_AGAIN:
+            self._decide(calls, call)
+            return self._head_again(calls, call, text, part)
+        bare = fragment.keys() <= {"index", call.kind}
+        if not text and bare and fragment.get(call.kind, {}).keys() <= {TEXT_OF[call.kind]}:
+            if part.changed or (call.head is not None and call.head.waits):
+                return []  # what it had was taken off it, or it was a piece of a name
+        self._put_index(call, fragment, part)
+        if call in calls.doubts and text.strip():
+            return self._in_doubt(calls, call, fragment, text)
+        return self._arguments(calls, call, fragment, text)
+
+    def _take_members_off(
+        self,
+        calls: Calls,
+        call: Call,
+        fragment: dict[str, Any],
+        members: Members,
+        part: Part,
+    ) -> None:
+        """Take off a later fragment what only the first one of a call has."""
+        ident, holder, found = members.ident, members.holder, self._found
+        if "id" in fragment:
+            if ident and not call.id and (call.head is None or call.head.waits):
+                call.id = call.given = ident
+                calls.by_id[ident] = call
+            known = ID_REPEATED if ident in (call.id, call.given) else ID_CHANGES
+            if found(known if ident else MEMBER_AGAIN):
+                part.edit()
+                del fragment["id"]
+        if "type" in fragment and found(MEMBER_AGAIN):
+            part.edit()
+            del fragment["type"]
+        if "name" in holder and found(self._name_again(call, members.name)):
+            part.edit()
+            del holder["name"]
+
+    def _name_again(self, call: Call, name: str) -> Deviation:
+        """What a name on a later fragment is; a piece of the call's name is added to it."""
+        if not name:
+            return MEMBER_AGAIN
+        if not call.name:
+            call.name = name
+            return NAME_LATE
+        if name == call.name or call.head is None or not call.head.waits:
+            return NAME_REPEATED
+        self._kept.size += len(name)
+        call.name = name if name.startswith(call.name) else call.name + name
+        return NAME_IN_PIECES
+
+    # ------------------------------------------------------------------ what waits
+
+    def _arguments(
+        self, calls: Calls, call: Call, fragment: dict[str, Any], text: str
+    ) -> list[Fragment]:
+        """Arguments of a call about which nothing is in doubt, or begins to be."""
+        kind = self._doubt_of(call, text)
+        if not kind:
+            call.arguments.add(text)
+            return [Fragment(call, fragment, head=False, waits=False)]
+        doubt = calls.doubts[call] = Doubt(call, kind)
+        one = Fragment(call, fragment, head=False, waits=True)
+        doubt.add(one, text)
+        doubt.text = text if kind == "flush" else ""
+        self._decide_if_clear(calls, doubt)
+        return [one]
+
+    def _doubt_of(self, call: Call, text: str) -> str:
+        """The kind of doubt that a piece of arguments raises, "" for none."""
+        arguments = call.arguments
+        if call.kind != "function" or not text.strip():
+            return ""
+        if not arguments.begun:
+            return "placeholder" if text.strip() == "{}" else ""
+        if arguments.whole:
+            return "again"
+        if text.lstrip()[:1] in ("{", "[") and arguments.begins(text) and of(text).whole:
+            return "flush"
+        return ""
+
+    def _in_doubt(
+        self, calls: Calls, call: Call, fragment: dict[str, Any], text: str
+    ) -> list[Fragment]:
+        """Another piece of arguments of a call some of which wait already."""
+        doubt = calls.doubts[call]
+        if doubt.kind == "again":
+            one = Fragment(call, fragment, head=False, waits=True)
+            doubt.add(one, text)
+            self._decide_if_clear(calls, doubt)
+            return [one]
+        del calls.doubts[call]
+        if doubt.kind == "flush":
+            # a nested object that begins as the whole did
+            self._leave(doubt)
+            call.arguments.add(doubt.text)
+        elif self._found(PLACEHOLDER):
+            self._drop(doubt)
+        else:
+            self._leave(doubt)
+            call.arguments.add("{}")
+        return self._arguments(calls, call, fragment, text)
+
+    def _head_again(self, calls: Calls, call: Call, text: str, part: Part) -> list[Fragment]:
+        """The head of a call that is complete: its arguments tell whether it is another call."""
+        part.edit()
+        member = TEXT_OF[call.kind]
+        doubt = calls.doubts[call] = Doubt(call, "again")
+        value: dict[str, Any] = {"index": call.number, "id": "", "type": call.kind}
+        value[call.kind] = {"name": call.name, member: ""}
+        doubt.head = Fragment(call, value, head=True, waits=True)
+        doubt.fragments.append(doubt.head)
+        if not text.strip():
+            return [doubt.head]
+        more = {"index": call.number, call.kind: {member: text}}
+        one = Fragment(call, more, head=False, waits=True)
+        doubt.add(one, text)
+        self._decide_if_clear(calls, doubt)
+        return [doubt.head, one]
+
+    def _decide_if_clear(self, calls: Calls, doubt: Doubt) -> None:
+        """Decide about arguments that come again as soon as they show what they are."""
+        arguments = doubt.call.arguments
+        if doubt.kind == "again" and (
+            doubt.arguments.size >= arguments.size or doubt.arguments.whole
+        ):
+            self._decide(calls, doubt.call)
+
+    def _decide(self, calls: Calls, call: Call) -> None:
+        """Decide about what waits of a call: nothing more of it comes that could tell."""
+        doubt = calls.doubts.pop(call, None)
+        if doubt is None:
+            return
+        if doubt.kind == "placeholder":
+            self._leave(doubt)
+            call.arguments.add("{}")
+        elif doubt.kind == "flush":
+            self._only_the_rest(doubt)
+        elif not doubt.arguments.begun or doubt.arguments.same(call.arguments):
+            if self._found(HEAD_TWICE if doubt.head is not None else ARGUMENTS_AGAIN):
+                self._drop(doubt)
+            else:
+                self._leave(doubt)
+        elif doubt.head is not None:
+            self._another_call(calls, doubt)
+        else:
+            self._leave(doubt)
+
+    def _only_the_rest(self, doubt: Doubt) -> None:
+        """A torn beginning came once more, to its end: only the end is new."""
+        call, fragment = doubt.call, doubt.fragments[0]
+        if self._found(ARGUMENTS_AGAIN):
+            rest = call.arguments.rest_of(doubt.text)
+            fragment.value = {"index": call.number, call.kind: {TEXT_OF[call.kind]: rest}}
+            fragment.changed = True
+            call.arguments.add(rest)
+        self._leave(doubt)
+
+    def _another_call(self, calls: Calls, doubt: Doubt) -> None:
+        """What came again is another call: it gets an id and a number of its own."""
+        old = doubt.call
+        self._found(CALL_AGAIN)
+        self._name_complete(calls)
+        new = Call(made_up_id(), old.name, old.upstream, old.kind)
+        new.given = old.given
+        new.arguments = doubt.arguments
+        new.number = calls.count
+        calls.by_number[new.number] = new
+        calls.count += 1
+        calls.all.append(new)
+        calls.answered = False
+        self._kept.size += CALL
+        if old.upstream is not None:
+            calls.by_index[old.upstream] = new
+        if old.given:
+            calls.by_id[old.given] = new
+        if calls.last is old:
+            calls.last = new
+        for fragment in doubt.fragments:
+            fragment.call = new
+            fragment.changed = True
+            fragment.value["index"] = new.number
+        if doubt.head is not None:
+            doubt.head.value["id"] = new.id
+        self._leave(doubt)
+
+    def _leave(self, doubt: Doubt) -> None:
+        for fragment in doubt.fragments:
+            fragment.waits = False
+
+    def _drop(self, doubt: Doubt) -> None:
+        for fragment in doubt.fragments:
+            fragment.waits, fragment.gone = False, True
+
+    def _name_complete(self, calls: Calls) -> None:
+        """The name of the last head goes on no more."""
+        call, calls.naming = calls.naming, None
+        if call is not None and call.head is not None:
+            self._complete(call.head)
+
+    def _complete(self, head: Fragment) -> None:
+        """A head leaves: its name and its id are what they will be."""
+        call, value = head.call, head.value
+        head.waits = False
+        if not call.id and self._found(ID_MISSING):
+            call.id = made_up_id()
+        if call.id and value.get("id") != call.id:
+            others = {key: item for key, item in value.items() if key not in ("index", "id")}
+            head.value = {"index": value.get("index"), "id": call.id, **others}
+            head.changed = True
+        if head.value[call.kind].get("name") != call.name:
+            holder = {key: v for key, v in head.value[call.kind].items() if key != "name"}
+            head.value[call.kind] = {"name": call.name, **holder}
+            head.changed = True
+
+    def decide(self, index: int) -> None:
+        """Decide about all that waits in a choice: something else of it comes, or its end."""
+        calls = self._choices.get(index)
+        if calls is None:
+            return
+        self._name_complete(calls)
+        for call in list(calls.doubts):
+            self._decide(calls, call)
+
+    # ------------------------------------------------------------------ legacy calls
+
+    def _legacy(self, calls: Calls, function: dict[str, Any], part: Part) -> None:
+        """Read a `function_call` that leaves as one."""
+        first = calls.legacy is None
+        if calls.legacy is None:
+            calls.legacy = Call("", "", 0)
+            calls.all.append(calls.legacy)
+            if self._functions:
+                # it is call 0 for those who asked for functions; tool calls beside it come after
+                calls.legacy.number = 0
+                calls.by_number.setdefault(0, calls.legacy)
+                calls.count = 1
+        call = calls.legacy
+        if "arguments" in function and not isinstance(function["arguments"], str):
+            members = self._members.read({"function": function}, part)
+            function["arguments"] = members.text
+        name = function.get("name")
+        if name and isinstance(name, str):
+            if call.name == name and self._found(NAME_REPEATED):
+                part.edit()
+                del function["name"]
+            call.name = call.name or name
+        elif "name" in function and not first and self._found(MEMBER_AGAIN):
+            part.edit()
+            del function["name"]
+        if isinstance(function.get("arguments"), str):
+            call.arguments.add(function["arguments"])
+
+    def dress(self, index: int, delta: Delta) -> Delta:
         """The delta in the form that the request used: `functions` get a `function_call`."""
         fragments = delta.get("tool_calls")
-        calls = self._choices.get(choice)
+        calls = self._choices.get(index)
         if not self._functions or not fragments or calls is None:
             return delta
-        first = self.by_number(choice, 0)
+        first = calls.by_number.get(0)
         mine = [f for f in fragments if f.get("index") == 0 and "function" in f]
         if first is None or not mine or not self._found(MODERN_CALL):
             return delta
@@ -284,258 +641,110 @@ class ToolCalls:
             dressed["tool_calls"] = others
         return dressed
 
-    def _legacy(self, calls: _Calls, function: dict[str, Any]) -> None:
-        first = calls.legacy is None
-        if calls.legacy is None:
-            calls.legacy = Call("", "", 0)
-            calls.all.append(calls.legacy)
-            calls.legacy.custom = True
-            if self._functions:
-                # it is call 0 for those who asked for functions; tool calls beside it come after
-                calls.legacy.number = 0
-                calls.by_number.setdefault(0, calls.legacy)
-                calls.count = 1
-        call = calls.legacy
-        name = function.get("name")
-        if name and isinstance(name, str):
-            if call.name == name and self._found(NAME_REPEATED):
-                del function["name"]
-            call.name = call.name or name
-        elif "name" in function and not first and self._found(MEMBER_AGAIN):
-            del function["name"]
-        function["arguments"] = text = self._arguments(function) if "arguments" in function else ""
-        call.hear(text)
+    # ------------------------------------------------------------------ what others ask
 
-    def _fragment(self, calls: _Calls, fragment: dict[str, Any]) -> list[Fragment]:
-        function = fragment.get("function")
-        if fragment.get("type") == "custom" or ("custom" in fragment and function is None):
-            return self._custom(calls, fragment)
-        if not isinstance(function, dict):
-            function = {}
-            fragment["function"] = function
-        index, ident, name, text = self._members(fragment, function)
-        call = self._call(calls, index, ident, name, text)
-        if call is None:
-            opens_with = ident
-            if ident in calls.by_id and self._found(ID_SHARED):
-                opens_with = _made_up_id()
-            call = Call(opens_with, name, index)
-            call.given = ident
-            calls.all.append(call)
-            self._kept.size += CALL + len(ident) + len(name)
-            if opens_with:
-                calls.by_id[opens_with] = call
-            new = True
-        else:
-            new = False
-            self._again(calls, call, fragment, function, ident, name)
-        calls.last = call
-        if index is not None:
-            if not new and index not in calls.by_index:
-                self._kept.size += INDEX
-            calls.by_index[index] = call
-        if text and (call.half or "\ud800" <= text[-1] <= "\udbff"):
-            text, call.half = _joined(call.half + text)
-            function["arguments"] = text
-            self._found.touched = True
-        if not call.name:
-            call.stash.append(fragment)
-            call.stashed += self._kept.keep(CHUNK)
-            call.with_arguments = call.with_arguments or bool(text)  # heard once it has a name
+    def called(self, index: int) -> str | None:
+        """The kind of call that the choice streamed: `tool_calls`, `function_call` or None."""
+        calls = self._choices.get(index)
+        if calls is None:
+            return None
+        if calls.legacy is not None or (calls.count and self._functions):
+            return "function_call"
+        return "tool_calls" if calls.count else None
+
+    def to_be_run(self, index: int) -> bool:
+        """Whether a call of the choice is the client's to run: the server has not done it."""
+        calls = self._choices.get(index)
+        return calls is not None and not calls.answered and any(map(self._named, calls.all))
+
+    def _named(self, call: Call) -> bool:
+        return bool(call.name)
+
+    def whole(self, index: int) -> bool:
+        """Whether calls were streamed, and the arguments of all of them are complete."""
+        calls = self._choices.get(index)
+        if calls is None or not calls.count:
+            return False
+        return all(call.arguments.whole for call in calls.all if call.name)
+
+    def names(self, index: int) -> set[str]:
+        """The names of the choice's calls."""
+        calls = self._choices.get(index)
+        return {call.name for call in calls.all if call.name} if calls is not None else set()
+
+    def answer(self, index: int) -> None:
+        """The server answered the calls of the choice itself."""
+        calls = self._choices.get(index)
+        if calls is not None:
+            calls.answered = True
+
+    def cut(self, index: int) -> bool:
+        """Whether a call's arguments are incomplete."""
+        calls = self._choices.get(index)
+        return calls is not None and any(call.arguments.torn for call in calls.all)
+
+    def empty(self, index: int) -> list[dict[str, Any]]:
+        """A fragment with `{}` for each call that ended without arguments."""
+        calls = self._choices.get(index)
+        if calls is None or any(call.stash for call in calls.all):
             return []
-        return self._send(call, fragment, function, text, new=new)
+        fragments = []
+        for call in calls.all:
+            silent = call.number is not None and not call.arguments.begun
+            if silent and call.kind == "function" and call is not calls.legacy:
+                if self._found(ARGUMENTS_MISSING):
+                    fragments.append({"index": call.number, "function": {"arguments": "{}"}})
+        return fragments
 
-    def _send(
-        self,
-        call: Call,
-        fragment: dict[str, Any],
-        function: dict[str, Any],
-        text: str,
-        *,
-        new: bool,
-    ) -> list[Fragment]:
-        out = []
-        if call.stash:
-            earlier = self._unstash(call)
-            self._found.touched = True  # they did not leave with the chunks that they came in
-            said = "".join(_spelt(f["function"].get("arguments")) for f in earlier)
-            fragment = {**earlier[0], **fragment}
-            fragment["function"] = function = {**earlier[0]["function"], **function}
-            text = said + text
-            function["arguments"] = text
-            new = True
-        if new:
-            if fragment.get("type") != "function" and self._found(TYPE_MISSING):
-                fragment["type"] = "function"
-            given = function.get("arguments")
-            if text and self._found(ARGUMENTS_WITH_HEAD):
-                function["arguments"] = ""
-            call.head = fragment
-            out.append(Fragment(call, fragment, head=True))
-            if not text or function["arguments"]:
-                call.hear(text)
-                return out
-            fragment = {"index": fragment.get("index"), "function": {"arguments": given}}
-        elif not text and set(fragment) <= {"index", "function"} and self._found.touched:
-            # what it had was taken off it, and nothing is left to say
-            return out
-        elif call.number is None and not text and "name" not in function:
-            return out
-        call.hear(text)
-        out.append(Fragment(call, fragment, head=False))
-        return out
+    def halves(self, index: int) -> list[dict[str, Any]]:
+        """A fragment with U+FFFD for each call whose arguments end in half a surrogate pair."""
+        calls = self._choices.get(index)
+        left = [call for call in calls.all if call.half] if calls else []
+        for call in left:
+            call.half = ""
+        return [{"index": call.number, call.kind: {TEXT_OF[call.kind]: "\ufffd"}} for call in left]
+
+    def nameless(self, index: int) -> list[dict[str, Any]]:
+        """The fragments that never got a name; they wait no more."""
+        calls = self._choices.get(index)
+        left = [fragment for call in calls.all for fragment in call.stash] if calls else []
+        if left:
+            for call in calls.all if calls else ():
+                self._unstash(call)
+        return left
+
+    def steady(self, index: int, number: int) -> Arguments | None:
+        """The arguments of the call with this number, if pieces of them leave without a doubt."""
+        calls = self._choices.get(index)
+        call = calls.by_number.get(number) if calls else None
+        if calls is None or call is None or call is not calls.last or call in calls.doubts:
+            return None
+        if call.half or call.arguments.whole or not call.arguments.begun:
+            return None
+        return call.arguments
 
     def _unstash(self, call: Call) -> list[dict[str, Any]]:
-        """The fragments of a call that waited for its name, which wait no more."""
         fragments, call.stash = call.stash, []
         self._kept.size -= call.stashed
         call.stashed = 0
         return fragments
 
-    def number(self, fragment: Fragment) -> dict[str, Any]:
-        """A later fragment as it leaves, with its call's number."""
-        index = fragment.value.get("index")
-        number = fragment.call.number
-        if index != number or type(index) is not int:
-            if self._found(INDEX_WRONG if type(index) is int else INDEX_MISSING):
-                return {
-                    "index": number,
-                    **{k: v for k, v in fragment.value.items() if k != "index"},
-                }
-        return fragment.value
-
-    def _members(
-        self, fragment: dict[str, Any], function: dict[str, Any]
-    ) -> tuple[int | None, str, str, str]:
-        index = fragment.get("index")
-        index = index if type(index) is int else None
-        ident = fragment.get("id")
-        if not _usable(ident) and _usable(function.get("id")) and self._found(ID_IN_FUNCTION):
-            ident = fragment["id"] = function.pop("id")
-        if type(ident) is int and self._found(ID_NOT_TEXT):
-            ident = fragment["id"] = str(ident)
-        if not isinstance(ident, str) or not _usable(ident):
-            ident = ""
-        name = function.get("name")
-        name = name if isinstance(name, str) and name.strip() else ""
-        text = self._arguments(function)
-        return index, ident, name, text
-
-    def _arguments(self, function: dict[str, Any]) -> str:
-        arguments = function.get("arguments")
-        if isinstance(arguments, str):
-            return arguments
-        if arguments is None:
-            if self._found(ARGUMENTS_NULL):
-                function["arguments"] = ""
-            return ""
-        if self._found(ARGUMENTS_OBJECT):
-            function["arguments"] = dumps(arguments).decode()
-        return _spelt(function["arguments"])
-
-    def _call(
-        self, calls: _Calls, index: int | None, ident: str, name: str, text: str
-    ) -> Call | None:
-        """The call that a fragment continues, None if it opens one: the rules of this file."""
-        candidate = calls.last if index is None else calls.by_index.get(index)
-        if candidate is None and not calls.by_index:
-            candidate = calls.last
-        if not ident:
-            if candidate is not None and name and candidate.with_arguments:
-                if (name != candidate.name and candidate.name) or _whole(text):
-                    return None
-            return candidate
-        known = calls.by_id.get(ident)
-        if known is not None:
-            if candidate is not None and candidate.given == ident:
-                known = candidate
-            if index is not None and known.upstream not in (None, index) and name:
-                if name != known.name or (known.with_arguments and _whole(text)):
-                    return None
-            return known
-        if not name:
-            return candidate
-        if candidate is not None and candidate.name == name and not candidate.with_arguments:
-            return candidate if self._found(HEAD_TWICE) else None
-        if candidate is not None and not candidate.name and not candidate.id:
-            return candidate
-        return None
-
-    def _again(
-        self,
-        calls: _Calls,
-        call: Call,
-        fragment: dict[str, Any],
-        function: dict[str, Any],
-        ident: str,
-        name: str,
-    ) -> None:
-        """Take off a later fragment what only the first one of a call has."""
-        if "id" in fragment:
-            if ident and not call.id and call.number is None:
-                call.id = call.given = ident
-                calls.by_id[ident] = call
-            deviation = (
-                MEMBER_AGAIN if not ident else ID_REPEATED if ident == call.id else ID_CHANGES
-            )
-            if self._found(deviation):
-                del fragment["id"]
-        if "type" in fragment and self._found(MEMBER_AGAIN):
-            del fragment["type"]
-        if "name" not in function:
-            return
-        if not name:
-            deviation = MEMBER_AGAIN
-        elif name == call.name or call.number is not None:
-            deviation = NAME_REPEATED
-        elif not call.name:
-            deviation = NAME_LATE
-            call.name = name
-        else:
-            deviation = NAME_IN_PIECES
-        if self._found(deviation):
-            del function["name"]
-            if deviation is NAME_IN_PIECES:
-                self._kept.size += len(name)
-                call.name = name if name.startswith(call.name) else call.name + name
-
-    def _custom(self, calls: _Calls, fragment: dict[str, Any]) -> list[Fragment]:
-        index = fragment.get("index")
-        index = index if type(index) is int else None
-        ident = fragment.get("id") if isinstance(fragment.get("id"), str) else ""
-        known = calls.by_id.get(ident) if ident else None
-        if known is None and not ident:
-            known = calls.last if index is None else calls.by_index.get(index)
-        if known is not None:
-            return [Fragment(known, fragment, head=False)]
-        call = Call(ident or "", "", index)
-        call.custom = True
-        call.head = fragment
-        calls.all.append(call)
-        self._kept.size += CALL + len(call.id)
-        if ident:
-            calls.by_id[ident] = call
-        if index is not None:
-            calls.by_index[index] = call
-        calls.last = call
-        return [Fragment(call, fragment, head=True)]
-
 
 def _spelt(arguments: Any) -> str:
-    """Arguments as text, where their own repair is switched off too."""
     if isinstance(arguments, str):
         return arguments
     return "" if arguments is None else dumps(arguments).decode()
 
 
-def _made_up_id() -> str:
-    return f"call_{uuid.uuid4().hex[:24]}"
-
-
-def _usable(ident: Any) -> bool:
-    if isinstance(ident, str):
-        return bool(ident.strip()) and ident != "null"
-    return type(ident) is int
+def _from_text(given: Any) -> list[dict[str, Any]]:
+    """The calls that a JSON text is, if it is a list of some."""
+    if not isinstance(given, str):
+        return []
+    try:
+        value, _ = loads(given.encode("utf-8", "surrogatepass"))
+    except ValueError:
+        return []
+    return as_list(value)
 
 
 def _mirrors(legacy: dict[str, Any], fragments: list[dict[str, Any]]) -> bool:
@@ -546,20 +755,3 @@ def _mirrors(legacy: dict[str, Any], fragments: list[dict[str, Any]]) -> bool:
     return isinstance(function, dict) and all(
         (legacy.get(key) or "") == (function.get(key) or "") for key in ("name", "arguments")
     )
-
-
-def _joined(text: str) -> tuple[str, str]:
-    """Text with its surrogate pairs joined, and the half at its end that waits."""
-    half = text[-1] if "\ud800" <= text[-1] <= "\udbff" else ""
-    return clean_text(text[: len(text) - len(half)]), half
-
-
-def _whole(text: str) -> bool:
-    """Whether arguments are a complete JSON object."""
-    if text.strip()[:1] != "{":
-        return False
-    try:
-        value, _ = loads(text.encode("utf-8", "surrogatepass"))
-    except ValueError:
-        return False
-    return isinstance(value, dict)

@@ -4,113 +4,146 @@ from __future__ import annotations
 
 from typing import Any
 
+from normalizer.core.draft import Draft
 from normalizer.core.findings import Deviation, Findings
-from normalizer.wires.chat.chunk import Chunk
+from normalizer.wires.chat.chunk import Chunk, Part
 
 USAGE_EARLY = Deviation(
     code="U601",
     name="usage-on-a-chunk",
-    what="Usage on a chunk with choices is taken off it; the last one leaves at the end.",
+    fault="A chunk with choices has a usage.",
+    repair="The usage is removed from the chunk and the last one is sent at the end.",
 )
 USAGE_UNASKED = Deviation(
     code="U602",
     name="usage-chunk-unasked",
-    what="A usage chunk nobody asked for is not sent; its usage rides on the finish.",
+    fault="A usage chunk arrives that the request did not ask for.",
+    repair="The chunk is not sent and its usage moves to the finish.",
 )
 USAGE_OWN_CHUNK = Deviation(
     code="U603",
     name="usage-without-its-chunk",
-    what="Usage that was asked for gets a chunk of its own after the finish.",
+    fault="The requested usage has no chunk of its own.",
+    repair="The usage gets a chunk of its own after the finish.",
 )
 USAGE_IN_CHOICE = Deviation(
-    code="U604", name="usage-in-choice", what="Usage inside a choice is lifted out of it."
+    code="U604",
+    name="usage-in-choice",
+    fault="A usage is inside a choice.",
+    repair="The usage is removed from the choice and sent at the end.",
 )
 USAGE_IN_X_GROQ = Deviation(
     code="U605",
     name="usage-in-x-groq",
-    what="Usage in `x_groq` is copied to where it is looked for.",
+    fault="A usage is inside `x_groq`.",
+    repair="The usage is copied to `usage`.",
 )
 USAGE_ZERO = Deviation(
     code="U606",
     name="usage-zero",
-    what="A usage that is all zeros is a placeholder: it is no usage, and never hides a real one.",
+    fault="A usage has only zeros.",
+    repair="The zeros never replace a real usage.",
 )
 USAGE_HALF = Deviation(
     code="U607",
     name="usage-half",
-    what="Usage without prompt_tokens or completion_tokens travels as `native_usage`.",
+    fault="A usage has no `prompt_tokens` or no `completion_tokens`.",
+    repair="The usage moves to the finish as `native_usage`.",
 )
 USAGE_FORM = Deviation(
     code="U608",
     name="usage-form",
-    what="`total_tokens` is filled in, nulls inside a usage are left out.",
+    fault="A usage has no `total_tokens`, or has null members.",
+    repair="`total_tokens` is filled in and null members are removed.",
 )
 USAGE_LATE = Deviation(
     code="U609",
     name="usage-late",
-    what="Usage nobody asked for that comes when the finish has left has no place any more.",
+    fault="A usage that the request did not ask for arrives after the finish was sent.",
+    repair="The usage is not sent and the report names it.",
     reported=True,
 )
 USAGE_REPEATED = Deviation(
     code="U610",
     name="usage-repeated",
-    what="Of several usages the last one leaves, once.",
+    fault="The stream has several usages.",
+    repair="Only the last usage is sent.",
     structural=True,
 )
 
 
 class Usage:
-    """Takes usage off the chunks and keeps the last one that counts."""
+    """Takes usage off the chunks and keeps the last one that counts.
 
-    __slots__ = ("_found", "apart", "asked", "chunk", "half", "known", "raw", "value")
+    * ``asked``: whether a chunk of its own was asked for; None where that is not known.
+    * ``value``: what leaves; ``half``: a usage that lacks its counters.
+    * ``apart``: it came in a chunk of its own, ``chunk``, if that can leave.
+    * ``late``: it came when the finish had left, and nobody asked for it.
+    """
+
+    __slots__ = ("_earlier", "_found", "_real", "apart", "asked", "chunk", "half", "value")
 
     def __init__(self, found: Findings, *, asked: bool | None) -> None:
         self._found = found
         self.asked = asked
-        self.value: dict[str, Any] | None = None  # what leaves
+        self.value: dict[str, Any] | None = None
         self.half: dict[str, Any] | None = None
-        self.apart = False  # it came in a chunk of its own
-        self.chunk: Chunk | None = None  # that chunk, where it can leave as it came
-        self.raw: bytes | None = None
-        self.known = False  # a usage that is not only zeros was seen
+        self.apart = False
+        self.chunk: Draft | None = None
+        self._real = False  # a usage that is not only zeros was seen
+        self._earlier: dict[str, Any] = {}  # members of earlier ones, counters apart
 
-    def take(self, chunk: Chunk, choices: list[dict[str, Any]], *, ending: bool) -> None:
-        """Take the usage off a chunk that has choices; ``ending``: they all finish in it.
+    def read(self, draft: Draft, parts: list[Part]) -> None:
+        """Take the usage off a chunk that has choices.
 
         Where nobody asked for a chunk of its own, a usage on the finish stays there.
         """
-        for choice in choices:
-            if "usage" in choice and self._found(USAGE_IN_CHOICE):
-                self.keep(choice.pop("usage"))
+        chunk = draft.value
+        for part in parts:
+            if "usage" in part.choice and self._found(USAGE_IN_CHOICE):
+                self.keep(part.edit().pop("usage"))
         if "x_groq" in chunk:
             self._groq(chunk)
         usage = chunk.get("usage")
         if usage is None:
             return
+        usage = self._object(draft, usage)
+        ending = all(part.word is not None for part in parts)
         stays = ending and not self.asked
         kept = self.keep(usage, moved=not stays)
         if (stays and kept) or not self._found(USAGE_EARLY):
             return
         if self.asked:
-            chunk["usage"] = None
+            draft.edit()["usage"] = None
         else:
-            del chunk["usage"]
+            del draft.edit()["usage"]
 
-    def take_apart(self, chunk: Chunk, raw: bytes | None) -> None:
-        """Take the usage of a chunk without choices, and the chunk itself if it may be sent."""
+    def read_apart(self, draft: Draft) -> bool:
+        """Take the usage of a chunk without choices; whether that chunk may be sent itself."""
+        chunk = draft.value
         if "x_groq" in chunk:
             self._groq(chunk)
         usage = chunk.get("usage")
         if usage is None:
-            return
+            return False
+        usage = self._object(draft, usage)
         sent = self.asked is not False or not self._found(USAGE_UNASKED)
-        if self.keep(usage, moved=not sent) and sent:
-            self.chunk, self.raw, self.apart = chunk, raw, True
+        if not (self.keep(usage, moved=not sent) and sent):
+            return False
+        self.chunk, self.apart = draft, True
+        return True
+
+    def _object(self, draft: Draft, usage: Any) -> Any:
+        """The usage that a list of one holds."""
+        if isinstance(usage, list) and len(usage) == 1 and self._found(USAGE_FORM):
+            draft.edit()["usage"] = usage[0]
+            return usage[0]
+        return usage
 
     def _groq(self, chunk: Chunk) -> None:
         inner = chunk["x_groq"]
         if isinstance(inner, dict) and isinstance(inner.get("usage"), dict):
-            if not isinstance(chunk.get("usage"), dict) and self._found.note(USAGE_IN_X_GROQ):
+            if not isinstance(chunk.get("usage"), dict) and self._found(USAGE_IN_X_GROQ):
                 self.keep(dict(inner["usage"]))
 
     def keep(self, usage: Any, *, moved: bool = True) -> bool:
@@ -121,33 +154,56 @@ class Usage:
         if not isinstance(usage, dict) or not usage:
             return False
         real = _counts(usage)
-        if usage.get("prompt_tokens") is None or usage.get("completion_tokens") is None:
+        named = with_api_names(usage)
+        if named.get("prompt_tokens") is None or named.get("completion_tokens") is None:
             if self._found(USAGE_HALF):
-                if real:
+                self._earlier |= {k: v for k, v in usage.items() if _stays(k, v)}
+                if real or any(_stays(key, value) and value for key, value in usage.items()):
                     self.half = usage
                 return False
-        if not real and (self.known or moved) and self._found(USAGE_ZERO):
+        if not real and (self._real or moved) and self._found(USAGE_ZERO):
             return False
-        if self.known and usage != self.value:
-            self._found.note(USAGE_REPEATED)
-        self.known = self.known or real
-        self.raw = None
+        if self._real and usage != self.value:
+            self._found(USAGE_REPEATED)
+        self._real = self._real or real
+        if self.value is not None:
+            self._earlier |= {k: v for k, v in self.value.items() if _stays(k, v)}
         self.value = usage
         return True
 
-    def settled(self) -> dict[str, Any] | None:
+    def final(self) -> dict[str, Any] | None:
         """The usage that leaves, in the API's form; None if there is none."""
         usage = self.value
         if usage is None:
             return None
-        total = usage.get("total_tokens")
-        if (total is None or None in usage.values()) and self._found(USAGE_FORM):
-            usage = {key: item for key, item in usage.items() if item is not None}
-            prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
-            if total is None and isinstance(prompt, int) and isinstance(completion, int):
-                usage["total_tokens"] = prompt + completion
-            self.raw = None
-        return usage
+        named = with_api_names(usage)
+        whole = {k: v for k, v in named.items() if v is not None or k.endswith("_details")}
+        whole |= {key: value for key, value in self._earlier.items() if key not in whole}
+        prompt, completion = whole.get("prompt_tokens"), whole.get("completion_tokens")
+        if whole.get("total_tokens") is None and type(prompt) is int and type(completion) is int:
+            whole["total_tokens"] = prompt + completion
+        if whole == usage or not self._found(USAGE_FORM):
+            return usage
+        return whole
+
+
+_OTHER_NAMES = {"prompt_tokens": "input_tokens", "completion_tokens": "output_tokens"}
+_COUNTERS = frozenset({*_OTHER_NAMES, "total_tokens"})
+
+
+def with_api_names(usage: dict[str, Any]) -> dict[str, Any]:
+    """A usage whose counters have the API's names too."""
+    lacking = {
+        ours: usage[theirs]
+        for ours, theirs in _OTHER_NAMES.items()
+        if usage.get(ours) is None and type(usage.get(theirs)) is int
+    }
+    return {**usage, **lacking} if lacking else usage
+
+
+def _stays(key: str, value: Any) -> bool:
+    """Whether a member of an earlier usage stays with the last one, where that lacks it."""
+    return key not in _COUNTERS and value is not None
 
 
 def _counts(usage: dict[str, Any]) -> bool:

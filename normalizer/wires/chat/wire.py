@@ -1,67 +1,121 @@
-"""One stream of chunks through the stages, in their order.
+"""Chat completions and legacy completions: one answer, from its first event to its one right end.
 
-Each stage settles one concern of a chunk; what becomes of each of its choices is a `Plan`, and the
-`Outlet` carries it out. Data goes one way: errors, choices, envelope, usage, and then for each
-choice content, reasoning, finish, tool calls.
+An answer is over with the upstream's `[DONE]`, or with the end of its body where every choice has
+finished. It was cut where the body ends before. An error ends it at once: what had arrived leaves
+in front of it, what was held does not. Whatever the end, `[DONE]` is the last event.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from normalizer.core.findings import Findings
-from normalizer.core.kept import CHOICE, CHUNK, Kept
-from normalizer.core.lenient import dumps
+from normalizer.core.dialects import CHAT, dialect_of
+from normalizer.core.draft import Draft
+from normalizer.core.envelopes import unwrapped
+from normalizer.core.errors import (
+    AFTER_DONE,
+    AFTER_ERROR,
+    DONE_MISSING,
+    EMPTY,
+    ERROR_EMPTY,
+    ERROR_SHAPE,
+    ERROR_WITHOUT_DONE,
+    FAILURE_WORD,
+    TRUNCATED,
+    presumed_error,
+    read_error,
+)
+from normalizer.core.event_data import KEEP_ALIVE_AS_DATA
+from normalizer.core.findings import Deviation, Findings
+from normalizer.core.kept import Kept
+from normalizer.core.kinds import COMPLETION_FOR_STREAM, ERROR_BODY_FOR_STREAM
+from normalizer.core.lenient import clean
 from normalizer.core.options import Options
-from normalizer.core.report import Report
+from normalizer.core.own_error import own
+from normalizer.core.report import End, Report
 from normalizer.core.request import RequestInfo
 from normalizer.core.template import OneText
-from normalizer.wires.chat import choices as choices_stage
-from normalizer.wires.chat import content as content_stage
-from normalizer.wires.chat import finish as finish_stage
-from normalizer.wires.chat.call import Call
-from normalizer.wires.chat.choices import Choices
-from normalizer.wires.chat.chunk import (
-    REASONING_KEYS,
-    Choice,
-    Chunk,
-    Delta,
-    count,
-    count_text,
-    strict,
+from normalizer.core.wire import Output
+from normalizer.core.writer import Writer
+from normalizer.wires.chat.blank import Blank
+from normalizer.wires.chat.body import Body, is_error
+from normalizer.wires.chat.choices import text_beside
+from normalizer.wires.chat.chunk import CHOICE_KEYS, PADDING_KEYS, as_list, strict
+from normalizer.wires.chat.chunks import Chunks
+from normalizer.wires.chat.gathered import Gathered
+from normalizer.wires.chat.holdback import Holdback
+from normalizer.wires.chat.kinds import (
+    ANSWER_IN_ENVELOPE,
+    COMPLETION_FORM,
+    has_choices,
+    is_completion,
+    taken_out,
 )
-from normalizer.wires.chat.content import Content
-from normalizer.wires.chat.envelope import Envelope, Riders
-from normalizer.wires.chat.errors import Errors
-from normalizer.wires.chat.finish import Finish
-from normalizer.wires.chat.holdback import Emit, Outlet, Plan, Stages
-from normalizer.wires.chat.markup import Markup
 from normalizer.wires.chat.markup import wanted as markup_wanted
-from normalizer.wires.chat.reasoning import Reasoning
-from normalizer.wires.chat.tool_calls import ToolCalls
-from normalizer.wires.chat.usage import Usage
+from normalizer.wires.chat.stages import Stages
+from normalizer.wires.chat.streamed import chunks_of, says_something
+
+ENVELOPE = Deviation(
+    code="E218",
+    name="envelope-around",
+    fault="A chunk is inside an envelope, or is a JSON string.",
+    repair="The chunk is taken out, and the members beside it move to it.",
+)
+ANSWER_EMPTY = Deviation(
+    code="X712",
+    name="answer-empty",
+    fault="The answer has a finish, but neither text nor calls.",
+    repair="Nothing is changed and the report names it.",
+    reported=True,
+)
+CALLS_WITHOUT_END = Deviation(
+    code="S513",
+    name="calls-without-end",
+    fault="The body ends after complete calls and without a finish.",
+    repair="The choice finishes with `tool_calls`.",
+)
+UNFINISHED_KEPT = Deviation(
+    code="X713",
+    name="unfinished-kept",
+    fault="The body ends before the finish, and the option `unfinished` keeps such answers.",
+    repair="`[DONE]` is added without a finish.",
+    option={"unfinished": "keep"},
+)
+DIALECT = Deviation(
+    code="X714",
+    name="other-dialect",
+    fault="The answer is in another protocol than the request.",
+    repair="The answer is an error of type `upstream_invalid` that names the protocol.",
+)
+
+KEEP_ALIVE = b": keep-alive"
+_DONE_LINES = (b"data: [DONE]", b"data:[DONE]")
+_START = 64  # bytes behind the end that tell whether they are a `[DONE]`
 
 
-class Pipeline:
-    """Takes the chunks of one stream through the stages; ``out`` is where they leave."""
+class ChatWire:
+    """One answer of the chat or the legacy completions endpoint; a `Wire`."""
 
     __slots__ = (
-        "_choices",
-        "_content",
+        "_behind",
+        "_chunks",
         "_endpoint",
-        "_envelope",
-        "_errors",
-        "_finish",
         "_found",
+        "_gathered",
+        "_holdback",
         "_kept",
-        "_markup",
+        "_lacks_done",
         "_options",
-        "_reasoning",
+        "_output",
+        "_presumed",
         "_report",
-        "_riders",
-        "_tools",
-        "_usage",
-        "out",
+        "_request",
+        "_stages",
+        "end",
+        "ended",
+        "error",
+        "has_templates",
+        "junk",
     )
 
     def __init__(
@@ -70,415 +124,448 @@ class Pipeline:
         options: Options,
         found: Findings,
         report: Report,
-        emit: Emit,
         kept: Kept,
+        writer: Writer,
     ) -> None:
-        self._kept = kept
-        endpoint = request.endpoint or "chat"
-        asked = {"request": request.include_usage, "chunk": True, "finish": False, "drop": False}
-        self._endpoint = endpoint
+        self.end: End | None = None
+        self.ended = False
+        self.error: dict[str, Any] | None = None
+        self.has_templates = not markup_wanted(options)
+        self.junk: list[bytes] = []
+        self._endpoint = request.endpoint or "chat"
+        self._request = request
         self._options = options
         self._found = found
         self._report = report
-        self._errors = Errors(found)
-        self._choices = Choices(found, endpoint, request.n)
-        self._envelope = Envelope(found, endpoint, request.model)
-        self._riders = Riders(found, options.max_event_bytes, options.max_held_bytes)
-        self._content = Content(found)
-        self._reasoning = Reasoning(found, options.reasoning)
-        self._tools = ToolCalls(found, kept, tools=request.tools, functions=request.functions)
-        self._finish = Finish(found, forced=request.forced)
-        self._usage = Usage(found, asked=asked[options.usage])
-        stages = Stages(
-            self._envelope,
-            self._riders,
-            self._content,
-            self._reasoning,
-            self._tools,
-            self._finish,
-            self._usage,
+        self._kept = kept
+        self._output: Output = writer
+        self._gathered: Gathered | None = None
+        self._stages = Stages(request, options, found, kept)
+        blank = Blank(self._stages.envelope, self._endpoint)
+        self._holdback = Holdback(
+            self._stages, blank, self._endpoint, options, found, report, writer, kept
         )
-        self.out = Outlet(stages, endpoint, options, found, report, emit, kept)
-        self._markup = (
-            Markup(found, options, request)
-            if markup_wanted(options) and endpoint == "chat"
-            else None
+        self._chunks = Chunks(
+            request, options, found, report, kept, self._stages, blank, self._holdback
         )
+        self._behind: bytes | None = b""  # what came behind the end; None once that was reported
+        self._lacks_done = False  # an error was the end, and no `[DONE]` has come behind it
+        self._presumed: dict[str, Any] | None = None  # what an object without choices may mean
 
-    # ------------------------------------------------------------------ chunks
+    # ------------------------------------------------------------------ events
 
-    def error(self, value: Any, name: str) -> dict[str, Any] | None:
-        """The error event that a value is, None if it is none."""
-        return self._errors.read(value, name)
-
-    def chunk(self, chunk: Chunk, raw: bytes, *, lenient: bool = False) -> None:
-        """Take one chunk, `Findings.begin` told; ``lenient``: its JSON cannot leave as it came."""
-        found = self._found
-        if lenient:
-            chunk = strict(chunk)
-        choices = self._choices.of(chunk)
-        if not choices:
-            silent = self._choices.silent
-            if silent is None:
-                self._without_choices(chunk, raw)
-            elif silent["index"] not in self.out.put_off:
-                put_off = {**chunk, "choices": [silent]}
-                bytes_as_came = None if found.touched else raw
-                size = self._kept.keep(CHUNK)
-                self.out.put_off[silent["index"]] = (put_off, bytes_as_came, size)
+    def event(self, draft: Draft, name: str) -> None:
+        """Take one event."""
+        if draft.raw is None:
+            draft.value = strict(draft.value)
+        value = draft.value
+        if name or not _is_plain(value):
+            error = read_error(value, name)
+            if error is not None:
+                self._upstream_error(draft, error)
+                return
+            if "error" in value and self._found(ERROR_EMPTY):
+                del draft.edit()["error"]
+        if name == "ping" or value == {"type": "ping"}:
+            self._found(KEEP_ALIVE_AS_DATA)
+            self.comment(KEEP_ALIVE)
             return
-        self._envelope.settle(chunk)
-        if self._markup is not None:
-            self._marked_up(self._markup, chunk, choices, raw, lenient=lenient)
-        elif len(choices) > 1 or lenient or not self._steady(chunk, choices[0], raw):
-            self._settle(chunk, choices, raw, lenient=lenient)
+        if "choices" not in value and not self._without_choices(draft):
+            return
+        self._chunks.take(draft)
+        if self._kept.over:
+            self._holdback.send_comments()
 
-    def _marked_up(
-        self, markup: Markup, chunk: Chunk, choices: list[Choice], raw: bytes, *, lenient: bool
-    ) -> None:
-        """Take what a model wrote into its text out of it, before the stages see the chunk."""
-        for choice in choices:
-            delta = choice.get("delta")
-            ends = bool(choice.get("finish_reason"))
-            if not isinstance(delta, dict):
-                continue
-            deltas = markup.read(choice["index"], dict(delta), ends=ends)
-            if deltas == [delta]:
-                continue
-            self._found.touched = True
-            *earlier, choice["delta"] = deltas
-            for one in earlier:
-                self._say(choice["index"], one)
-            if ends and choice["delta"] == {"content": ""}:
-                choice["delta"] = {}
-        self._settle(chunk, choices, raw, lenient=lenient)
+    def _without_choices(self, draft: Draft) -> bool:
+        """Look at an object that is no chunk as it stands; whether it is to be taken as one."""
+        value = draft.value
+        inner = unwrapped(value)
+        if inner is not None and self._found(ENVELOPE):
+            chunk, beside = inner
+            draft.edit()
+            draft.value = strict({**{k: v for k, v in beside.items() if k not in chunk}, **chunk})
+            error = read_error(draft.value)
+            if error is not None:
+                self._upstream_error(draft, error)
+            return error is None
+        dialect = dialect_of(value)
+        if dialect not in (None, CHAT) and not self._holdback.order and self._found(DIALECT):
+            message = f"The upstream answered in another protocol than it was asked in: {dialect}."
+            self.fail(own("upstream_invalid", message), "error")
+            return False
+        if not text_beside(value):
+            self._presumed = self._presumed or presumed_error(value)
+        return True
 
-    def _say(self, index: int, delta: Delta) -> None:
-        """Settle a delta of our own making."""
-        touched = self._found.touched
-        choices: list[Choice] = [{"index": index, "delta": delta, "finish_reason": None}]
-        self._found.touched = True
-        self._settle(self._envelope.chunk(choices), choices, b"", lenient=False)
-        self._found.touched = touched
+    def comment(self, text: bytes) -> None:
+        """Take a comment."""
+        if self._holdback.comment(text):
+            self._output.comment(text)
 
-    def done(self) -> None:
-        """`[DONE]`, or an end that is as good: every choice gets its finish."""
-        self.close()
-        self.out.done()
+    @property
+    def holding(self) -> bool:
+        """Whether a finish waits that silence lets go."""
+        return self._holdback.holding and self._gathered is None
 
-    def close(self) -> None:
-        """No more chunks come: what was held back as a possible marker is text."""
-        if self._markup is not None:
-            for index in list(self.out.order):
-                for delta in self._markup.rest(index):
-                    self._found.begin()
-                    self._say(index, delta)
+    @property
+    def complete(self) -> bool:
+        """Whether every choice that has come has finished."""
+        return self._holdback.finished
+
+    def release(self) -> None:
+        """Send what is held: the upstream has been silent. The end itself is still to come."""
+        self._holdback.release()
+        self._holdback.released = True
 
     @property
     def names(self) -> tuple[str, str]:
         """The answer's id and model, as far as they are known."""
-        return self._envelope.id, self._envelope.model
-
-    def _settle(self, chunk: Chunk, choices: list[Choice], raw: bytes, *, lenient: bool) -> None:
-        found = self._found
-        ending = all(choice.get("finish_reason") for choice in choices)
-        if "usage" in chunk or "x_groq" in chunk or "usage" in choices[0]:
-            self._usage.take(chunk, choices, ending=ending)
-        if len(choices) == 1:
-            plan = self._plan(
-                choices[0], lenient=lenient, news=self._riders.news(chunk, self.out.last)
-            )
-            self.out.carry_out(chunk, plan, None if found.touched else raw)
-            return
-        plans = [self._plan(choice, lenient=lenient) for choice in choices]
-        plain = all(
-            plan.pieces == [choice] and not (plan.head or plan.finish or plan.release)
-            for plan, choice in zip(plans, choices, strict=True)
-        )
-        if plain:
-            self.out.send(chunk, None if found.touched else raw)
-            return
-        whole = chunk
-        for plan in plans:
-            if plan.pieces:
-                self.out.carry_out(whole, plan, None)
-                whole = self._envelope.chunk([])
-            elif plan.release:
-                self.out.carry_out(self._envelope.chunk([]), plan, None)
-
-    def gathers(self) -> None:
-        """What leaves is one completion: what only streams need is left self.out."""
-        self._reasoning.numbers = False
+        return self._stages.envelope.id, self._stages.envelope.model
 
     def one_text(self) -> OneText | None:
         """The one text of the chunk that left last, if nothing but it will differ in the next.
 
         None while something waits: then the next chunk's fate is not this one's.
         """
-        chunk = self.out.last
-        if self._finish.held or self.out.heads or self._riders.waiting or self.out.rode:
+        chunk = self._holdback.last
+        if self._gathered is not None or not chunk or not self._holdback.idle:
             return None
         if len(chunk["choices"]) != 1:
             return None
-        choice: Choice = chunk["choices"][0]
-        index = choice["index"]
-        delta = choice.get("delta")
-        text = choice.get("text")
-        if self._endpoint == "completions" and text and isinstance(text, str):
-            return OneText(text, "content", index, None)
-        if not isinstance(delta, dict) or len(delta) != 1:
+        choice = chunk["choices"][0]
+        found = self._text_of(choice["index"], choice)
+        if found is None:
             return None
-        ((key, value),) = delta.items()
-        if key in ("content", "reasoning_content") and isinstance(value, str):
+        padding = next((chunk[key] for key in PADDING_KEYS if chunk.get(key)), "")
+        if not isinstance(padding, str):
+            return None
+        return found._replace(padding=padding, has_usage=bool(chunk.get("usage")))
+
+    def _text_of(self, index: int, choice: dict[str, Any]) -> OneText | None:
+        delta, text = choice.get("delta"), choice.get("text")
+        if self._endpoint == "completions":
+            return OneText(text, "content", index, None) if text and type(text) is str else None
+        if not isinstance(delta, dict) or self._stages.content.waits:
+            return None
+        said = [(key, value) for key, value in delta.items() if value]
+        if len(said) != 1 or not self._stages.content.is_open(index):
+            return None
+        ((key, value),) = said
+        if key in ("content", "reasoning_content") and type(value) is str and value:
             kind = "content" if key == "content" else "reasoning"
-            return OneText(value, kind, index, self._content.spoken(index, key).add)
-        if key != "tool_calls" or not isinstance(value, list) or len(value) != 1:
+            return OneText(value, kind, index, self._stages.content.sent(index, key).add)
+        if key != "tool_calls" or type(value) is not list or len(value) != 1:
             return None
-        if isinstance(value[0], dict) and set(value[0]) == {"index", "function"}:
-            function = value[0]["function"]
-            number = value[0]["index"]
-            call = self._tools.by_number(index, number) if type(number) is int else None
-            said = function.get("arguments") if isinstance(function, dict) else None
-            if isinstance(said, str) and len(function) == 1 and call is not None:
-                return OneText(said, "arguments", index, call.hear)
-        return None
+        fragment = value[0]
+        function = fragment.get("function")
+        if fragment.keys() != {"index", "function"} or function.keys() != {"arguments"}:
+            return None
+        arguments = self._stages.tools.steady(index, fragment["index"])
+        if arguments is None:
+            return None
+        return OneText(function["arguments"], "arguments", index, arguments.add)
 
     def take_usage(self, usage: dict[str, Any]) -> None:
-        """The last usage of chunks that did not come this way."""
-        self._usage.keep(usage)
+        """Take the last usage of events that left by a template."""
+        self._stages.usage.keep(usage)
 
-    def _begin(self, index: int) -> None:
-        """A choice appears that has not been seen."""
-        found, touched = self._found, self._found.touched
-        if self._choices.single and self._finish.held:
-            # nobody asked for a second answer: the first one is over, and may say so
-            self.out.release_finishes(final=False)
-        self.out.order[index] = None
-        self._kept.size += CHOICE
-        put_off = self.out.put_off.pop(index, None)
-        if put_off is not None:
-            chunk, raw, size = put_off
-            self._kept.size -= size
-            found.touched = raw is None
-            self._envelope.settle(chunk)
-            plan = self._plan(chunk["choices"][0], lenient=False)
-            self.out.carry_out(chunk, plan, None if found.touched else raw)
-        found.touched = touched
+    # ------------------------------------------------------------------ ends
 
-    def _steady(self, chunk: Chunk, choice: Choice, raw: bytes) -> bool:
-        """The chunk that most are: a piece of text in a choice that has begun and goes on.
-
-        Does what the stages would do for it, and no more; `tests/test_properties.py` holds the two
-        together.
-        """
-        index = choice["index"]
-        content, delta = self._content, choice.get("delta")
-        if index not in content.spoke or type(delta) is not dict or "message" in choice:
-            return False
-        text = delta.get("content")
-        if type(text) is not str or not text or choice.get("finish_reason", "") is not None:
-            return False
-        if self._waits_for(index) or "usage" in choice or "x_groq" in chunk:
-            return False
-        found = self._found
-        if len(delta) == 2 and delta.get("role"):
-            if found(content_stage.ROLE_REPEATED):
-                del delta["role"]
-        if len(delta) != 1:
-            return False
-        if chunk.get("usage") is not None:
-            self._usage.take(chunk, [choice], ending=False)
-        characters = len(text)
-        counted = self._report.characters_in
-        counted["content"] = counted.get("content", 0) + characters
-        content.spoken(index, "content").add(text)
-        self.out.send(chunk, None if found.touched else raw)
-        return True
-
-    def _waits_for(self, index: int) -> bool:
-        """Whether something waits that the next piece of a choice's text decides about."""
-        finish = self._finish
-        return (
-            self._endpoint == "completions"
-            or index in finish.held
-            or index in finish.left
-            or index in self.out.heads
-            or self._content.waits
-        )
-
-    def _without_choices(self, chunk: Chunk, raw: bytes) -> None:
-        usage = self._usage
-        self._envelope.learn(chunk)
-        if chunk.get("usage") is None and "x_groq" not in chunk:
-            if self._found(choices_stage.CHOICES_EMPTY):
-                self.out.take_riders(chunk, given=self._choices.given)
-            else:
-                self.out.send(chunk, None if self._found.touched else raw)
-            return
-        displaced = usage.chunk
-        usage.take_apart(chunk, None if self._found.touched else raw)
-        if usage.chunk is not chunk:
-            self.out.take_riders(chunk, given=self._choices.given)
-            return
-        if displaced is not None:
-            self.out.take_riders(displaced)
-        self.out.usage_came()
-
-    # ------------------------------------------------------------------ one choice
-
-    def _plan(self, choice: Choice, *, lenient: bool, news: bool = False) -> Plan:
-        index = choice["index"]
-        if index not in self.out.order:
-            self._begin(index)
-        if self._endpoint == "completions":
-            return self._plan_text(choice)
-        found, content = self._found, self._content
-        if "delta" not in choice and isinstance(choice.get("text"), str):
-            if found(choices_stage.OTHER_ENDPOINT):
-                choice["delta"] = {"content": choice.pop("text")}
-        delta = content.delta(choice)
-        from_message = choice.pop("from_message", False)
-        if from_message and self._tools.called(index):
-            delta.pop("tool_calls", None)
-            delta.pop("function_call", None)
-        first = index not in content.spoke
-        content.settle(index, delta, lenient=lenient)
-        if len(delta) > 1 or "content" not in delta:
-            self._reasoning.settle(index, delta)
-        count(self._report.characters_in, delta)
-        word = self._finish.read(choice)
-        spoken = any(value for key, value in delta.items() if key != "role")
-        if spoken and (index in self._finish.held or index in self._finish.left):
-            if self._finish.spoke(index, text=bool(delta.get("content"))):
-                self.out.send_held_text(index)
-            else:
-                self.out.release_finishes(final=False)
-        content.hear(index, delta)
-        if delta.get("tool_calls") or delta.get("function_call"):
-            plan = self._plan_calls(index, choice, delta)
-        elif word is None and not first and not news and content.says_nothing(delta, choice):
-            if found(content_stage.SAYS_NOTHING):
-                return Plan([])
-            plan = Plan([choice])
+    def done(self) -> None:
+        """The upstream's `[DONE]`: the answer is complete."""
+        usage = self._stages.usage
+        only_usage = usage.asked is True and usage.chunk is not None
+        finish = self._stages.finish
+        if finish.failure is not None:
+            self._failed_word(finish.failure)
+        elif self._holdback.order and self._presumed is not None and not self._holdback.finished:
+            self._fail_presumed()
+        elif self._holdback.order or (only_usage and not self._stages.riders.waiting):
+            self._complete()
+        elif self._presumed is not None:
+            self._fail_presumed()
         else:
-            plan = Plan([choice], release=True)
-        if first and (plan.pieces or word is not None):
-            content.opened(index)
-        return (
-            plan
-            if word is None
-            else self._plan_finish(choice, word, plan, spoken=spoken, first=first)
+            self._empty("it sent only [DONE]", mark=True)
+
+    def close(self, broken: str | None) -> None:
+        """The body has ended: the answer was complete, or was cut."""
+        if self.ended:
+            if self._lacks_done and self._behind is not None:
+                self._found(ERROR_WITHOUT_DONE)
+                self._lacks_done = False
+            return
+        holdback, failure = self._holdback, self._stages.finish.failure
+        if failure is not None:
+            self._failed_word(failure)
+        elif holdback.finished:
+            self._complete(mark=self._found(DONE_MISSING))
+        elif self._presumed is not None:
+            self._fail_presumed()
+        elif not holdback.order:
+            self._empty(broken or "it sent nothing")
+        elif broken is None and self._calls_are_whole() and self._found(CALLS_WITHOUT_END):
+            self._complete(mark=True)
+        else:
+            self._truncated(broken)
+
+    def _calls_are_whole(self) -> bool:
+        """Whether every choice that has not finished has streamed calls, all of them complete."""
+        finish, tools = self._stages.finish, self._stages.tools
+        open_ones = [i for i in self._holdback.order if i not in finish.held | finish.left]
+        return all(tools.whole(index) and tools.to_be_run(index) for index in open_ones)
+
+    def _complete(self, *, mark: bool = True) -> None:
+        self._chunks.close()
+        self._holdback.done()
+        if not self._report.characters_out and not self._has_calls():
+            self._found(ANSWER_EMPTY)
+        self._finish("done", mark=mark)
+
+    def _has_calls(self) -> bool:
+        return any(self._stages.tools.called(index) for index in self._holdback.order)
+
+    def _failed_word(self, word: str) -> None:
+        """End with the error that a choice's finish is."""
+        if not self._found(FAILURE_WORD):
+            self._complete()
+            return
+        message = f"The upstream finished with {word!r}."
+        self.fail(own("upstream_error", message, word), "error")
+
+    def _fail_presumed(self) -> None:
+        """End with the error that an object without choices meant."""
+        error = self._presumed
+        if error is not None:
+            self._found(ERROR_SHAPE)
+            self.fail(error, "error")
+
+    def _truncated(self, broken: str | None) -> None:
+        if broken is None and self._options.unfinished == "keep" and self._found(UNFINISHED_KEPT):
+            self._leave_unfinished()
+            self._finish("truncated")
+            return
+        if not self._found(TRUNCATED):
+            self._leave_unfinished()
+            self._finish("truncated", mark=False)
+            return
+        how = broken or "before its answer was finished"
+        advice = "" if broken else ' The option unfinished="keep" lets such an answer pass.'
+        junk = (
+            f" Its last words were: {self.junk[-1].decode('utf-8', 'replace')}" if self.junk else ""
         )
+        message = f"The upstream's stream ended {how}.{junk}{advice}"
+        self.fail(own("upstream_truncated", message), "truncated")
 
-    def _plan_finish(
-        self, choice: Choice, word: str, plan: Plan, *, spoken: bool, first: bool
-    ) -> Plan:
-        pieces = plan.pieces
-        if not (spoken or first) or not (pieces or choice.get("delta")):
-            if choice.get("delta"):
-                self._found(content_stage.MEMBER_EMPTY)
-                choice["delta"] = {}
-            return Plan([choice], finish=word, release=True)
-        if self._options.finish == "keep" and len(pieces) == 1 and plan.head is None:
-            return Plan(pieces, finish=word, release=True)
-        if not self._found(finish_stage.FINISH_WITH_CONTENT):
-            return Plan(pieces or [choice], finish=word, release=True)
-        text, finish = finish_stage.split(choice)
-        pieces = [text if piece is choice else piece for piece in pieces]
-        return Plan([*pieces, finish], finish=word, release=True, head=plan.head)
+    def _leave_unfinished(self) -> None:
+        self._chunks.close()
+        self._holdback.release()
+        self._holdback.cut()
 
-    def _plan_calls(self, index: int, choice: Choice, delta: Delta) -> Plan:
-        """Order a delta's fragments into pieces none of which has a call's head and arguments."""
-        given = delta.get("tool_calls")
-        tools, found = self._tools, self._found
-        fragments = tools.read(index, delta)
-        waiting = self.out.heads.get(index)
-        base = any(value for key, value in delta.items() if key != "role")
-        if not fragments:
-            # a piece of a name that waits, or nameless fragments, or a legacy call
-            if given:
-                found.touched = True
-            if base or (delta and index not in self._content.spoke):
-                return Plan([choice], release=True)
-            return Plan([])
-        pieces: list[Choice] = []
-        heads: dict[Call, None] = {}
-        group: list[dict[str, Any]] = []
-        said = base and any(delta.get(k) for k in ("content", "refusal", *REASONING_KEYS))
-        if said and fragments[0].head:
-            pieces.append(choice)
-        if waiting is not None:
-            self.out.release_head(index)
-        for fragment in fragments:
-            if fragment.head and group and not heads and found.touched:
-                # what has to be taken apart at all is taken apart call by call
-                self._group(pieces, choice, delta, group, said=said)
-                group = []
-            if not fragment.head and fragment.call in heads:
-                self._group(pieces, choice, delta, group, said=said)
-                self.out.complete_within(pieces[-1], index, heads)
-                heads, group = {}, []
-            if fragment.head:
-                heads[fragment.call] = None
-                group.append(fragment.value)
-            else:
-                group.append(tools.number(fragment))
-        self._group(pieces, choice, delta, group, said=said)
-        if heads and len(pieces) == 1 and pieces[0] is choice and not found.touched:
-            delta["tool_calls"] = given if given is not None and group == given else group
-        return Plan(pieces, head=list(heads) or None)
+    def _empty(self, how: str, *, mark: bool = False) -> None:
+        """End with the error that an answer without a choice is."""
+        if not self._found(EMPTY):
+            self._finish("empty", mark=mark)
+            return
+        words = b" ".join(self.junk)[:500].decode("utf-8", "replace")
+        junk = f"; what it sent is: {words}" if words else ""
+        self.fail(own("upstream_empty", f"The upstream answered nothing: {how}{junk}."), "empty")
 
-    def _group(
-        self,
-        pieces: list[Choice],
-        choice: Choice,
-        delta: Delta,
-        group: list[dict[str, Any]],
-        *,
-        said: bool,
+    def _upstream_error(self, draft: Draft, error: dict[str, Any]) -> None:
+        """End with an error of the upstream's; what its chunk says beside it leaves first."""
+        raw = draft.raw if error is draft.value else None
+        if error is not draft.value and self._found(ERROR_SHAPE):
+            draft.edit()
+        elif error is not draft.value:
+            error, raw = draft.value, draft.raw
+        choices = as_list(error.get("choices"))
+        if choices:
+            error = {key: item for key, item in error.items() if key != "choices"}
+            raw = None
+            self._take_beside(draft.value, choices, error)
+        self._lacks_done = True
+        self._fail(Draft(clean(error) if raw is None else error, raw), "error")
+
+    def _take_beside(
+        self, chunk: dict[str, Any], choices: list[dict[str, Any]], error: dict[str, Any]
     ) -> None:
-        if not group:
+        """Take the choices of a chunk that is an error: what they say, and their own members."""
+        members = ("id", "object", "created", "model")
+        envelope: dict[str, Any] = {key: chunk[key] for key in members if key in chunk}
+        if any(_says(choice) for choice in choices):
+            speaking = [{**choice, "finish_reason": None} for choice in choices]
+            self._chunks.take(Draft({**envelope, "choices": speaking}))
+        for choice in choices:
+            for key, item in choice.items():
+                if key not in CHOICE_KEYS and item is not None:
+                    error.setdefault(key, item)
+
+    def fail(self, error: dict[str, Any], end: End) -> None:
+        """End with an error of ours."""
+        self._behind = None if not self._lacks_done else self._behind
+        self._fail(Draft(error), end)
+
+    def _fail(self, draft: Draft, end: End) -> None:
+        self._chunks.close()
+        self._holdback.cut()
+        if self._holdback.ride_on_error(draft.value):
+            draft.edit()
+        self.error = draft.value
+        self._report.error = draft.value.get("error", draft.value)
+        self._output.send(draft)
+        self._finish(end)
+
+    def _finish(self, end: End, *, mark: bool = True) -> None:
+        """Nothing more leaves; ``mark``: `[DONE]` does."""
+        self.ended = True
+        self.end = self._report.end = end
+        if mark:
+            self._output.done()
+
+    def abort(self, error: dict[str, Any]) -> None:
+        """End with an error of ours, and nothing else: it is not known what can still leave."""
+        self.error = error
+        self._report.error = error["error"]
+        self._output.send(Draft(error))
+        self._finish("error")
+
+    def error_body(self, error: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """The status and the body of an error in answer to a request without a stream."""
+        code = error["error"].get("code") if isinstance(error.get("error"), dict) else None
+        return code if type(code) is int and 400 <= code < 600 else 502, error
+
+    def behind(self, data: bytes) -> None:
+        """Take bytes that come behind the end."""
+        if self._behind is None or not data:
             return
-        if pieces:
-            if not (said and len(pieces) == 1 and pieces[0] is choice and "tool_calls" in delta):
-                self._found.touched = True
-            piece = {
-                "index": choice["index"],
-                "delta": {"tool_calls": group},
-                "finish_reason": None,
-            }
-            pieces.append(piece)
+        start = self._behind = (self._behind + data[:_START]).lstrip()[:_START]
+        if self.error is None:
+            deviation = AFTER_DONE
         else:
-            delta["tool_calls"] = group
-            pieces.append(choice)
+            deviation = AFTER_ERROR
+            whole = start.rstrip()
+            self._lacks_done = self._lacks_done and whole not in _DONE_LINES
+            if any(line.startswith(whole) for line in _DONE_LINES):
+                return  # the `[DONE]` that belongs there, or a piece of it
+        if start:
+            self._behind = None
+            self._found(deviation)
 
-    def _plan_text(self, choice: Choice) -> Plan:
-        """A choice of a legacy completion: its finish stays on the text that it came with."""
+    # ------------------------------------------------------------------ whole answers
+
+    def is_event(self, value: Any) -> bool:
+        """Whether a JSON value is a chunk, and no whole answer."""
+        if not isinstance(value, dict) or is_completion(value):
+            return False
+        if self._request.stream and dialect_of(value) not in (None, CHAT):
+            return True
+        choices = as_list(value.get("choices"))
+        return value.get("object") == "chat.completion.chunk" or any(
+            "delta" in choice or "text" in choice for choice in choices
+        )
+
+    def gather(self) -> None:
+        """From now on no event is sent: they become one whole answer."""
+        self._stages.reasoning.numbers = False
+        self._gathered = Gathered(self._endpoint, self._report)
+        self._output = self._gathered
+        self._holdback.send_to(self._gathered)
+
+    def whole(self) -> Any:
+        """The whole answer that the events said."""
+        return self._gathered.completion() if self._gathered is not None else None
+
+    def answer(self, value: Any) -> None:
+        """Take a whole JSON answer where a stream was asked for."""
+        value, _ = self._opened(value)
+        error = read_error(_without_empty_error(value))
+        if error is not None and not (has_choices(value) and says_something(value)):
+            self._found(ERROR_BODY_FOR_STREAM)
+            self.fail({key: one for key, one in clean(error).items() if key != "choices"}, "error")
+        elif has_choices(value):
+            self._found(ERROR_BODY_FOR_STREAM if error is not None else COMPLETION_FOR_STREAM)
+            self._send_chunks_of(Draft(value), error)
+        else:
+            if isinstance(value, dict):
+                self.event(Draft(value), "")
+            if not self.ended:
+                self._empty("its JSON has no choices")
+
+    def _send_chunks_of(self, draft: Draft, error: dict[str, Any] | None) -> None:
+        """Send the chunks that a whole answer becomes; ``error``: the one that it is besides."""
+        # the markup is read in the chunks, as that of any stream
+        own_error = Body(self._request, self._options, self._found).repair(draft, markup=False)
+        error = error or own_error
+        apart = self._request.include_usage is True
+        failed = error is not None
+        for chunk in chunks_of(draft.value, self._endpoint, apart=apart, failed=failed):
+            self._chunks.take(Draft(chunk))
+        if error is not None:
+            self.fail({"error": clean(error["error"])}, "error")
+        else:
+            self.done()
+
+    def body(self, draft: Draft) -> dict[str, Any] | None:
+        """Repair a whole JSON answer in place."""
+        value, opened = self._opened(draft.value)
+        if opened:
+            draft.edit()
+            draft.value = value
+        error = read_error(_without_empty_error(value))
         found = self._found
-        index = choice["index"]
-        if "text" not in choice or "delta" in choice:
-            delta = choice.get("delta")
-            if found(choices_stage.OTHER_ENDPOINT):
-                choice.pop("delta", None)
-                delta = delta if isinstance(delta, dict) else {}
-                text = choice.get("text")
-                choice["text"] = text if isinstance(text, str) else _said_in(delta) or text or ""
-                for key, value in delta.items():
-                    # its index is settled, and of a delta in the delta nothing can be made
-                    if key not in ("role", "content", "text", "index", "delta") and value:
-                        choice[key] = value
-        if not isinstance(choice.get("text"), str) and found(content_stage.CONTENT_NOT_TEXT):
-            choice["text"] = "" if choice.get("text") is None else dumps(choice["text"]).decode()
-        self._content.join_halves(index, choice, ("text",))
-        count_text(self._report.characters_in, choice.get("text"))
-        word = self._finish.read(choice)
-        if choice.get("text"):
-            if self._finish.spoke(index, text=True):
-                self.out.send_held_text(index)
-            else:
-                self.out.release_finishes(final=False)
-        return Plan([choice], finish=word)
+        if error is not None:
+            return error
+        if not has_choices(value):
+            if draft.raw is None and not opened and found(COMPLETION_FORM):
+                draft.value = clean(value)
+            return None
+        if draft.raw is None and not found.any and not found(COMPLETION_FORM):
+            return None
+        body = Body(self._request, self._options, found)
+        error = body.repair(draft)
+        if error is None:
+            body.tell(self._report, draft.value)
+        return error
+
+    def _opened(self, value: Any) -> tuple[Any, bool]:
+        """An answer out of its envelope, and whether it was in one."""
+        inner = taken_out(value)
+        if inner is None or not self._found(ANSWER_IN_ENVELOPE):
+            return value, False
+        return inner, True
 
 
-def _said_in(delta: Delta) -> Any:
-    return delta.get("content") or delta.get("text") or ""
+_PLAIN = frozenset(
+    {"id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier"}
+    | {"provider", *PADDING_KEYS}
+)
+
+
+def _is_plain(chunk: dict[str, Any]) -> bool:
+    """Whether a chunk has no place for an error, as most: then none has to be looked for."""
+    if not chunk.keys() <= _PLAIN:
+        return False
+    choices = chunk.get("choices")
+    if type(choices) is not list or len(choices) != 1:
+        return False
+    choice = choices[0]
+    if type(choice) is not dict or "error" in choice:
+        return False
+    delta = choice.get("delta")
+    return type(delta) is dict and "error" not in delta and "message" not in choice
+
+
+def _without_empty_error(value: Any) -> Any:
+    """The answer without an `error` that means none: in a whole answer it stays."""
+    if not isinstance(value, dict) or "error" not in value:
+        return value
+    error = value["error"]
+    if not error or (isinstance(error, dict) and not is_error(error)):
+        return {key: item for key, item in value.items() if key != "error"}
+    return value
+
+
+def _says(choice: dict[str, Any]) -> bool:
+    delta = choice.get("delta")
+    holder = delta if isinstance(delta, dict) else choice
+    keys = ("content", "reasoning", "reasoning_content", "tool_calls", "refusal", "text")
+    return any(holder.get(key) for key in keys)

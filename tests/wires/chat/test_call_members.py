@@ -110,4 +110,4 @@ def test_a_text_that_is_none_is_made_one(given: Any, said: str) -> None:
     body = raw({**one, "choices": [choice]}, {**one, "choices": [end]})
     outcome = normalize(body, path="/v1/completions")
     assert outcome.chunks[0]["choices"][0]["text"] == said
-    assert set(outcome.codes) == {"C307"}
+    assert "C307" in outcome.codes

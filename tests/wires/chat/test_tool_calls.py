@@ -168,7 +168,7 @@ def test_a_name_that_comes_late_comes_first() -> None:
 
 def test_the_first_fragment_has_no_arguments_and_the_others_nothing_else() -> None:
     whole = call(A, id="a", name="f")
-    again = call(B, id="a", name="f", type="function")
+    again = call(B, id="a", type="function")
     deltas = normalize(raw(whole, again, FINISH)).deltas
     first, second, third = (delta["tool_calls"] for delta in deltas[:3])
     function = {"name": "f", "arguments": ""}
@@ -264,8 +264,13 @@ def test_unknown_members_stay_with_their_call() -> None:
 def test_custom_calls_pass() -> None:
     custom = {"index": 0, "id": "a", "type": "custom", "custom": {"name": "sh", "input": "ls"}}
     later = {"index": 0, "custom": {"input": " -l"}}
-    body = raw(*text(), chunk({"tool_calls": [custom]}), chunk({"tool_calls": [later]}), FINISH)
-    assert normalize(body).out == body
+    outcome = normalize(
+        raw(*text(), chunk({"tool_calls": [custom]}), chunk({"tool_calls": [later]}), FINISH)
+    )
+    head, *inputs = (delta["tool_calls"][0] for delta in outcome.deltas[1:4])
+    assert head == {**custom, "custom": {"name": "sh", "input": ""}}
+    assert inputs == [{"index": 0, "custom": {"input": part}} for part in ("ls", " -l")]
+    assert normalize(outcome.out).out == outcome.out
 
 
 LEGACY = chunk({"role": "assistant", "function_call": {"name": "f", "arguments": A}})

@@ -82,8 +82,9 @@ def test_half_a_usage_travels_under_another_name() -> None:
 
 
 def test_a_missing_total_is_filled_in_and_nulls_are_left_out() -> None:
-    given = {"prompt_tokens": 3, "completion_tokens": 4, "prompt_tokens_details": None}
-    assert usages(*text("Hi"), {**STOP, "usage": given}) == [(True, USAGE)]
+    details = {"prompt_tokens_details": None}
+    given = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": None, **details}
+    assert usages(*text("Hi"), {**STOP, "usage": given}) == [(True, {**USAGE, **details})]
 
 
 def test_no_arithmetic_is_mended() -> None:

@@ -10,13 +10,15 @@ from normalizer.wires.chat.markup.source import Part, beginning_at_end
 SPECIAL_TOKENS = Deviation(
     code="C321",
     name="special-token",
-    what="Special tokens at the very end of an answer are left out.",
+    fault="The answer ends in special tokens of the model.",
+    repair="The tokens are removed.",
     option={"special_tokens": True},
 )
 CUMULATIVE = Deviation(
     code="C322",
     name="cumulative-content",
-    what="Of content that is the whole text so far, what is new is delivered.",
+    fault="Each chunk repeats the whole text so far.",
+    repair="Only the new part of the text is delivered.",
     option={"cumulative": True},
 )
 

@@ -33,13 +33,15 @@ from normalizer.wires.chat.markup.source import NAME_CHARACTERS, Part, Reading, 
 THINK_TAGS = Deviation(
     code="C320",
     name="think-tags",
-    what="`<think>` at the start of an answer, up to its end, is reasoning.",
+    fault="The answer starts with marked reasoning, such as `<think>…</think>`.",
+    repair="The marked text becomes reasoning.",
     option={"think_tags": True},
 )
 HARMONY_CHANNELS = Deviation(
     code="C323",
     name="harmony-channels",
-    what="`<|channel|>analysis` in the text (gpt-oss) is reasoning, `final` is the answer.",
+    fault="The answer has the channels of gpt-oss, such as `<|channel|>analysis`.",
+    repair="`analysis` becomes reasoning, and `final` becomes the content.",
     option={"think_tags": True},
 )
 

@@ -30,31 +30,36 @@ from normalizer.wires.chat.markup.text_calls.dialect import Dialect, Tools, Wher
 HERMES_CALL = Deviation(
     code="T431",
     name="hermes-call-in-text",
-    what="`<tool_call>{…}</tool_call>` in the text (Hermes, Qwen) is a tool call.",
+    fault="The text has `<tool_call>{…}</tool_call>` (Hermes, Qwen).",
+    repair="It becomes a tool call.",
     option={"text_tool_calls": ("hermes",)},
 )
 LLAMA_CALL = Deviation(
     code="T442",
     name="llama-call-in-text",
-    what='An answer that is `{"name": …, "parameters": …}` (Llama 3) is a tool call.',
+    fault='The answer is `{"name": …, "parameters": …}` as text (Llama 3).',
+    repair="It becomes a tool call.",
     option={"text_tool_calls": ("llama",)},
 )
 HUNYUAN_CALL = Deviation(
     code="T444",
     name="hunyuan-call-in-text",
-    what="`<tool_calls>[…]</tool_calls>` in the text (Hunyuan, Jamba) is tool calls.",
+    fault="The text has `<tool_calls>[…]</tool_calls>` (Hunyuan, Jamba).",
+    repair="The list becomes tool calls.",
     option={"text_tool_calls": ("hunyuan",)},
 )
 GRANITE_CALL = Deviation(
     code="T445",
     name="granite-call-in-text",
-    what="`<|tool_call|>[…]` in the text (Granite) is tool calls.",
+    fault="The text has `<|tool_call|>[…]` (Granite).",
+    repair="The list becomes tool calls.",
     option={"text_tool_calls": ("granite",)},
 )
 PHI_CALL = Deviation(
     code="T446",
     name="phi-call-in-text",
-    what="`functools[…]` or `<|tool_call|>[…]<|/tool_call|>` in the text (Phi-4) is tool calls.",
+    fault="The text has `functools[…]` or `<|tool_call|>[…]<|/tool_call|>` (Phi-4).",
+    repair="The list becomes tool calls.",
     option={"text_tool_calls": ("phi",)},
 )
 

@@ -25,13 +25,15 @@ from normalizer.wires.chat.markup.text_calls.dialect import Dialect, Tools, Wher
 REACT_CALL = Deviation(
     code="T432",
     name="react-call-in-text",
-    what="`Action:` and `Action Input:` in the text (ReAct) are a tool call.",
+    fault="The text has `Action:` and `Action Input:` (ReAct).",
+    repair="They become a tool call.",
     option={"text_tool_calls": ("react",)},
 )
 PYTHONIC_CALL = Deviation(
     code="T443",
     name="pythonic-call-in-text",
-    what="An answer that is `[f(a=1)]` (Llama 3.2 and 4, LFM2) is tool calls.",
+    fault="The answer is `[f(a=1)]` as text (Llama 3.2 and 4, LFM2).",
+    repair="It becomes tool calls.",
     option={"text_tool_calls": ("pythonic",)},
 )
 

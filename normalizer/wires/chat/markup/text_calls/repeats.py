@@ -10,7 +10,8 @@ from normalizer.core.lenient import dumps, loads
 CALL_IN_BOTH = Deviation(
     code="T435",
     name="call-in-text-and-beside-it",
-    what="A call that the upstream gives as one beside its text is not called twice.",
+    fault="A call is in the text and in `tool_calls`.",
+    repair="The call is delivered once.",
     option={"text_tool_calls": ("react",)},
 )
 
@@ -46,7 +47,9 @@ class CallsMade:
         calls = delta.get("tool_calls")
         if isinstance(calls, list):
             kept = [one for one in calls if not self._is_repeat(one, found)]
-            if len(kept) != len(calls):
+            if not kept and calls:
+                del delta["tool_calls"]
+            elif len(kept) != len(calls):
                 delta["tool_calls"] = kept
 
     def _is_repeat(self, fragment: Any, found: Findings) -> bool:

@@ -31,25 +31,29 @@ from normalizer.wires.chat.markup.text_calls.json_calls import JsonForm
 KIMI_CALL = Deviation(
     code="T433",
     name="kimi-call-in-text",
-    what="`<|tool_calls_section_begin|>` in text or reasoning (Kimi) begins tool calls.",
+    fault="The text or the reasoning has `<|tool_calls_section_begin|>` (Kimi).",
+    repair="The section becomes tool calls.",
     option={"text_tool_calls": ("kimi",)},
 )
 DEEPSEEK_CALL = Deviation(
     code="T434",
     name="deepseek-call-in-text",
-    what="`<｜tool▁calls▁begin｜>` in text or reasoning (DeepSeek) begins tool calls.",
+    fault="The text or the reasoning has `<｜tool▁calls▁begin｜>` (DeepSeek).",
+    repair="The section becomes tool calls.",
     option={"text_tool_calls": ("deepseek",)},
 )
 MISTRAL_CALL = Deviation(
     code="T440",
     name="mistral-call-in-text",
-    what="`[TOOL_CALLS]` in the text (Mistral) begins tool calls.",
+    fault="The text has `[TOOL_CALLS]` (Mistral).",
+    repair="What follows becomes tool calls.",
     option={"text_tool_calls": ("mistral",)},
 )
 HARMONY_CALL = Deviation(
     code="T441",
     name="harmony-call-in-text",
-    what="`<|channel|>commentary to=functions.f` in the text (gpt-oss) begins a tool call.",
+    fault="The text has `<|channel|>commentary to=functions.f` (gpt-oss).",
+    repair="The frame becomes a tool call.",
     option={"text_tool_calls": ("harmony",)},
 )
 

@@ -35,25 +35,29 @@ from normalizer.wires.chat.markup.text_calls.values import json_of
 QWEN_CODER_CALL = Deviation(
     code="T436",
     name="qwen-coder-call-in-text",
-    what="`<function=f><parameter=k>…` in the text (Qwen3-Coder, Seed-OSS) is a tool call.",
+    fault="The text has `<function=f><parameter=k>…` (Qwen3-Coder, Seed-OSS).",
+    repair="It becomes a tool call.",
     option={"text_tool_calls": ("qwen_coder",)},
 )
 GLM_CALL = Deviation(
     code="T437",
     name="glm-call-in-text",
-    what="`<tool_call>f<arg_key>…` in the text (GLM, Hunyuan 3) is a tool call.",
+    fault="The text has `<tool_call>f<arg_key>…` (GLM, Hunyuan 3).",
+    repair="It becomes a tool call.",
     option={"text_tool_calls": ("glm",)},
 )
 MINIMAX_CALL = Deviation(
     code="T438",
     name="minimax-call-in-text",
-    what="`<minimax:tool_call><invoke name=…>` in the text (MiniMax M2) is a tool call.",
+    fault="The text has `<minimax:tool_call><invoke name=…>` (MiniMax M2).",
+    repair="The section becomes tool calls.",
     option={"text_tool_calls": ("minimax",)},
 )
 DSML_CALL = Deviation(
     code="T439",
     name="dsml-call-in-text",
-    what="`<｜DSML｜invoke name=…>` in the text (DeepSeek V3.2) is a tool call.",
+    fault="The text or the reasoning has `<｜DSML｜invoke name=…>` (DeepSeek V3.2).",
+    repair="The section becomes tool calls.",
     option={"text_tool_calls": ("dsml",)},
 )
 

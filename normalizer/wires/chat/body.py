@@ -1,0 +1,357 @@
+"""A whole JSON answer, repaired in place.
+
+A plain answer is read by programs member by member, so nothing in it moves that does not have to:
+what is wrong is put right where it stands, every other member stays in its order, null, `[]` or
+not, and an answer without a fault leaves byte for byte.
+
+In this order, for each choice: its message, the text, the reasoning, the calls, the finish. The
+finish word is read first, because arguments that were cut stay cut.
+
+An answer is an error instead if the upstream says so in a choice, or ends one with a word of
+failure. What it said rides on the error, in its own `choices`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from normalizer.core.draft import Draft
+from normalizer.core.errors import ERROR_SHAPE, FAILURE_WORD, read_error
+from normalizer.core.findings import Deviation, Findings
+from normalizer.core.lenient import clean, dumps
+from normalizer.core.options import Options
+from normalizer.core.report import Report
+from normalizer.core.request import RequestInfo
+from normalizer.wires.chat import choices as choices_stage
+from normalizer.wires.chat import chunks as chunks_stage
+from normalizer.wires.chat import content as content_stage
+from normalizer.wires.chat import envelope as envelope_stage
+from normalizer.wires.chat import finish as finish_stage
+from normalizer.wires.chat import holdback as holdback_stage
+from normalizer.wires.chat import usage as usage_stage
+from normalizer.wires.chat import words
+from normalizer.wires.chat.chunk import (
+    CHOICE_KEYS,
+    TOP_KEYS,
+    Choice,
+    Endpoint,
+    count,
+    count_text,
+)
+from normalizer.wires.chat.kinds import WHOLE, choices_in, own_numbers
+from normalizer.wires.chat.markup import Markup
+from normalizer.wires.chat.markup import wanted as markup_wanted
+from normalizer.wires.chat.whole_calls import WholeCalls
+from normalizer.wires.chat.whole_message import (
+    message_of,
+    read_markup,
+    repair_reasoning,
+    repair_text,
+)
+
+_CALLS = ("tool_calls", "function_call")
+_CUT = ("length", "content_filter")
+_DIGITS = 9  # that an index given as text may have; more is no index, and may be no int
+
+
+class Body:
+    """Repairs one whole answer of the chat wire.
+
+    Example::
+
+        body = Body(RequestInfo(endpoint="chat"), Options(), found)
+        draft = Draft(orjson.loads(raw), raw)
+        error = body.repair(draft)
+        draft.json()  # the answer; the same bytes if nothing was wrong
+    """
+
+    __slots__ = ("_draft", "_endpoint", "_found", "_markup", "_options", "_request")
+
+    def __init__(self, request: RequestInfo, options: Options, found: Findings) -> None:
+        self._request = request
+        self._options = options
+        self._found = found
+        self._endpoint: Endpoint = request.endpoint or "chat"
+        self._markup: Markup | None = None
+        self._draft = Draft({})
+
+    def repair(self, draft: Draft, *, markup: bool = True) -> dict[str, Any] | None:
+        """Repair an answer that `has_choices`, in place.
+
+        Return the error that it is instead, an event with the answer's members beside the error;
+        None if it is none. ``markup``: read the markup in the text, where the options ask for it.
+        Never raises on what the answer holds.
+        """
+        self._draft = draft
+        chat = self._endpoint == "chat"
+        if markup and chat and markup_wanted(self._options):
+            self._markup = Markup(self._found, self._options, self._request)
+        lenient = draft.raw is None
+        self._list_choices(draft.value)
+        error = self._error(draft.value)
+        blocks = [self._text(choice) for choice in draft.value["choices"]]
+        if lenient:
+            # not before the blocks of a text are joined: a pair of surrogates may stand in two
+            draft.value, error = clean(draft.value), clean(error)
+        self._number(draft.value["choices"])
+        for choice, thought in zip(draft.value["choices"], blocks, strict=True):
+            word = self._word(draft.value, choice)
+            cut = error is not None or (word is not None and word.reason in _CUT)
+            calls = self._message(choice, thought, cut=cut) if chat else None
+            if error is None:
+                self._finish(choice, word, calls)
+        self._envelope(draft.value)
+        self._usage(draft.value)
+        self._drop_extras(draft)
+        return None if error is None else {**error, **_beside_error(draft.value)}
+
+    def tell(self, report: Report, value: dict[str, Any]) -> None:
+        """Enter a repaired answer, which leaves as it is, into the report."""
+        report.events_out += 1
+        ident, model = value.get("id"), value.get("model")
+        report.id = ident if isinstance(ident, str) else None
+        report.model = model if isinstance(model, str) else None
+        for choice in value["choices"]:
+            if self._endpoint == "completions":
+                count_text(report.characters_out, choice.get("text"))
+            elif isinstance(choice.get("message"), dict):
+                count(report.characters_out, choice["message"])
+            if isinstance(choice.get("finish_reason"), str) and _is_index(choice.get("index")):
+                report.finish[choice["index"]] = choice["finish_reason"]
+        report.characters_in.update(report.characters_out)
+        report.usage = value["usage"] if isinstance(value.get("usage"), dict) else None
+
+    def _mend(self, deviation: Deviation) -> bool:
+        """Note a deviation. True: it is to be repaired, and the answer's bytes are void."""
+        if not self._found(deviation):
+            return False
+        self._draft.edit()
+        return True
+
+    # ------------------------------------------------------------------ an error
+
+    def _error(self, value: dict[str, Any]) -> dict[str, Any] | None:
+        """The error event that an answer is, if it is one."""
+        choices: list[Choice] = value["choices"]
+        # the upstream's words say more than its finish
+        for error in (_error_in(choice) for choice in choices):
+            if error is not None and (read := read_error({"error": error})):
+                self._found(ERROR_SHAPE)
+                return {"error": read["error"]}
+        given = (self._word(value, choice) for choice in choices)
+        word = next((word.reason for word in given if word is not None and word.failed), None)
+        if word is None or not self._found(FAILURE_WORD):
+            return None
+        message = f"The upstream finished with {word!r}."
+        own = {"message": message, "type": "upstream_error", "param": None, "code": word}
+        return {"error": own}
+
+    def _word(self, value: dict[str, Any], choice: Choice) -> words.Word | None:
+        place = words.where(choice, value)
+        return None if place is None else words.read(place.holder[place.key])
+
+    # ------------------------------------------------------------------ the choices
+
+    def _list_choices(self, value: dict[str, Any]) -> None:
+        given = value.get("choices")
+        choices = choices_in(given)
+        if given == choices:
+            return
+        # what is no choice cannot be walked through, and goes where its repair is switched off too
+        self._found(choices_stage.CHOICES_MISSING)
+        self._draft.edit()["choices"] = choices
+
+    def _number(self, choices: list[Choice]) -> None:
+        """Give each choice without an index its own."""
+        wanted = [_index(choice.get("index")) for choice in choices]
+        for number, choice in zip(own_numbers(wanted), choices, strict=True):
+            # two choices that were given one index keep it
+            if not _is_index(choice.get("index")) and self._mend(choices_stage.INDEX_MISSING):
+                choice["index"] = number
+
+    def _text(self, choice: Choice) -> str:
+        """Give a choice its text; return the reasoning that was among the blocks of it."""
+        if self._endpoint == "completions":
+            self._legacy_text(choice)
+            return ""
+        return repair_text(message_of(choice, self._mend), self._mend)
+
+    def _message(self, choice: Choice, thought: str, *, cut: bool) -> WholeCalls:
+        """Repair the reasoning and the calls of a choice; ``cut``: they may be incomplete."""
+        message = choice["message"] if isinstance(choice.get("message"), dict) else {}
+        policy = self._options.reasoning
+        repair_reasoning(message, policy, thought, self._mend)
+        if self._markup is not None:
+            index = choice["index"] if _is_index(choice.get("index")) else 0
+            read_markup(index, message, policy, self._markup, self._draft)
+        calls = WholeCalls(self._mend, self._request)
+        calls.repair(choice, message, cut=cut)
+        return calls
+
+    def _legacy_text(self, choice: Choice) -> None:
+        text = choice.get("text")
+        if isinstance(text, str):
+            return
+        given = (choice.get("message"), choice.get("delta"))
+        for holder in [one for one in given if isinstance(one, dict)]:
+            if text is None and self._mend(chunks_stage.OTHER_ENDPOINT):
+                repair_text(holder, self._mend)
+                text = choice["text"] = holder.get("content") or holder.get("text") or ""
+        if not isinstance(text, str) and self._mend(content_stage.CONTENT_NOT_TEXT):
+            choice["text"] = "" if text is None else dumps(text).decode()
+
+    def _finish(self, choice: Choice, word: words.Word | None, calls: WholeCalls | None) -> None:
+        """Give a choice its finish, in the API's words."""
+        given = choice.get("finish_reason")
+        if word is None:
+            if self._mend(holdback_stage.FINISH_MISSING):
+                choice["finish_reason"] = (calls.kind if calls else None) or "stop"
+                if given and given != "null":
+                    choice.setdefault("native_finish_reason", given)
+            return
+        if word.failed:
+            return
+        if words.read(given) is None:
+            if not self._mend(finish_stage.FINISH_ELSEWHERE):
+                return
+            choice["finish_reason"] = word.reason
+        if word.native is not None and self._mend(finish_stage.FINISH_WORD):
+            choice["finish_reason"] = word.reason
+            if not choice.get("native_finish_reason"):
+                choice["native_finish_reason"] = word.native
+        deviation, right = self._finish_after(word.reason, calls)
+        if deviation is not None and self._mend(deviation):
+            choice["finish_reason"] = right
+
+    def _finish_after(self, reason: str, calls: WholeCalls | None) -> tuple[Deviation | None, str]:
+        """The reason that fits the calls, and the deviation that the other one is."""
+        kind = calls.kind if calls is not None else None
+        if calls is None or reason in _CUT:
+            return None, reason
+        if reason in _CALLS:
+            if kind is None:
+                return finish_stage.CALLS_WITHOUT_CALL, "stop"
+            return (None if kind == reason else finish_stage.CALLS_OF_OTHER_KIND), kind
+        to_be_run = bool(calls.names) and self._runs(calls.names)
+        if kind is None or self._request.forced or not to_be_run:
+            return None, reason
+        return finish_stage.STOP_AFTER_CALLS, kind
+
+    def _runs(self, names: Iterable[str]) -> bool:
+        """Whether the client runs a tool of these names: it offered it, as far as is known."""
+        request = self._request
+        return not request.knows_tools or not request.tool_names.isdisjoint(names)
+
+    # ------------------------------------------------------------------ the answer's own members
+
+    def _envelope(self, value: dict[str, Any]) -> None:
+        """Give the answer its id, object, time and model."""
+        envelope = envelope_stage.Envelope(self._found, self._endpoint, self._request.model)
+        envelope.learn(value)
+        created = (
+            envelope_stage.CREATED_FORM if envelope.created else envelope_stage.CREATED_MISSING
+        )
+        right = {**envelope.chunk([]).value, "object": WHOLE[self._endpoint]}
+        deviations = {
+            "id": envelope_stage.ID_MISSING,
+            "object": envelope_stage.OBJECT_WRONG,
+            "created": created,
+            "model": envelope_stage.MODEL_MISSING,
+        }
+        missing = {}
+        for key, deviation in deviations.items():
+            given = value.get(key)
+            if type(given) is type(right[key]) and given == right[key]:
+                continue
+            if not self._mend(deviation):
+                continue
+            if key in value:
+                value[key] = right[key]
+            else:
+                missing[key] = right[key]
+        if missing:
+            members = {**missing, **value}
+            value.clear()
+            value.update(members)
+
+    def _usage(self, value: dict[str, Any]) -> None:
+        """Put a usage at the top level, and fill in what follows from its other members."""
+        usage = value.get("usage")
+        if isinstance(usage, list) and len(usage) == 1 and self._mend(usage_stage.USAGE_FORM):
+            usage = value["usage"] = usage[0]
+        if not usage:
+            usage = self._usage_elsewhere(value)
+        if not isinstance(usage, dict):
+            return
+        right = dict(usage_stage.with_api_names(usage))
+        prompt, completion = right.get("prompt_tokens"), right.get("completion_tokens")
+        if right.get("total_tokens") is None and type(prompt) is int and type(completion) is int:
+            right["total_tokens"] = prompt + completion
+        if right != usage and self._mend(usage_stage.USAGE_FORM):
+            usage.update(right)
+
+    def _usage_elsewhere(self, value: dict[str, Any]) -> Any:
+        groq = value.get("x_groq")
+        groq = groq.get("usage") if isinstance(groq, dict) else None
+        choices: list[Choice] = value["choices"]
+        places = [(choice.get("usage"), usage_stage.USAGE_IN_CHOICE) for choice in choices]
+        places.append((groq, usage_stage.USAGE_IN_X_GROQ))
+        for usage, deviation in places:
+            if isinstance(usage, dict) and usage and self._mend(deviation):
+                value["usage"] = dict(usage)
+                return value["usage"]
+        return None
+
+    def _drop_extras(self, draft: Draft) -> None:
+        """Leave out what the options do not want."""
+        choices: list[Choice] = draft.value["choices"]
+        if self._options.usage == "drop" and "usage" in draft.value:
+            del draft.edit()["usage"]
+        if self._options.extras != "drop":
+            return
+        parts = [(draft.value, _KNOWN_TOP), *((choice, CHOICE_KEYS) for choice in choices)]
+        for part, known in parts:
+            for key in [key for key in part if key not in known]:
+                draft.edit()
+                del part[key]
+
+
+_KNOWN_TOP = TOP_KEYS | {"system_fingerprint", "service_tier"}
+
+
+def is_error(error: Any) -> bool:
+    """Return whether what stands under `error` says that something failed."""
+    if isinstance(error, str):
+        return bool(error)
+    if not isinstance(error, dict) or not error:
+        return False
+    said = [item for key, item in error.items() if key != "code"]
+    return any(said) or error.get("code") not in (0, None, "")
+
+
+def _error_in(choice: Choice) -> Any:
+    """The error that a choice holds, or its message, if that has no text."""
+    if is_error(choice.get("error")):
+        return choice["error"]
+    message = choice.get("message")
+    if not isinstance(message, dict) or message.get("content"):
+        return None
+    error = message.get("error")
+    says = isinstance(error, str) or (isinstance(error, dict) and error.get("message"))
+    return error if says and is_error(error) else None
+
+
+def _beside_error(value: dict[str, Any]) -> dict[str, Any]:
+    return {key: item for key, item in value.items() if key != "error"}
+
+
+def _index(index: Any) -> int | None:
+    """The index that a value means."""
+    if isinstance(index, str) and index.isdecimal() and len(index) <= _DIGITS:
+        return int(index)
+    return index if _is_index(index) else None
+
+
+def _is_index(index: Any) -> bool:
+    return type(index) is int and index >= 0

@@ -1,0 +1,146 @@
+"""Which call a fragment belongs to.
+
+The *candidate* is the call that is open on the fragment's index; without an index, the last call.
+
+=====================================  ==========================================================
+an id that nobody had, and a name      opens a call; if the candidate has this name and no
+                                       arguments yet, its head was sent twice
+an id that nobody had, no name         continues the candidate: its id changed
+an id that a call has                  continues that call; opens one with an id of its own if it
+                                       has another name and the call has arguments or the index is
+                                       new, or if it is a whole call on a new index
+the id and name of a call whose        comes again: it is that call once more, or another one if
+arguments are complete                 its arguments turn out to differ
+no id, a name                          opens a call if there is no candidate, if its name is
+                                       another and the candidate has arguments, or if it is a whole
+                                       call and the candidate is one too; else continues it
+no id, no name                         continues the candidate; on an index that nobody opened the
+                                       last call
+=====================================  ==========================================================
+
+A call is never split merely because its arguments so far are complete. What a fragment belongs to
+depends on fragments only, never on how the bytes were split.
+"""
+
+from __future__ import annotations
+
+import enum
+
+from normalizer.core.lenient import loads
+from normalizer.wires.chat.call import Call, Doubt
+from normalizer.wires.chat.call_members import Members
+
+
+class Meaning(enum.Enum):
+    """What a fragment does to its call."""
+
+    OPENS = enum.auto()
+    CONTINUES = enum.auto()
+    COMES_AGAIN = enum.auto()  # the whole head of a call that is complete
+    HEAD_TWICE = enum.auto()  # the head of a call that has no arguments yet
+
+
+class Calls:
+    """The calls of one choice.
+
+    * ``all``: in the order in which they came; ``count``: those that have a number.
+    * ``last``: the one of the last fragment; ``naming``: the one whose name may go on.
+    * ``doubts``: fragments that wait for what follows them, by call.
+    * ``legacy``: the call that is a `function_call`.
+    * ``answered``: the server has run the calls itself.
+    """
+
+    __slots__ = (
+        "all",
+        "answered",
+        "by_id",
+        "by_index",
+        "by_number",
+        "count",
+        "doubts",
+        "last",
+        "legacy",
+        "naming",
+    )
+
+    def __init__(self) -> None:
+        self.all: list[Call] = []
+        self.by_id: dict[str, Call] = {}
+        self.by_index: dict[int, Call] = {}
+        self.by_number: dict[int, Call] = {}
+        self.count = 0
+        self.last: Call | None = None
+        self.naming: Call | None = None
+        self.doubts: dict[Call, Doubt] = {}
+        self.legacy: Call | None = None
+        self.answered = False
+
+    def of(self, members: Members) -> tuple[Call | None, Meaning]:
+        """The call that a fragment is about, and what it does to it."""
+        if members.ident in self.by_id:
+            return self._with_known_id(members, self.by_id[members.ident])
+        candidate = self._candidate(members)
+        if members.ident:
+            return self._with_new_id(members, candidate)
+        return self._without_id(members, candidate)
+
+    def _candidate(self, members: Members) -> Call | None:
+        if members.place is None:
+            return self.last
+        candidate = self.by_index.get(members.place)
+        if candidate is None and not self.by_index:
+            return self.last
+        return candidate
+
+    def _with_known_id(self, members: Members, known: Call) -> tuple[Call | None, Meaning]:
+        candidate = self._candidate(members)
+        if candidate is not None and candidate.given == members.ident:
+            known = candidate
+        name, begun = members.name, known.arguments.begun
+        if not name:
+            return known, Meaning.CONTINUES
+        elsewhere = members.place is not None and known.upstream not in (None, members.place)
+        if name != known.name and known.name and (begun or elsewhere):
+            return None, Meaning.OPENS
+        if elsewhere and begun and is_object(members.text):
+            return None, Meaning.OPENS
+        if name == known.name and known.arguments.whole:
+            return known, Meaning.COMES_AGAIN
+        return known, Meaning.CONTINUES
+
+    def _with_new_id(self, members: Members, candidate: Call | None) -> tuple[Call | None, Meaning]:
+        if candidate is None or (members.name and candidate.arguments.begun and candidate.name):
+            return None, Meaning.OPENS
+        if not members.name:
+            return candidate, Meaning.CONTINUES
+        if candidate.name == members.name:
+            return candidate, Meaning.HEAD_TWICE
+        if not candidate.name and not candidate.id:
+            return candidate, Meaning.CONTINUES
+        return None, Meaning.OPENS
+
+    def _without_id(self, members: Members, candidate: Call | None) -> tuple[Call | None, Meaning]:
+        if candidate is None:
+            drifts = members.place is not None and not members.name
+            last = self.last if drifts and self.last is not None and self.last.name else None
+            return last, Meaning.OPENS if last is None else Meaning.CONTINUES
+        if not members.name or not candidate.name or not candidate.arguments.begun:
+            return candidate, Meaning.CONTINUES
+        if members.name != candidate.name:
+            return None, Meaning.OPENS
+        if candidate.arguments.whole and is_object(members.text):
+            if members.place is not None and candidate.upstream == members.place:
+                return candidate, Meaning.COMES_AGAIN
+            return None, Meaning.OPENS
+        return candidate, Meaning.CONTINUES
+
+
+def is_object(text: str) -> bool:
+    """Whether arguments are a complete JSON object."""
+    if not text.lstrip().startswith("{"):
+        return False
+    try:
+        value, _ = loads(text.encode("utf-8", "surrogatepass"))
+    except ValueError:
+        return False
+    return isinstance(value, dict)

@@ -1,0 +1,45 @@
+"""What every one of a kind of objects has had: all chunks of a stream, all deltas of a choice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class Common:
+    """The members that all objects so far had, with the value that all had, or null.
+
+    Members in ``known`` are somebody's who knows them, and are left out. ``nulls``: only that the
+    members were there is remembered, not their values.
+
+    Example::
+
+        common = Common(frozenset({"id"}))
+        common.add({"id": "a", "provider": "P", "tier": 1})
+        common.add({"id": "b", "provider": "P", "tier": 2, "x": 3})
+        assert common.members == {"provider": "P", "tier": None}
+    """
+
+    __slots__ = ("_known", "_nulls", "members", "seen")
+
+    def __init__(self, known: frozenset[str], *, nulls: bool = False) -> None:
+        self._known = known
+        self._nulls = nulls
+        self.seen = False
+        self.members: dict[str, Any] = {}
+
+    def add(self, given: dict[str, Any]) -> None:
+        """Take another object."""
+        members = self.members
+        if not self.seen:
+            self.seen = True
+            known = self._known
+            for key, value in given.items():
+                if key not in known:
+                    members[key] = None if self._nulls else value
+        elif members:
+            for key in [key for key in members if key not in given]:
+                del members[key]
+            if not self._nulls:
+                for key, value in members.items():
+                    if value is not None and value != given[key]:
+                        members[key] = None

@@ -1,0 +1,40 @@
+"""A choice that holds content and its finish, as two: first what it says, then how it ends."""
+
+from __future__ import annotations
+
+from normalizer.wires.chat.blank import Blank
+from normalizer.wires.chat.chunk import TEXT_KEYS, Choice
+
+
+def split(choice: Choice, blank: Blank) -> tuple[Choice, Choice]:
+    """The choice without its finish, and the finish alone.
+
+    Log probabilities and the like belong to the text, all other members to the finish. Members that
+    every chunk of the choice has had are on both, null on the one that they do not belong to.
+    """
+    index = choice["index"]
+    chat = "delta" in choice or "text" not in choice
+    text: Choice = {"index": index}
+    finish: Choice = {"index": index}
+    for key, value in choice.items():
+        if key in ("delta", "text") or key in TEXT_KEYS:
+            text[key] = value
+            if key == "logprobs":
+                finish[key] = None
+        elif key != "index":
+            finish[key] = value
+    if chat:
+        finish["delta"] = dict(blank.of_delta(index))
+        text.setdefault("delta", {})
+        text["delta"] = {**text["delta"], **_lacking(blank.of_delta(index), text["delta"])}
+    else:
+        finish["text"] = ""
+    members = blank.of_choice(index)
+    text.update(_lacking(members, text))
+    finish.update(_lacking(members, finish))
+    text["finish_reason"] = None
+    return text, finish
+
+
+def _lacking(members: Choice, there: Choice) -> Choice:
+    return {key: None for key in members if key not in there}
