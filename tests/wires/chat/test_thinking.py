@@ -9,6 +9,7 @@ import pytest
 from normalizer import Options, Report, RequestInfo
 from normalizer.core.findings import Findings
 from normalizer.wires.chat.markup import Markup
+from tests.streams import chunk, normalize, raw
 from tests.wires.chat.test_text_calls import REQUEST, read, splits
 
 ANALYSIS = "<|channel|>analysis<|message|>"
@@ -141,3 +142,22 @@ def test_a_second_pass_changes_nothing(markup: str, text: str, reasoning: str, a
     deltas = [one for delta in first.deltas for one in again.read(0, dict(delta), ends=False)]
     second = "".join(one.get("content") or "" for one in deltas + again.rest(0))
     assert second == first.content
+
+
+@pytest.mark.parametrize(
+    ("chunks", "reasoning", "answer"),
+    [
+        ([chunk({"content": [{"type": "text", "text": "<think>x</think>y"}]})], "x", "y"),
+        ([chunk({"content": "x</think>y"})], "x", "y"),
+        (
+            [chunk({"content": "<think>x"}, "stop"), chunk({"content": "y</think>z"}, "stop")],
+            "xy",
+            "z",
+        ),
+    ],
+)
+def test_markup_in_a_stream(chunks: list[Any], reasoning: str, answer: str) -> None:
+    """In blocks, in one piece, and with a finish on each chunk."""
+    outcome = normalize(raw(*chunks, chunk({}, "stop")), think_tags=True)
+    assert (outcome.said("reasoning_content"), outcome.said()) == (reasoning, answer)
+    assert outcome.finish() == "stop"
