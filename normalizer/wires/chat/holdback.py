@@ -89,16 +89,20 @@ class Piece(NamedTuple):
 class _Held:
     """A chunk that waits, with the bytes that it makes us keep."""
 
-    __slots__ = ("draft", "fragments", "size")
+    __slots__ = ("_decided", "draft", "fragments", "size")
 
     def __init__(self, draft: Draft, size: int, fragments: list[Fragment]) -> None:
         self.draft = draft
         self.size = size
         self.fragments = fragments
+        self._decided = 0  # fragments at the beginning that wait no more, and never will again
 
     @property
     def waits(self) -> bool:
-        return any(fragment.waits for fragment in self.fragments)
+        fragments = self.fragments
+        while self._decided < len(fragments) and not fragments[self._decided].waits:
+            self._decided += 1
+        return self._decided < len(fragments)
 
     @property
     def choice(self) -> Choice:
@@ -116,6 +120,7 @@ class Holdback:
     __slots__ = (
         "_blank",
         "_calls",
+        "_ended",
         "_endpoint",
         "_finishes",
         "_found",
@@ -155,6 +160,7 @@ class Holdback:
         self._kept = kept
         self._calls: dict[int, deque[_Held]] = {}
         self._finishes: dict[int, _Held] = {}
+        self._ended: set[int] = set()  # choices whose finish is held, or has left
         self._put_off: dict[int, _Held] = {}
         self._tail: list[str] = []  # comments, and the usage chunk's place, behind a held finish
         self._tail_size = 0  # bytes of the comments in it
@@ -187,10 +193,8 @@ class Holdback:
         return bool(self.order) and self._all_finished()
 
     def _all_finished(self) -> bool:
-        # a choice has appeared before its finish is held; what has left may be held once more
-        left = self._stages.finish.left
-        ended = len(left) + sum(index not in left for index in self._finishes)
-        return ended >= len(self.order)
+        # a choice has appeared before its finish is held, and a finish that is held leaves
+        return len(self._ended) >= len(self.order)
 
     def is_open(self, index: int) -> bool:
         """Whether anything of a choice waits that its next text decides about."""
@@ -422,6 +426,7 @@ class Holdback:
         size = self._kept.keep(CHUNK)
         old = self._finishes.get(index)
         stands = stage.hold(index, word)
+        self._ended.add(index)
         new = _Held(piece.draft, size, [])
         if old is None:
             self._finishes[index] = new
@@ -574,6 +579,7 @@ class Holdback:
                 calls = tools.called(index) if tools.to_be_run(index) else None
                 word = calls or "stop"
                 finish.hold(index, word)
+                self._ended.add(index)
                 self._finishes[index] = _Held(self._blank.finish(index, word), 0, [])
         self.release()
         self._send_usage()
