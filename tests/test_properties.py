@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from normalizer import Normalizer, Options, RequestInfo
-from normalizer.wires.chat.wire import Pipeline
 from tests.streams import CHAT, DONE, ENVELOPE, STREAM, WITH_USAGE, chunk, event, normalize, raw
 
 WORDS = st.text(st.characters(codec="utf-8"), max_size=8) | st.sampled_from(
@@ -212,11 +211,10 @@ def test_nothing_is_lost(stream: tuple[dict[str, Any], bytes], draws: st.DataObj
 
 
 def the_fast_ways_agree(request_body: Any, pieces: list[bytes]) -> None:
-    """Frames and steady chunks are short cuts: with and without them the same must come out."""
+    """Templates are a short cut: with and without them the same must come out."""
     fast = normalize(b"", request_body, pieces=pieces)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("normalizer.core.template._learn", lambda *_: None)
-        patch.setattr(Pipeline, "_steady", lambda *_: False)
         slow = normalize(b"", request_body, pieces=pieces)
     assert without_made_up(fast.out) == without_made_up(slow.out)
     assert fast.report.codes == slow.report.codes
