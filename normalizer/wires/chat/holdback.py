@@ -491,15 +491,15 @@ class Holdback:
     def release_finishes(self, *, final: bool) -> None:
         """Send the finishes held; if ``final``, a usage that nobody asked for is on the last."""
         held = list(self._finishes.items())
-        for index, _ in held:
-            self._before_finish(index)
+        for index, one in held:
+            self._before_finish(index, one.choice)
         for number, (index, one) in enumerate(held):
             self._send_finish(index, one, last=final and number == len(held) - 1)
             self._kept.size -= one.size
         self._finishes.clear()
         self._stages.finish.held.clear()
 
-    def _before_finish(self, index: int) -> None:
+    def _before_finish(self, index: int, choice: Choice) -> None:
         tools = self._stages.tools
         self.release_calls(index)
         self._send_halves(index)
@@ -507,6 +507,8 @@ class Holdback:
             return
         if tools.cut(index):
             self._found(tool_calls.ARGUMENTS_INCOMPLETE)
+        if choice.get("nameless_tool_calls"):
+            return  # they may be the arguments that are missing
         for fragment in tools.empty(index):
             self._send_new(index, {"tool_calls": [fragment]})
 
