@@ -48,6 +48,7 @@ from normalizer.wires.chat.kinds import (
 )
 from normalizer.wires.chat.markup import wanted as markup_wanted
 from normalizer.wires.chat.stages import Stages
+from normalizer.wires.chat.usage import FOUND_IN_EACH
 
 ENVELOPE = Deviation(
     code="E218",
@@ -257,7 +258,8 @@ class ChatWire:
         padding = next((chunk[key] for key in PADDING_KEYS if chunk.get(key)), "")
         if not isinstance(padding, str):
             return None
-        return found._replace(padding=padding, has_usage=bool(chunk.get("usage")))
+        has_usage = bool(chunk.get("usage"))
+        return found._replace(padding=padding, has_usage=has_usage, own_codes=FOUND_IN_EACH)
 
     def _text_of(self, index: int, choice: dict[str, Any]) -> OneText | None:
         delta, text = choice.get("delta"), choice.get("text")
@@ -284,7 +286,7 @@ class ChatWire:
         return OneText(function["arguments"], "arguments", index, arguments.add)
 
     def take_usage(self, usage: dict[str, Any]) -> None:
-        """Take the last usage of events that left by a template."""
+        """Take the usage of an event that left by a template."""
         self._stages.usage.keep(usage)
 
     # ------------------------------------------------------------------ ends
