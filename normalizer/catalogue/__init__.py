@@ -20,6 +20,7 @@ from typing import Any
 from normalizer.core import errors, event_data, kinds, sse
 from normalizer.core.findings import Deviation
 from normalizer.wires.chat import (
+    call_doubts,
     call_members,
     choices,
     chunks,
@@ -40,7 +41,7 @@ from normalizer.wires.chat import kinds as chat_kinds
 # Every module that repairs something declares what it repairs.
 _DECLARED_IN: tuple[ModuleType, ...] = (
     *(sse, event_data, errors, kinds, chat_kinds),
-    *(call_members, choices, chunks, content, envelope, finish, holdback, markup),
+    *(call_doubts, call_members, choices, chunks, content, envelope, finish, holdback, markup),
     *(reasoning, tool_calls, usage, whole_calls, whole_message, wire),
 )
 

@@ -28,7 +28,6 @@ from normalizer.core.errors import (
 from normalizer.core.event_data import KEEP_ALIVE_AS_DATA
 from normalizer.core.findings import Deviation, Findings
 from normalizer.core.kept import Kept
-from normalizer.core.kinds import COMPLETION_FOR_STREAM, ERROR_BODY_FOR_STREAM
 from normalizer.core.lenient import clean
 from normalizer.core.options import Options
 from normalizer.core.own_error import own
@@ -37,23 +36,18 @@ from normalizer.core.request import RequestInfo
 from normalizer.core.template import OneText
 from normalizer.core.wire import Output
 from normalizer.core.writer import Writer
+from normalizer.wires.chat.answers import Answers
 from normalizer.wires.chat.blank import Blank
-from normalizer.wires.chat.body import Body, is_error
 from normalizer.wires.chat.choices import TEXT_BESIDE_CHOICES, text_beside
 from normalizer.wires.chat.chunk import CHOICE_KEYS, PADDING_KEYS, as_list, strict
 from normalizer.wires.chat.chunks import Chunks
 from normalizer.wires.chat.gathered import Gathered
 from normalizer.wires.chat.holdback import Holdback
 from normalizer.wires.chat.kinds import (
-    ANSWER_IN_ENVELOPE,
-    COMPLETION_FORM,
-    has_choices,
     is_completion,
-    taken_out,
 )
 from normalizer.wires.chat.markup import wanted as markup_wanted
 from normalizer.wires.chat.stages import Stages
-from normalizer.wires.chat.streamed import chunks_of, says_something
 
 ENVELOPE = Deviation(
     code="E218",
@@ -97,6 +91,7 @@ class ChatWire:
     """One answer of the chat or the legacy completions endpoint; a `Wire`."""
 
     __slots__ = (
+        "_answers",
         "_behind",
         "_chunks",
         "_endpoint",
@@ -149,6 +144,7 @@ class ChatWire:
         self._chunks = Chunks(
             request, options, found, report, kept, self._stages, blank, self._holdback
         )
+        self._answers = Answers(request, options, found, report)
         self._behind: bytes | None = b""  # what came behind the end; None once that was reported
         self._lacks_done = False  # an error was the end, and no `[DONE]` has come behind it
         self._passed = False  # an object that is no chunk has left as it came
@@ -505,62 +501,22 @@ class ChatWire:
 
     def answer(self, value: Any) -> None:
         """Take a whole JSON answer where a stream was asked for."""
-        value, _ = self._opened(value)
-        error = read_error(_without_empty_error(value))
-        if error is not None and not (has_choices(value) and says_something(value)):
-            self._found(ERROR_BODY_FOR_STREAM)
-            self.fail({key: one for key, one in clean(error).items() if key != "choices"}, "error")
-        elif has_choices(value):
-            self._found(ERROR_BODY_FOR_STREAM if error is not None else COMPLETION_FOR_STREAM)
-            self._send_chunks_of(Draft(value), error)
+        chunks, error = self._answers.streamed(value)
+        for chunk in chunks:
+            self._chunks.take(Draft(chunk))
+        if error is not None:
+            self.fail({"error": clean(error["error"])}, "error")
+        elif self._holdback.order:
+            self.done()
         else:
             if isinstance(value, dict):
                 self.event(Draft(value), "")
             if not self.ended:
                 self._empty("its JSON has no choices")
 
-    def _send_chunks_of(self, draft: Draft, error: dict[str, Any] | None) -> None:
-        """Send the chunks that a whole answer becomes; ``error``: the one that it is besides."""
-        # the markup is read in the chunks, as that of any stream
-        own_error = Body(self._request, self._options, self._found).repair(draft, markup=False)
-        error = error or own_error
-        apart = self._request.include_usage is True
-        failed = error is not None
-        for chunk in chunks_of(draft.value, self._endpoint, apart=apart, failed=failed):
-            self._chunks.take(Draft(chunk))
-        if error is not None:
-            self.fail({"error": clean(error["error"])}, "error")
-        else:
-            self.done()
-
     def body(self, draft: Draft) -> dict[str, Any] | None:
         """Repair a whole JSON answer in place."""
-        value, opened = self._opened(draft.value)
-        if opened:
-            draft.edit()
-            draft.value = value
-        error = read_error(_without_empty_error(value))
-        found = self._found
-        if error is not None:
-            return error
-        if not has_choices(value):
-            if draft.raw is None and not opened and found(COMPLETION_FORM):
-                draft.value = clean(value)
-            return None
-        if draft.raw is None and not found.any and not found(COMPLETION_FORM):
-            return None
-        body = Body(self._request, self._options, found)
-        error = body.repair(draft)
-        if error is None:
-            body.tell(self._report, draft.value)
-        return error
-
-    def _opened(self, value: Any) -> tuple[Any, bool]:
-        """An answer out of its envelope, and whether it was in one."""
-        inner = taken_out(value)
-        if inner is None or not self._found(ANSWER_IN_ENVELOPE):
-            return value, False
-        return inner, True
+        return self._answers.repair(draft)
 
 
 _PLAIN = frozenset(
@@ -581,16 +537,6 @@ def _is_plain(chunk: dict[str, Any]) -> bool:
         return False
     delta = choice.get("delta")
     return type(delta) is dict and "error" not in delta and "message" not in choice
-
-
-def _without_empty_error(value: Any) -> Any:
-    """The answer without an `error` that means none: in a whole answer it stays."""
-    if not isinstance(value, dict) or "error" not in value:
-        return value
-    error = value["error"]
-    if not error or (isinstance(error, dict) and not is_error(error)):
-        return {key: item for key, item in value.items() if key != "error"}
-    return value
 
 
 def _says(choice: dict[str, Any]) -> bool:
