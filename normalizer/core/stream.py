@@ -183,12 +183,12 @@ class EventStream:
         usage = value.get("usage")
         wire.event(Draft(value, None if event.lenient else event.data), event.name)
         text = None
-        if len(sent) == 1 and not event.lenient and self._templates.wanted:
+        if len(sent) < 2 and not event.lenient and self._templates.wanted:
             text = wire.one_text()
-        if text is None:
+        if text is None or bool(text.text) != bool(sent):
             self._templates.clear()
         else:
-            self._templates.learn(event.data, sent[0], usage, text)
+            self._templates.learn(event.data, sent[0] if sent else b"", usage, text)
 
     def _no_object(self, event: Event) -> None:
         """Data that is JSON and no object: objects in a list, or nothing that could be one."""

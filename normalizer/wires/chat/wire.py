@@ -39,9 +39,22 @@ from normalizer.core.wire import Output
 from normalizer.core.writer import Writer
 from normalizer.wires.chat.blank import Blank
 from normalizer.wires.chat.body import Body, is_error
-from normalizer.wires.chat.choices import text_beside
-from normalizer.wires.chat.chunk import CHOICE_KEYS, PADDING_KEYS, as_list, strict
+from normalizer.wires.chat.choices import INDEX_COUNTS_TOKENS, text_beside
+from normalizer.wires.chat.chunk import (
+    CHOICE_KEYS,
+    DECLARED,
+    PADDING_KEYS,
+    REASONING_KEYS,
+    as_list,
+    strict,
+)
 from normalizer.wires.chat.chunks import Chunks
+from normalizer.wires.chat.content import (
+    MESSAGE_BESIDE_DELTA,
+    MESSAGE_FOR_DELTA,
+    SAYS_NOTHING,
+    THOUGHT_FLAGGED,
+)
 from normalizer.wires.chat.gathered import Gathered
 from normalizer.wires.chat.holdback import Holdback
 from normalizer.wires.chat.kinds import (
@@ -52,8 +65,10 @@ from normalizer.wires.chat.kinds import (
     taken_out,
 )
 from normalizer.wires.chat.markup import wanted as markup_wanted
+from normalizer.wires.chat.reasoning import OBJECT_WITHOUT_INDEX
 from normalizer.wires.chat.stages import Stages
 from normalizer.wires.chat.streamed import chunks_of, says_something
+from normalizer.wires.chat.usage import USAGE_IN_CHOICE, USAGE_IN_X_GROQ
 
 ENVELOPE = Deviation(
     code="E218",
@@ -89,6 +104,31 @@ DIALECT = Deviation(
 )
 
 KEEP_ALIVE = b": keep-alive"
+# repairs by which the next chunk of the same form may become another one: they count, or they
+# compare a text with all that was sent
+_TELLS_CHUNKS_APART = frozenset(
+    {
+        one.code
+        for one in (
+            MESSAGE_BESIDE_DELTA,
+            MESSAGE_FOR_DELTA,
+            THOUGHT_FLAGGED,
+            OBJECT_WITHOUT_INDEX,
+            INDEX_COUNTS_TOKENS,
+            USAGE_IN_CHOICE,
+            USAGE_IN_X_GROQ,
+        )
+    }
+)
+# members in which upstreams say one text twice
+_MIRRORS = frozenset({"content", "text", *REASONING_KEYS})
+_MIRROR_NAMES = frozenset(name.encode() for name in _MIRRORS)
+# members whose values differ from chunk to chunk and mean nothing here (Together, Bedrock)
+_BESIDE = (*PADDING_KEYS, "token_id")
+# members of a delta that a stage reads; what others hold is the same in the next chunk, or that
+# chunk is of another form
+_READ = DECLARED | {*REASONING_KEYS, "extra_content", "tool_results"}
+_NO_CHOICE = -1  # of a chunk that says nothing
 _DONE_LINES = (b"data: [DONE]", b"data:[DONE]")
 _START = 64  # bytes behind the end that tell whether they are a `[DONE]`
 
@@ -223,37 +263,43 @@ class ChatWire:
         return self._stages.envelope.id, self._stages.envelope.model
 
     def one_text(self) -> OneText | None:
-        """The one text of the chunk that left last, if nothing but it will differ in the next.
+        """The one text of the chunk taken last, if nothing but it will differ in the next.
 
         None while something waits: then the next chunk's fate is not this one's.
         """
-        chunk = self._holdback.last
+        chunk, codes = self._holdback.last, self._found.log
         if self._gathered is not None or not chunk or not self._holdback.idle:
             return None
-        if len(chunk["choices"]) != 1:
+        if not _TELLS_CHUNKS_APART.isdisjoint(codes):
+            return None
+        if SAYS_NOTHING.code in codes:
+            return OneText("", "", _NO_CHOICE, None)
+        if len(chunk["choices"]) != 1 or not _MIRRORS.isdisjoint(chunk):
             return None
         choice = chunk["choices"][0]
         found = self._text_of(choice["index"], choice)
         if found is None:
             return None
-        padding = next((chunk[key] for key in PADDING_KEYS if chunk.get(key)), "")
-        if not isinstance(padding, str):
-            return None
-        return found._replace(padding=padding, has_usage=bool(chunk.get("usage")))
+        return found._replace(beside=_beside(chunk, choice), has_usage=bool(chunk.get("usage")))
 
     def _text_of(self, index: int, choice: dict[str, Any]) -> OneText | None:
         delta, text = choice.get("delta"), choice.get("text")
         if self._endpoint == "completions":
-            return OneText(text, "content", index, None) if text and type(text) is str else None
+            if not text or type(text) is not str:
+                return None
+            return OneText(text, "content", index, None, _MIRROR_NAMES)
         if not isinstance(delta, dict) or self._stages.content.waits:
             return None
-        said = [(key, value) for key, value in delta.items() if value]
+        if self._stages.reasoning.differs:
+            return None
+        said = [(key, value) for key, value in delta.items() if value and key in _READ]
         if len(said) != 1 or not self._stages.content.is_open(index):
             return None
         ((key, value),) = said
         if key in ("content", "reasoning_content") and type(value) is str and value:
             kind = "content" if key == "content" else "reasoning"
-            return OneText(value, kind, index, self._stages.content.sent(index, key).add)
+            keep = self._stages.content.sent(index, key).add
+            return OneText(value, kind, index, keep, _MIRROR_NAMES)
         if key != "tool_calls" or type(value) is not list or len(value) != 1:
             return None
         fragment = value[0]
@@ -562,6 +608,18 @@ def _without_empty_error(value: Any) -> Any:
     if not error or (isinstance(error, dict) and not is_error(error)):
         return {key: item for key, item in value.items() if key != "error"}
     return value
+
+
+def _beside(chunk: dict[str, Any], choice: dict[str, Any]) -> tuple[tuple[str, str | int], ...]:
+    """The members of a chunk whose values are nobody's, and differ from chunk to chunk."""
+    delta = choice.get("delta")
+    holders = (chunk, choice, delta) if isinstance(delta, dict) else (chunk, choice)
+    return tuple(
+        (key, holder[key])
+        for key in _BESIDE
+        for holder in holders
+        if holder.get(key) and type(holder[key]) in (str, int)
+    )
 
 
 def _says(choice: dict[str, Any]) -> bool:
