@@ -218,12 +218,12 @@ def test_a_body_s_kind_is_known_however_it_is_split(size: int, blanks: bytes) ->
 def test_what_may_be_the_end_of_an_answer_is_read_once(
     text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from normalizer.wires.chat import markup
+    from normalizer.wires.chat.markup import leaks, source
 
     def read(size: int) -> int:
-        meter = Meter(markup._beginning_at_end)
+        meter = Meter(source.beginning_at_end)
         with monkeypatch.context() as patch:
-            patch.setattr(markup, "_beginning_at_end", meter)
+            patch.setattr(leaks, "beginning_at_end", meter)
             one = normalizer(special_tokens=True)
             for _ in range(size):
                 one.feed(chunk({"content": text}))
@@ -260,6 +260,10 @@ class _Text(str):
         _Text.steps += len(before) + len(self)
         return _Text(before.__add__(self))
 
+    def __add__(self, behind: str) -> _Text:
+        _Text.steps += len(self) + len(behind)
+        return _Text(super().__add__(behind))
+
     def __getitem__(self, what: Any) -> _Text:
         part = _Text(super().__getitem__(what))
         _Text.steps += len(part)
@@ -283,6 +287,18 @@ BEGINNINGS = [
         "<|tool_calls_section_end|>",
     ),
     ("deepseek", "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>look\n", "<｜tool▁calls▁end｜>"),
+    ("qwen_coder", "<tool_call><function=look><parameter=a>", "</parameter>x"),
+    ("glm", "<tool_call>look<arg_key>a</arg_key><arg_value>", "</arg_value>x"),
+    ("minimax", '<minimax:tool_call><invoke name="look"><parameter name="a">', "</parameter>x"),
+    ("dsml", '<｜DSML｜function_calls><｜DSML｜invoke name="look">', "</｜DSML｜function_calls>"),
+    ("mistral", '[TOOL_CALLS][{"name":"look","arguments":{"', "]"),
+    ("harmony", "<|channel|>commentary to=functions.look <|message|>", "<|return|>"),
+    ("hunyuan", '<tool_calls>[{"', "]</tool_calls>"),
+    ("pythonic", "<|python_start|>[look(a='", "]"),
+    ("llama", '<|python_tag|>{"name":"look","parameters":{"', "}}"),
+    ("granite", '<|tool_call|>[{"name":"look","arguments":{"', "}}]"),
+    ("phi", 'functools[{"name":"look","arguments":{"', "}}]"),
+    ("phi", 'functools[{"name":"look","arguments":{"a":"', "}}]"),
 ]
 
 
@@ -290,9 +306,13 @@ def read_in_text(dialect: str, pieces: Iterable[str]) -> int:
     """The characters that are read, some of them again, to find calls in a text."""
     from normalizer.core.findings import Findings
     from normalizer.core.report import Report
-    from normalizer.wires.chat.markup import DIALECTS, CallsInText
+    from normalizer.wires.chat.markup.text_calls import DIALECTS
+    from normalizer.wires.chat.markup.text_calls.dialect import Tools
+    from normalizer.wires.chat.markup.text_calls.reader import CallsInText, Search
+    from normalizer.wires.chat.markup.text_calls.repeats import CallsMade
 
-    reader = CallsInText(Findings(Report()), [DIALECTS[dialect]], frozenset({"look"}), [])
+    tools = Tools(RequestInfo.parse("/v1/chat/completions", TOOLS))
+    reader = CallsInText(Search(Findings(Report()), DIALECTS[dialect], tools), CallsMade())
     _Text.steps = 0
     given = "".join(part.text for piece in pieces for part in reader.feed(_Text(piece)))
     read = _Text.steps
@@ -316,16 +336,22 @@ def test_a_call_that_has_not_ended_is_searched_once(dialect: str, begin: str, en
     ("dialect", "begin", "call", "end"),
     [
         (
-            "kimi",
-            "<|tool_calls_section_begin|><|tool_call_begin|>look<|tool_call_argument_begin|>",
-            "<|tool_call_end|><|tool_call_begin|>look<|tool_call_argument_begin|>1",
-            "<|tool_call_end|>x<|tool_calls_section_end|>",
+            "qwen_coder",
+            "<tool_call><function=look><parameter=a>",
+            "</parameter><parameter=b>1",
+            "</parameter>x</tool_call>",
         ),
         (
-            "deepseek",
-            "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>look\n",
-            "<｜tool▁call▁end｜><｜tool▁call▁begin｜>look\n1",
-            "<｜tool▁call▁end｜>x<｜tool▁calls▁end｜>",
+            "qwen_coder",
+            "<tool_call><function=look><parameter=a>",
+            "</parameter>x",
+            "</parameter><parameter=b>1</parameter>x",
+        ),
+        (
+            "glm",
+            "<tool_call>look<arg_key>a</arg_key><arg_value>",
+            "</arg_value><arg_key>b</arg_key><arg_value>1",
+            "</arg_value>x</tool_call>",
         ),
     ],
 )
@@ -342,12 +368,12 @@ def test_calls_behind_many_beginnings_are_read_once(
 
 def test_a_call_s_json_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from normalizer.core import lenient
-    from normalizer.wires.chat import markup
+    from normalizer.wires.chat.markup.text_calls import json_calls
 
     def parsed(size: int) -> int:
         meter = Meter(lenient.loads)
         with monkeypatch.context() as patch:
-            patch.setattr(markup, "loads", meter)
+            patch.setattr(json_calls, "loads", meter)
             read_in_text("hermes", ['<tool_call>{"' * size + "</tool_call>"])
         return meter.read
 

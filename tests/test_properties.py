@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from normalizer import Normalizer, Options, RequestInfo
+from normalizer.wires.chat.markup.text_calls import DIALECTS
 from normalizer.wires.chat.wire import Pipeline
 from tests.streams import CHAT, DONE, ENVELOPE, STREAM, WITH_USAGE, chunk, event, normalize, raw
 
@@ -267,7 +268,7 @@ OPTIONS: list[dict[str, Any]] = [
     *({"usage": policy} for policy in ("chunk", "finish", "drop")),
     *({"finish": "keep"}, {"extras": "drop"}, {"comments": "drop"}, {"mode": "report"}),
     {"think_tags": True, "special_tokens": True, "cumulative": True},
-    {"text_tool_calls": ("hermes", "react", "kimi", "deepseek")},
+    {"text_tool_calls": tuple(DIALECTS), "think_markup": ("harmony", "granite", "prompt")},
 ]
 
 

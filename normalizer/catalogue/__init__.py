@@ -20,6 +20,7 @@ from typing import Any
 from normalizer.core import errors, event_data, kinds, sse
 from normalizer.core.findings import Deviation
 from normalizer.wires.chat import (
+    call_doubts,
     call_members,
     choices,
     chunks,
@@ -27,7 +28,6 @@ from normalizer.wires.chat import (
     envelope,
     finish,
     holdback,
-    markup,
     reasoning,
     tool_calls,
     usage,
@@ -36,11 +36,14 @@ from normalizer.wires.chat import (
     wire,
 )
 from normalizer.wires.chat import kinds as chat_kinds
+from normalizer.wires.chat.markup import leaks, text_calls, thinking
+from normalizer.wires.chat.markup.text_calls import repeats
 
 # Every module that repairs something declares what it repairs.
 _DECLARED_IN: tuple[ModuleType, ...] = (
     *(sse, event_data, errors, kinds, chat_kinds),
-    *(call_members, choices, chunks, content, envelope, finish, holdback, markup),
+    *(call_doubts, call_members, choices, chunks, content, envelope, finish, holdback),
+    *(leaks, repeats, thinking, *text_calls.FAMILIES),
     *(reasoning, tool_calls, usage, whole_calls, whole_message, wire),
 )
 

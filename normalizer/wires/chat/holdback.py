@@ -32,6 +32,7 @@ from typing import Any, NamedTuple
 from normalizer.core.draft import Draft
 from normalizer.core.findings import Deviation, Findings
 from normalizer.core.kept import CHUNK, COMMENT, Kept
+from normalizer.core.lenient import without_spelling
 from normalizer.core.options import Options
 from normalizer.core.report import Report
 from normalizer.core.wire import Output
@@ -400,7 +401,7 @@ class Holdback:
             draft.edit()["choices"] = []
         if draft.value.get("usage") != value:
             draft.edit()["usage"] = value
-        self._report.usage = value
+        self._report.usage = without_spelling(value)
         stage.value = None
         self.send(draft)
 
@@ -414,9 +415,11 @@ class Holdback:
         stage, index = self._stages.finish, piece.choice
         word = piece.word or "stop"
         if index in stage.left and not stage.outweighs_left(index, word):
-            self._found(FINISH_TWICE)
-            self._send_without_finish(piece)
-            return
+            if self._found(FINISH_TWICE):
+                self._send_without_finish(piece)
+                return
+        if index in self._finishes and not self._found.on(FINISH_TWICE):
+            self.release_finishes(final=False)
         self.send_held_text(index)
         size = self._kept.keep(CHUNK)
         old = self._finishes.get(index)
@@ -537,7 +540,7 @@ class Holdback:
         apart = self._goes_apart()
         value = stage.final() if last and not apart and self._options.usage != "drop" else None
         if value is not None:
-            self._report.usage = value
+            self._report.usage = without_spelling(value)
             stage.value = None
             if there != value:
                 held.draft.edit()["usage"] = value
@@ -580,7 +583,7 @@ class Holdback:
         late = stage.value if stage.value is not None else stage.half
         if late is not None and self._options.usage != "drop" and self.released:
             self._found(usage.USAGE_LATE)
-            self._report.usage = stage.final() or late
+            self._report.usage = without_spelling(stage.final() or late)
 
     def cut(self) -> None:
         """The stream ends in an error: what had arrived leaves, what was held does not."""

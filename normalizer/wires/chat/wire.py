@@ -28,7 +28,6 @@ from normalizer.core.errors import (
 from normalizer.core.event_data import KEEP_ALIVE_AS_DATA
 from normalizer.core.findings import Deviation, Findings
 from normalizer.core.kept import Kept
-from normalizer.core.kinds import COMPLETION_FOR_STREAM, ERROR_BODY_FOR_STREAM
 from normalizer.core.lenient import clean
 from normalizer.core.options import Options
 from normalizer.core.own_error import own
@@ -37,38 +36,19 @@ from normalizer.core.request import RequestInfo
 from normalizer.core.template import OneText
 from normalizer.core.wire import Output
 from normalizer.core.writer import Writer
+from normalizer.wires.chat.answers import Answers
 from normalizer.wires.chat.blank import Blank
-from normalizer.wires.chat.body import Body, is_error
-from normalizer.wires.chat.choices import INDEX_COUNTS_TOKENS, text_beside
-from normalizer.wires.chat.chunk import (
-    CHOICE_KEYS,
-    DECLARED,
-    PADDING_KEYS,
-    REASONING_KEYS,
-    as_list,
-    strict,
-)
+from normalizer.wires.chat.choices import TEXT_BESIDE_CHOICES, text_beside
+from normalizer.wires.chat.chunk import CHOICE_KEYS, PADDING_KEYS, as_list, strict
 from normalizer.wires.chat.chunks import Chunks
-from normalizer.wires.chat.content import (
-    MESSAGE_BESIDE_DELTA,
-    MESSAGE_FOR_DELTA,
-    SAYS_NOTHING,
-    THOUGHT_FLAGGED,
-)
 from normalizer.wires.chat.gathered import Gathered
 from normalizer.wires.chat.holdback import Holdback
 from normalizer.wires.chat.kinds import (
-    ANSWER_IN_ENVELOPE,
-    COMPLETION_FORM,
-    has_choices,
     is_completion,
-    taken_out,
 )
 from normalizer.wires.chat.markup import wanted as markup_wanted
-from normalizer.wires.chat.reasoning import OBJECT_WITHOUT_INDEX
+from normalizer.wires.chat.one_text import one_text
 from normalizer.wires.chat.stages import Stages
-from normalizer.wires.chat.streamed import chunks_of, says_something
-from normalizer.wires.chat.usage import USAGE_IN_CHOICE, USAGE_IN_X_GROQ
 
 ENVELOPE = Deviation(
     code="E218",
@@ -104,31 +84,6 @@ DIALECT = Deviation(
 )
 
 KEEP_ALIVE = b": keep-alive"
-# repairs by which the next chunk of the same form may become another one: they count, or they
-# compare a text with all that was sent
-_TELLS_CHUNKS_APART = frozenset(
-    {
-        one.code
-        for one in (
-            MESSAGE_BESIDE_DELTA,
-            MESSAGE_FOR_DELTA,
-            THOUGHT_FLAGGED,
-            OBJECT_WITHOUT_INDEX,
-            INDEX_COUNTS_TOKENS,
-            USAGE_IN_CHOICE,
-            USAGE_IN_X_GROQ,
-        )
-    }
-)
-# members in which upstreams say one text twice
-_MIRRORS = frozenset({"content", "text", *REASONING_KEYS})
-_MIRROR_NAMES = frozenset(name.encode() for name in _MIRRORS)
-# members whose values differ from chunk to chunk and mean nothing here (Together, Bedrock)
-_BESIDE = (*PADDING_KEYS, "token_id")
-# members of a delta that a stage reads; what others hold is the same in the next chunk, or that
-# chunk is of another form
-_READ = DECLARED | {*REASONING_KEYS, "extra_content", "tool_results"}
-_NO_CHOICE = -1  # of a chunk that says nothing
 _DONE_LINES = (b"data: [DONE]", b"data:[DONE]")
 _START = 64  # bytes behind the end that tell whether they are a `[DONE]`
 
@@ -137,6 +92,7 @@ class ChatWire:
     """One answer of the chat or the legacy completions endpoint; a `Wire`."""
 
     __slots__ = (
+        "_answers",
         "_behind",
         "_chunks",
         "_endpoint",
@@ -147,6 +103,7 @@ class ChatWire:
         "_lacks_done",
         "_options",
         "_output",
+        "_passed",
         "_presumed",
         "_report",
         "_request",
@@ -188,8 +145,10 @@ class ChatWire:
         self._chunks = Chunks(
             request, options, found, report, kept, self._stages, blank, self._holdback
         )
+        self._answers = Answers(request, options, found, report)
         self._behind: bytes | None = b""  # what came behind the end; None once that was reported
         self._lacks_done = False  # an error was the end, and no `[DONE]` has come behind it
+        self._passed = False  # an object that is no chunk has left as it came
         self._presumed: dict[str, Any] | None = None  # what an object without choices may mean
 
     # ------------------------------------------------------------------ events
@@ -220,22 +179,42 @@ class ChatWire:
         """Look at an object that is no chunk as it stands; whether it is to be taken as one."""
         value = draft.value
         inner = unwrapped(value)
-        if inner is not None and self._found(ENVELOPE):
-            chunk, beside = inner
-            draft.edit()
-            draft.value = strict({**{k: v for k, v in beside.items() if k not in chunk}, **chunk})
-            error = read_error(draft.value)
-            if error is not None:
-                self._upstream_error(draft, error)
-            return error is None
+        if inner is not None:
+            # one whole answer cannot be gathered of envelopes
+            take = self._found(ENVELOPE) or self._gathered is not None
+            return self._take_out(draft, *inner) if take else self._pass(draft)
         dialect = dialect_of(value)
-        if dialect not in (None, CHAT) and not self._holdback.order and self._found(DIALECT):
+        if dialect not in (None, CHAT) and not self._holdback.order:
+            if not self._found(DIALECT):
+                return self._pass(draft)
             message = f"The upstream answered in another protocol than it was asked in: {dialect}."
             self.fail(own("upstream_invalid", message), "error")
             return False
-        if not text_beside(value):
-            self._presumed = self._presumed or presumed_error(value)
+        if text_beside(value):
+            return self._found.on(TEXT_BESIDE_CHOICES) or self._pass(draft)
+        self._presumed = self._presumed or presumed_error(value)
         return True
+
+    def _take_out(self, draft: Draft, chunk: dict[str, Any], beside: dict[str, Any]) -> bool:
+        """Take a chunk out of its envelope; whether it is one, and no error."""
+        draft.edit()
+        draft.value = strict({**{k: v for k, v in beside.items() if k not in chunk}, **chunk})
+        error = read_error(draft.value)
+        if error is not None:
+            self._upstream_error(draft, error)
+        return error is None
+
+    def _pass(self, draft: Draft) -> bool:
+        """Send an object that is no chunk as it came: what would make one of it is off.
+
+        Whether it is to be taken as a chunk after all: one whole answer has no place for it.
+        """
+        if self._gathered is not None:
+            return True
+        self._passed = True
+        self._holdback.last = {}
+        self._output.send(draft)
+        return False
 
     def comment(self, text: bytes) -> None:
         """Take a comment."""
@@ -267,49 +246,10 @@ class ChatWire:
 
         None while something waits: then the next chunk's fate is not this one's.
         """
-        chunk, codes = self._holdback.last, self._found.log
+        chunk = self._holdback.last
         if self._gathered is not None or not chunk or not self._holdback.idle:
             return None
-        if not _TELLS_CHUNKS_APART.isdisjoint(codes):
-            return None
-        if SAYS_NOTHING.code in codes:
-            return OneText("", "", _NO_CHOICE, None)
-        if len(chunk["choices"]) != 1 or not _MIRRORS.isdisjoint(chunk):
-            return None
-        choice = chunk["choices"][0]
-        found = self._text_of(choice["index"], choice)
-        if found is None:
-            return None
-        return found._replace(beside=_beside(chunk, choice), has_usage=bool(chunk.get("usage")))
-
-    def _text_of(self, index: int, choice: dict[str, Any]) -> OneText | None:
-        delta, text = choice.get("delta"), choice.get("text")
-        if self._endpoint == "completions":
-            if not text or type(text) is not str:
-                return None
-            return OneText(text, "content", index, None, _MIRROR_NAMES)
-        if not isinstance(delta, dict) or self._stages.content.waits:
-            return None
-        if self._stages.reasoning.differs:
-            return None
-        said = [(key, value) for key, value in delta.items() if value and key in _READ]
-        if len(said) != 1 or not self._stages.content.is_open(index):
-            return None
-        ((key, value),) = said
-        if key in ("content", "reasoning_content") and type(value) is str and value:
-            kind = "content" if key == "content" else "reasoning"
-            keep = self._stages.content.sent(index, key).add
-            return OneText(value, kind, index, keep, _MIRROR_NAMES)
-        if key != "tool_calls" or type(value) is not list or len(value) != 1:
-            return None
-        fragment = value[0]
-        function = fragment.get("function")
-        if fragment.keys() != {"index", "function"} or function.keys() != {"arguments"}:
-            return None
-        arguments = self._stages.tools.steady(index, fragment["index"])
-        if arguments is None:
-            return None
-        return OneText(function["arguments"], "arguments", index, arguments.add)
+        return one_text(self._stages, self._endpoint, chunk, self._found.log)
 
     def take_usage(self, usage: dict[str, Any]) -> None:
         """Take the last usage of events that left by a template."""
@@ -363,9 +303,13 @@ class ChatWire:
     def _complete(self, *, mark: bool = True) -> None:
         self._chunks.close()
         self._holdback.done()
-        if not self._report.characters_out and not self._has_calls():
+        if not self._report.characters_out and not self._has_calls() and not self._explained():
             self._found(ANSWER_EMPTY)
         self._finish("done", mark=mark)
+
+    def _explained(self) -> bool:
+        """Whether a finish tells why an answer is empty."""
+        return not {"length", "content_filter"}.isdisjoint(self._report.finish.values())
 
     def _has_calls(self) -> bool:
         return any(self._stages.tools.called(index) for index in self._holdback.order)
@@ -409,6 +353,9 @@ class ChatWire:
 
     def _empty(self, how: str, *, mark: bool = False) -> None:
         """End with the error that an answer without a choice is."""
+        if self._passed:
+            self._finish("done", mark=mark)
+            return
         if not self._found(EMPTY):
             self._finish("empty", mark=mark)
             return
@@ -522,62 +469,22 @@ class ChatWire:
 
     def answer(self, value: Any) -> None:
         """Take a whole JSON answer where a stream was asked for."""
-        value, _ = self._opened(value)
-        error = read_error(_without_empty_error(value))
-        if error is not None and not (has_choices(value) and says_something(value)):
-            self._found(ERROR_BODY_FOR_STREAM)
-            self.fail({key: one for key, one in clean(error).items() if key != "choices"}, "error")
-        elif has_choices(value):
-            self._found(ERROR_BODY_FOR_STREAM if error is not None else COMPLETION_FOR_STREAM)
-            self._send_chunks_of(Draft(value), error)
+        chunks, error = self._answers.streamed(value)
+        for chunk in chunks:
+            self._chunks.take(Draft(chunk))
+        if error is not None:
+            self.fail({"error": clean(error["error"])}, "error")
+        elif self._holdback.order:
+            self.done()
         else:
             if isinstance(value, dict):
                 self.event(Draft(value), "")
             if not self.ended:
                 self._empty("its JSON has no choices")
 
-    def _send_chunks_of(self, draft: Draft, error: dict[str, Any] | None) -> None:
-        """Send the chunks that a whole answer becomes; ``error``: the one that it is besides."""
-        # the markup is read in the chunks, as that of any stream
-        own_error = Body(self._request, self._options, self._found).repair(draft, markup=False)
-        error = error or own_error
-        apart = self._request.include_usage is True
-        failed = error is not None
-        for chunk in chunks_of(draft.value, self._endpoint, apart=apart, failed=failed):
-            self._chunks.take(Draft(chunk))
-        if error is not None:
-            self.fail({"error": clean(error["error"])}, "error")
-        else:
-            self.done()
-
     def body(self, draft: Draft) -> dict[str, Any] | None:
         """Repair a whole JSON answer in place."""
-        value, opened = self._opened(draft.value)
-        if opened:
-            draft.edit()
-            draft.value = value
-        error = read_error(_without_empty_error(value))
-        found = self._found
-        if error is not None:
-            return error
-        if not has_choices(value):
-            if draft.raw is None and not opened and found(COMPLETION_FORM):
-                draft.value = clean(value)
-            return None
-        if draft.raw is None and not found.any and not found(COMPLETION_FORM):
-            return None
-        body = Body(self._request, self._options, found)
-        error = body.repair(draft)
-        if error is None:
-            body.tell(self._report, draft.value)
-        return error
-
-    def _opened(self, value: Any) -> tuple[Any, bool]:
-        """An answer out of its envelope, and whether it was in one."""
-        inner = taken_out(value)
-        if inner is None or not self._found(ANSWER_IN_ENVELOPE):
-            return value, False
-        return inner, True
+        return self._answers.repair(draft)
 
 
 _PLAIN = frozenset(
@@ -598,28 +505,6 @@ def _is_plain(chunk: dict[str, Any]) -> bool:
         return False
     delta = choice.get("delta")
     return type(delta) is dict and "error" not in delta and "message" not in choice
-
-
-def _without_empty_error(value: Any) -> Any:
-    """The answer without an `error` that means none: in a whole answer it stays."""
-    if not isinstance(value, dict) or "error" not in value:
-        return value
-    error = value["error"]
-    if not error or (isinstance(error, dict) and not is_error(error)):
-        return {key: item for key, item in value.items() if key != "error"}
-    return value
-
-
-def _beside(chunk: dict[str, Any], choice: dict[str, Any]) -> tuple[tuple[str, str | int], ...]:
-    """The members of a chunk whose values are nobody's, and differ from chunk to chunk."""
-    delta = choice.get("delta")
-    holders = (chunk, choice, delta) if isinstance(delta, dict) else (chunk, choice)
-    return tuple(
-        (key, holder[key])
-        for key in _BESIDE
-        for holder in holders
-        if holder.get(key) and type(holder[key]) in (str, int)
-    )
 
 
 def _says(choice: dict[str, Any]) -> bool:

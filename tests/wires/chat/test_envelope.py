@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
+from normalizer import Normalizer, Options, RequestInfo
 from tests.streams import COMPLETIONS, ENVELOPE, STREAM, chunk, event, normalize, raw, text
 
 STOP = chunk({}, "stop")
@@ -206,3 +208,20 @@ def test_the_policy_drop_takes_them_away() -> None:
     one["choices"][0]["seed"] = 7
     last = normalize(raw(*text(), one, STOP), extras="drop").chunks[1]
     assert last == {**chunk({"content": "Hi"}), "service_tier": "default"}
+
+
+def test_a_whole_answer_is_gathered_of_envelopes_that_are_ignored_too() -> None:
+    chunk = {
+        "id": "c",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": "m",
+        "choices": [
+            {"index": 0, "delta": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}
+        ],
+    }
+    body = b"data: " + json.dumps({"data": chunk}).encode() + b"\n\ndata: [DONE]\n\n"
+    request = RequestInfo.parse("/v1/chat/completions", {"model": "m", "messages": []})
+    normalizer = Normalizer(request, Options(ignore=("E218",)))
+    out = json.loads(normalizer.feed(body) + normalizer.close())
+    assert out["choices"][0]["message"]["content"] == "Hi"
