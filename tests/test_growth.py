@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from normalizer import Normalizer, Options, RequestInfo
+from normalizer.core.draft import Draft
 from tests.streams import event
 
 TOOLS = {"tools": [{"type": "function", "function": {"name": "look"}}]}
@@ -177,14 +178,14 @@ def test_blanks_before_the_first_event_are_not_looked_at_again(first: bytes, pat
     one.feed(first)
     for _ in range(1000):
         one.feed(b"\n")
-    assert sum(map(len, one._line or [])) < 100
+    assert sum(map(len, one._beginning._line or [])) < 100
 
 
 def test_a_long_first_line_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     one = normalizer()
     for piece in [b'{"choices": [{"index": 0, "delta": {"content": "', *[b"a"] * 1000]:
         one.feed(piece)
-    assert len(one._line or []) == 1001, "the pieces were put together again and again"
+    assert len(one._beginning._line or []) == 1001, "the pieces were put together again and again"
 
 
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
@@ -394,12 +395,17 @@ def progress(number: int, **more: Any) -> bytes:
     return event({"choices": [], "progress": {"done": number}, **more})
 
 
+def riders_of(one: Normalizer) -> Any:
+    wire: Any = one._wire
+    return wire._stages.riders
+
+
 def test_progress_leaves_at_once_and_is_not_compared_with_all_that_came() -> None:
     one = normalizer()
     outs = [one.feed(progress(number)) for number in range(5)]
     assert outs[0] == b""
     assert [out.count(b'"progress"') for out in outs[1:]] == [2, 1, 1, 1]
-    held = one._stream.outlet._riders
+    held = riders_of(one)
     assert held.count == 0
 
 
@@ -409,14 +415,14 @@ def test_riders_are_bounded(more: Any) -> None:
     out = b""
     for number in range(100):
         out += one.feed(event({**more, f"key{number}": 1, "same": number}))
-        assert len(one._stream.outlet._riders.rest()) < 30
+        assert len(riders_of(one).rest()) < 30
     out += one.close()
     for number in range(100):
         assert b'"key%d":1' % number in out
         assert b'"same":%d' % number in out
 
 
-# --- choices, calls, frames --------------------
+# --- choices, calls, templates --------------------
 
 
 class _Index(int):
@@ -433,11 +439,12 @@ class _Index(int):
 
 def test_a_new_choice_is_not_looked_for_among_all() -> None:
     def compared(size: int) -> int:
-        pipeline = normalizer(request={"n": size})._stream.pipeline
+        wire = normalizer(request={"n": size})._wire
         _Index.compared = 0
         for number in range(size):
             choice = {"index": _Index(number), "delta": {"content": "x"}, "finish_reason": None}
-            pipeline._plan(choice, lenient=False)
+            raw = chunk({"content": "x"}, index=number)[6:-2]
+            wire.event(Draft({**json.loads(raw), "choices": [choice]}, raw), "")
         return _Index.compared
 
     assert_linear(compared, 100)
@@ -476,12 +483,24 @@ def test_calls_in_one_delta_are_not_looked_for_among_all() -> None:
         heads = [call(number, name="look", arguments="") for number in range(size)]
         one = normalizer(request=TOOLS)
         one.feed(chunk({"tool_calls": heads}))
-        outlet = one._stream.outlet
-        delta = outlet.heads[0].chunk["choices"][0]["delta"]
+        wire: Any = one._wire
+        (held,) = wire._holdback._calls[0]
+        delta = held.draft.value["choices"][0]["delta"]
         delta["tool_calls"] = _Walked(delta["tool_calls"])
+        held.fragments = _Walked(held.fragments)
         _Walked.walked = 0
-        outlet.release_head(0)
+        wire._holdback.release_calls(0)
+        assert not wire._holdback._calls
         return _Walked.walked
+
+    assert_linear(cost, 50)
+
+
+def test_pieces_of_a_name_behind_many_calls_do_not_look_at_all_of_them() -> None:
+    def cost(size: int) -> int:
+        heads = [call(number, name="look", arguments="") for number in range(size)]
+        piece = chunk({"tool_calls": [{"index": size - 1, "function": {"name": "x"}}]})
+        return steps([chunk({"tool_calls": heads}), *[piece] * size], request=TOOLS)
 
     assert_linear(cost, 50)
 
@@ -491,12 +510,15 @@ def test_a_call_is_found_by_its_number() -> None:
         one = normalizer(request=TOOLS)
         for number in range(size):
             one.feed(chunk({"tool_calls": [call(number, name="look", arguments="{}")]}))
-        tools = one._stream.pipeline._tools
-        for one_call in tools._choices[0].all:
-            one_call.number = _Index(one_call.number or 0)
+        wire: Any = one._wire
+        tools = wire._stages.tools
+        calls = tools._choices[0]
+        calls.by_number = {_Index(number): one for number, one in calls.by_number.items()}
+        assert list(calls.by_number.values()) == calls.all
         _Index.compared = 0
-        for number in range(size - 1):
-            assert tools.by_number(0, number) is tools._choices[0].all[number]
+        for number in range(size):
+            tools.steady(0, number)
+        assert _Index.compared >= size
         return _Index.compared
 
     assert_linear(cost, 50)
@@ -517,19 +539,19 @@ class _Searched(bytes):
 @pytest.mark.parametrize(
     "more", [{}, {"obfuscation": "ab"}, {"usage": {"prompt_tokens": 1, "completion_tokens": 1}}]
 )
-def test_a_frame_s_end_is_not_looked_for_in_the_rest_of_a_feed(more: Any) -> None:
+def test_a_template_s_end_is_not_looked_for_in_the_rest_of_a_feed(more: Any) -> None:
     def said(mark: int) -> bytes:
         return chunk({"content": "Hello"}, mark=mark, **more)
 
     def searched(size: int) -> int:
         one = normalizer()
         one.feed(chunk({"role": "assistant", "content": ""}) + said(1))
-        frames = one._stream._frames
-        assert frames.any
+        templates = one._stream._templates
+        assert templates.any
         data = _Searched(said(2) * size)
         _Searched.searched = 0
         for position in range(0, len(data), len(said(2))):
-            assert frames.take(data, position, []) == position
+            assert templates.take(data, position, []) == position
         return _Searched.searched
 
     assert_linear(searched, 10)

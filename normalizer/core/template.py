@@ -8,8 +8,8 @@ its rules, and only where the wire says that nothing but the text decides about 
 
 The text is the first of the holes. It may stand in several members, which then have to agree in the
 next event too. The others are members that leave as they came, such as OpenAI's padding, and a
-usage that is taken off every chunk, of which the last one is kept. An event that was not sent
-because it says nothing is a template without a hole: only the same bytes say nothing once more.
+usage that is taken off every chunk: the wire gets each of them, in their order. An event that was
+not sent because it says nothing is a template without a hole: only the same bytes say nothing too.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ class OneText(NamedTuple):
     * ``mirrors``: names of the members that may have the same text, where several have it.
     * ``beside``: members that leave as they came, and whose values mean nothing.
     * ``has_usage``: the event leaves with a usage, if it came with one.
+    * ``own_codes``: deviations that the wire finds anew when it is given a usage (`take_usage`).
     """
 
     text: str
@@ -62,6 +63,7 @@ class OneText(NamedTuple):
     mirrors: frozenset[bytes] = frozenset()
     beside: tuple[tuple[str, str | int], ...] = ()
     has_usage: bool = False
+    own_codes: frozenset[str] = frozenset()
 
 
 class _Hole(NamedTuple):
@@ -92,7 +94,7 @@ class Template:
         "same",
         "takes_usage",
         "texts",
-        "usage",
+        "usages",
     )
 
     def __init__(
@@ -115,7 +117,7 @@ class Template:
         if text.kind == "arguments":
             self._plain = _ARGUMENTS if self.same else _WRITTEN_ARGUMENTS
         self.texts: list[bytes] = []
-        self.usage: dict[str, Any] | None = None  # the last one that was taken off
+        self.usages: list[dict[str, Any]] = []  # taken off, and not yet the wire's
         self._before, *parts = _parts(came, came_holes)
         # what each hole is, what fits into it, and the bytes behind it
         self._holes = [
@@ -188,8 +190,9 @@ class Template:
             values = self._read_holes(data, at, end)
             if values is None:
                 break
-            if self.takes_usage:
-                self.usage = _usage(values[_USAGE])
+            usage = _usage(values[_USAGE]) if self.takes_usage else None
+            if usage is not None:
+                self.usages.append(usage)
             self.texts.append(values.get(_TEXT, b""))
             if not self.same:
                 self._leaves[1::2] = [values[name] for name in self._fills]
@@ -302,9 +305,9 @@ class Templates:
         self._found.again(template.codes, events)
         if template.keep is not None:
             template.keep(text)
-        if template.usage is not None:
-            self._take_usage(template.usage)
-            template.usage = None
+        for usage in template.usages:
+            self._take_usage(usage)
+        template.usages.clear()
 
     def learn(self, raw: bytes, left: bytes, usage: Any, text: OneText) -> None:
         """Take the template of an event that came as ``raw`` and left as ``left``.
@@ -312,7 +315,7 @@ class Templates:
         ``usage`` is the one that it came with.
         """
         self._misses += 1
-        codes = tuple(self._found.log)
+        codes = tuple(code for code in self._found.log if code not in text.own_codes)
         learnt = _learn(raw, left, usage, text, codes, self._limit)
         self._templates.pop(text.choice, None)
         if learnt is None:

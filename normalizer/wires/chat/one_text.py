@@ -27,7 +27,7 @@ from normalizer.wires.chat.content import (
 )
 from normalizer.wires.chat.reasoning import OBJECT_WITHOUT_INDEX
 from normalizer.wires.chat.stages import Stages
-from normalizer.wires.chat.usage import USAGE_IN_CHOICE, USAGE_IN_X_GROQ
+from normalizer.wires.chat.usage import FOUND_IN_EACH, USAGE_IN_CHOICE, USAGE_IN_X_GROQ
 
 # repairs that count, or that compare a text with all that was sent
 _TELLS_CHUNKS_APART = frozenset(
@@ -70,7 +70,11 @@ def one_text(stages: Stages, endpoint: Endpoint, chunk: Chunk, codes: list[str])
     found = _of_completion(choice) if endpoint == "completions" else _of_delta(stages, choice)
     if found is None:
         return None
-    return found._replace(beside=_beside(chunk, choice), has_usage=bool(chunk.get("usage")))
+    has_usage = bool(chunk.get("usage"))
+    if has_usage and not FOUND_IN_EACH.isdisjoint(codes):
+        return None
+    beside = _beside(chunk, choice)
+    return found._replace(beside=beside, has_usage=has_usage, own_codes=FOUND_IN_EACH)
 
 
 def _of_completion(choice: Choice) -> OneText | None:

@@ -252,7 +252,7 @@ class ChatWire:
         return one_text(self._stages, self._endpoint, chunk, self._found.log)
 
     def take_usage(self, usage: dict[str, Any]) -> None:
-        """Take the last usage of events that left by a template."""
+        """Take the usage of an event that left by a template."""
         self._stages.usage.keep(usage)
 
     # ------------------------------------------------------------------ ends
