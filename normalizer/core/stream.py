@@ -146,7 +146,8 @@ class EventStream:
             event = reader.next()
             if event is None:
                 break
-            templates.settle()
+            if templates.any:
+                templates.settle()
             self._take(event, closing=closing)
         if self._wire.ended:
             templates.give_up()

@@ -112,7 +112,8 @@ class Template:
         self.keep = text.keep
         self.codes = codes
         self.same = came == left
-        self.takes_usage = any(hole.name == _USAGE for hole in came_holes)
+        names = [hole.name for hole in came_holes]
+        self.takes_usage = _USAGE in names
         self._plain = _PLAIN if self.same else _WRITTEN
         if text.kind == "arguments":
             self._plain = _ARGUMENTS if self.same else _WRITTEN_ARGUMENTS
@@ -121,19 +122,20 @@ class Template:
         self._before, *parts = _parts(came, came_holes)
         # what each hole is, what fits into it, and the bytes behind it
         self._holes = [
-            (hole.name, self._fit(hole, text), part)
-            for hole, part in zip(came_holes, parts, strict=True)
+            (name, self._fit(name, text), part) for name, part in zip(names, parts, strict=True)
         ]
-        # the bytes that leave with places for the holes between them, and what comes into those
-        self._leaves = [one for part in _parts(left, left_holes) for one in (part, b"")][:-1]
-        self._fills = [hole.name for hole in left_holes]
+        self._leaves: list[bytes] = []  # the bytes that leave, with places for the holes
+        self._fills: list[str] = []  # and what comes into those
+        if not self.same:
+            self._leaves = [one for part in _parts(left, left_holes) for one in (part, b"")][:-1]
+            self._fills = [hole.name for hole in left_holes]
 
-    def _fit(self, hole: _Hole, text: OneText) -> Callable[[bytes], object]:
-        if hole.name == _TEXT:
+    def _fit(self, name: str, text: OneText) -> Callable[[bytes], object]:
+        if name == _TEXT:
             return self._is_text
-        if hole.name == _USAGE:
+        if name == _USAGE:
             return _usage
-        return _PADDING if type(dict(text.beside)[hole.name]) is str else _NUMBER
+        return _PADDING if type(dict(text.beside)[name]) is str else _NUMBER
 
     def _is_text(self, inside: bytes) -> bool:
         return self._plain(inside) is not None and (inside.isascii() or _is_utf_8(inside))
@@ -341,22 +343,31 @@ def _learn(
     inside = dumps(text.text)
     if raw == left and inside not in raw:
         inside = json.dumps(text.text).encode()
-    came_holes, left_holes = _holes(came, inside, text), _holes(goes, inside, text)
-    if {hole.name for hole in came_holes} != {hole.name for hole in left_holes} or not came_holes:
+    came_holes = left_holes = _holes(came, inside, text)
+    if raw != left:
+        left_holes = _holes(goes, inside, text)
+    if not came_holes or not left_holes or not _agree(came_holes, left_holes):
         return None
     if usage and not text.has_usage:
         hole = _usage_hole(came)
         if hole is None:
             return None
-        came_holes.append(hole)
-    return Template(came, sorted(came_holes), goes, sorted(left_holes), text, codes, limit)
+        came_holes = sorted([*came_holes, hole])
+    return Template(came, came_holes, goes, left_holes, text, codes, limit)
+
+
+def _agree(came: list[_Hole], left: list[_Hole]) -> bool:
+    """Whether what leaves has the holes of what came; the text may stand in fewer places."""
+    return came is left or {hole.name for hole in came} == {hole.name for hole in left}
 
 
 def _parts(event: bytes, holes: list[_Hole]) -> list[bytes]:
     """The bytes around the holes of an event."""
-    starts = [0, *(hole.end for hole in holes)]
-    ends = [*(hole.start for hole in holes), len(event)]
-    return [event[start:end] for start, end in zip(starts, ends, strict=True)]
+    parts, start = [], 0
+    for hole in holes:
+        parts.append(event[start : hole.start])
+        start = hole.end
+    return [*parts, event[start:]]
 
 
 def _holes(event: bytes, inside: bytes, text: OneText) -> list[_Hole]:
@@ -375,7 +386,7 @@ def _holes(event: bytes, inside: bytes, text: OneText) -> list[_Hole]:
         hole = _hole_beside(event, name, value)
         if hole is not None:
             holes.append(hole)
-    return holes
+    return sorted(holes) if text.beside else holes
 
 
 def _name_before(event: bytes, at: int) -> bytes:

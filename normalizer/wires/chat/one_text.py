@@ -88,7 +88,7 @@ def _of_delta(stages: Stages, choice: Choice) -> OneText | None:
     delta, index = choice.get("delta"), choice["index"]
     if not isinstance(delta, dict) or not stages.content.is_open(index):
         return None
-    if stages.content.waits or stages.reasoning.differs:
+    if stages.content.waits:
         return None
     said = [(key, value) for key, value in delta.items() if value and key in _READ]
     if len(said) != 1:
@@ -96,6 +96,8 @@ def _of_delta(stages: Stages, choice: Choice) -> OneText | None:
     ((key, value),) = said
     if key in ("content", "reasoning_content") and type(value) is str:
         kind = "content" if key == "content" else "reasoning"
+        if kind == "reasoning" and stages.reasoning.differs:
+            return None
         return OneText(value, kind, index, stages.content.sent(index, key).add, _MIRROR_NAMES)
     return _of_call(stages, index, value) if key == "tool_calls" else None
 
@@ -118,9 +120,10 @@ def _beside(chunk: dict[str, Any], choice: dict[str, Any]) -> tuple[tuple[str, s
     """The members of a chunk whose values are nobody's, and differ from chunk to chunk."""
     delta = choice.get("delta")
     holders = (chunk, choice, delta) if isinstance(delta, dict) else (chunk, choice)
-    return tuple(
-        (key, holder[key])
-        for key in _BESIDE
-        for holder in holders
-        if holder.get(key) and type(holder[key]) in (str, int)
-    )
+    beside = []
+    for holder in holders:
+        for key in _BESIDE:
+            value = holder.get(key)
+            if value and type(value) in (str, int):
+                beside.append((key, value))
+    return tuple(beside)

@@ -28,6 +28,7 @@ OBJECT_WITHOUT_INDEX = Deviation(
 
 # opaque members that hold the text too, and stay
 COMPANIONS = ("reasoning_details", "thinking_blocks")
+_HOLDERS = frozenset({*REASONING_KEYS, *COMPANIONS})
 _TEXTS = ("text", "thinking", "summary")
 
 
@@ -56,12 +57,10 @@ class Reasoning:
         for key, value in delta.items():
             if type(value) is list and value and key != "tool_calls" and self.numbers:
                 self._number(part, key, value)
-        if self._keep:
+        if self._keep or _HOLDERS.isdisjoint(delta):
             return
         given = [name for name in REASONING_KEYS if name in delta]
         beside = [name for name in COMPANIONS if delta.get(name)]
-        if not given and not beside:
-            return
         texts = {name: delta[name] for name in given if not isinstance(delta[name], (dict, list))}
         texts |= {
             name: text for name in given if name not in texts if (text := text_of(delta[name]))
