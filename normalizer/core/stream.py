@@ -84,9 +84,10 @@ class EventStream:
                 return data if last.same else self.ready()
             if position and last.same:
                 out.append(data[:position])
-            framed = templates.take(data, position, out)
-            self._reader.received += framed - position
-            position = framed
+            if templates.several:
+                framed = templates.take(data, position, out)
+                self._reader.received += framed - position
+                position = framed
         if self._wire.ended:
             self._wire.behind(data)
         elif position < len(data):

@@ -259,6 +259,11 @@ class Templates:
         """Whether there is a template."""
         return bool(self._templates)
 
+    @property
+    def several(self) -> bool:
+        """Whether there is more than one template."""
+        return len(self._templates) > 1
+
     def give_up(self) -> None:
         """Learn no more templates."""
         self.settle()
