@@ -133,13 +133,10 @@ class Template:
 
     def _fit(self, name: str, text: OneText) -> Callable[[bytes], object]:
         if name == _TEXT:
-            return self._is_text
+            return self._plain
         if name == _USAGE:
-            return _usage
+            return bool  # whether it is a usage shows when it is parsed
         return _PADDING if type(dict(text.beside)[name]) is str else _NUMBER
-
-    def _is_text(self, inside: bytes) -> bool:
-        return self._plain(inside) is not None and (inside.isascii() or _is_utf_8(inside))
 
     @property
     def alone(self) -> bool:
@@ -193,10 +190,15 @@ class Template:
             values = self._read_holes(data, at, end)
             if values is None:
                 break
-            usage = _usage(values[_USAGE]) if self.takes_usage else None
-            if usage is not None:
+            inside = values.get(_TEXT, b"")
+            if not (inside.isascii() or _is_utf_8(inside)):
+                break
+            if self.takes_usage:
+                usage = _usage(values[_USAGE])
+                if usage is None:
+                    break
                 self.usages.append(usage)
-            self.texts.append(values.get(_TEXT, b""))
+            self.texts.append(inside)
             if not self.same:
                 self._leaves[1::2] = [values[name] for name in self._fills]
                 out.append(b"".join(self._leaves))
