@@ -34,12 +34,31 @@ from normalizer.wires.chat import (
     wire,
 )
 from normalizer.wires.chat import kinds as chat_kinds
+from normalizer.wires.responses import (
+    ends,
+    failure,
+    form,
+    item_events,
+    item_lives,
+    lifecycle,
+    outlet,
+    part_texts,
+    reading,
+    text_events,
+    unknown,
+)
+from normalizer.wires.responses import envelope as responses_envelope
+from normalizer.wires.responses import usage as responses_usage
+from normalizer.wires.responses import wire as responses_wire
 
 # Every module that repairs something declares what it repairs.
 _DECLARED_IN: tuple[ModuleType, ...] = (
     *(sse, event_data, errors, kinds, chat_kinds),
     *(call_members, choices, chunks, content, envelope, finish, holdback, markup),
     *(reasoning, tool_calls, usage, wire),
+    # the Responses API's
+    *(reading, outlet, lifecycle, item_events, item_lives, text_events, part_texts, form, ends),
+    *(unknown, failure, responses_envelope, responses_usage, responses_wire),
 )
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import orjson
+
+Endpoint = Literal["chat", "completions", "responses"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,16 +19,18 @@ class RequestInfo:
     Create it with `RequestInfo.parse`.
 
     * ``endpoint``: ``"chat"`` for paths that end in ``/chat/completions``, ``"completions"`` for
-      other paths that end in ``/completions``, or the value from the option ``paths``. None for all
-      other paths: their answers are never changed.
+      other paths that end in ``/completions``, ``"responses"`` for paths that end in
+      ``/responses``, or the value from the option ``paths``. None for all other paths: their
+      answers are never changed.
     * ``stream``, ``include_usage``, ``n``, ``model``, ``max_tokens``: from the body.
     * ``tools``, ``functions``: whether the body offers any.
     * ``tool_names``: the names of those.
     * ``knows_tools``: whether the body was seen: a tool that is not named in it was not offered.
     * ``forced``: whether the body demands one tool by name.
+    * ``codex``: whether the headers name Codex as the client. None: they name nobody.
     """
 
-    endpoint: Literal["chat", "completions"] | None
+    endpoint: Endpoint | None
     stream: bool | None = None
     include_usage: bool | None = None
     n: int | None = None
@@ -37,6 +41,7 @@ class RequestInfo:
     forced: bool = False
     tool_names: frozenset[str] = frozenset()
     knows_tools: bool = False
+    codex: bool | None = None
 
     @classmethod
     def parse(
@@ -45,25 +50,27 @@ class RequestInfo:
         body: bytes | dict[str, Any] | None = None,
         *,
         paths: Sequence[str] = (),
+        headers: Mapping[str, str] | None = None,
     ) -> RequestInfo:
         """Read the path (or URL) and the JSON body of a request.
 
         ``body`` is the bytes of the body, or the object itself. If it is None, or is not a JSON
-        object, nothing is known about the request. ``paths`` is the option of `Options`. No body
-        makes it raise.
+        object, nothing is known about the request. ``paths`` is the option of `Options`.
+        ``headers`` are those of the request, with names in lower case. No body makes it raise.
 
         Example::
 
             RequestInfo.parse("/v1/chat/completions", b'{"model": "m", "stream": true}')
         """
         endpoint = _endpoint(urlsplit(path).path, paths)
+        codex = _is_codex(headers)
         if isinstance(body, (bytes, bytearray, memoryview)):
             try:
                 body = orjson.loads(body)
             except orjson.JSONDecodeError:
                 body = None
         if not isinstance(body, dict):
-            return cls(endpoint=endpoint)
+            return cls(endpoint=endpoint, codex=codex)
         stream = body.get("stream")
         options = body.get("stream_options")
         options = options if isinstance(options, dict) else {}
@@ -83,21 +90,35 @@ class RequestInfo:
             or isinstance(legacy, dict),
             tool_names=_names(tools) | _names(functions),
             knows_tools=not _ASKS.isdisjoint(body),
+            codex=codex,
         )
 
 
 # One of these is in every real request: without them only a part of it is known.
-_ASKS = frozenset({"messages", "prompt", "tools", "functions"})
+_ASKS = frozenset({"messages", "prompt", "input", "tools", "functions"})
 
 
-def _endpoint(path: str, paths: Sequence[str]) -> Literal["chat", "completions"] | None:
+_NAMED: Mapping[str, Endpoint] = {"completions": "completions", "responses": "responses"}
+
+
+def _is_codex(headers: Mapping[str, str] | None) -> bool | None:
+    """Whether the headers are Codex's. None: they do not name their client."""
+    if not headers:
+        return None
+    names = [headers[name] for name in ("originator", "user-agent") if headers.get(name)]
+    return any("codex" in name.lower() for name in names) if names else None
+
+
+def _endpoint(path: str, paths: Sequence[str]) -> Endpoint | None:
     path = path.rstrip("/")
     for named in paths:
         end, _, endpoint = named.partition("=")
         if path.endswith(end):
-            return "completions" if endpoint == "completions" else "chat"
+            return _NAMED.get(endpoint, "chat")
     if path.endswith("/chat/completions"):
         return "chat"
+    if path.endswith("/responses"):
+        return "responses"
     return "completions" if path.endswith("/completions") else None
 
 

@@ -63,7 +63,7 @@ class EventStream:
         self._found = found
         self._report = report
         self._kept = kept
-        self._reader = EventReader(found, options.max_event_bytes)
+        self._reader = EventReader(found, options.max_event_bytes, named=wire.names_events)
         wire.junk = self._reader.junk
         self._templates = Templates(found, report, wire.take_usage, options.max_event_bytes)
         if not wire.has_templates:
@@ -229,6 +229,8 @@ class EventStream:
         self._wire.fail(own("upstream_too_large", message), "error")
 
     def _invalid(self, event: Event) -> None:
+        if self._wire.skips(event.data, event.name):
+            return
         if not self._found(INVALID):
             return
         what = "a page of HTML" if event.kind is Kind.PAGE else "data that is no JSON"
