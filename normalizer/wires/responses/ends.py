@@ -12,6 +12,7 @@ another text is the upstream's word, and stays.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from typing import Any
 
 from normalizer.core.draft import Draft
@@ -165,11 +166,12 @@ class Ends:
 class _Free:
     """The items that none of the terminal's was found for yet."""
 
-    __slots__ = ("_by_kind", "_items", "_taken")
+    __slots__ = ("_by_kind", "_having", "_items", "_taken")
 
     def __init__(self, lives: ItemLives) -> None:
         self._items = lives.items
         self._taken: set[Item] = set()
+        self._having: dict[tuple[str, str], Iterator[Item]] = {}
         self._by_kind: dict[str, deque[Item]] = {}
         for item in (*lives.items.streamed, *lives.items.waiting()):
             self._by_kind.setdefault(item.kind, deque()).append(item)
@@ -178,10 +180,15 @@ class _Free:
         """The item that this one of the terminal's is; None if it was not streamed."""
         call_id = call_of(data, kind)
         for ident in (word(data.get("id")), word(data.get("item_id")), call_id):
-            item = self._items.named(kind, ident, None)
-            if item is not None and item not in self._taken and fits(item, call_id):
-                self._taken.add(item)
-                return item
+            if not ident:
+                continue
+            having = self._having.get((kind, ident))
+            if having is None:
+                having = self._having[(kind, ident)] = iter(self._items.having(kind, ident))
+            for item in having:
+                if item not in self._taken and fits(item, call_id):
+                    self._taken.add(item)
+                    return item
         rest = self._by_kind.get(kind)
         while rest and rest[0] in self._taken:
             rest.popleft()

@@ -31,6 +31,7 @@ Nothing here searches a list that the upstream can make longer: each rule is a l
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from typing import Any
 
 from normalizer.core.kept import Kept
@@ -44,17 +45,19 @@ ID = 512  # and one more id of it
 class Shared:
     """Items of one kind that had the same id."""
 
-    __slots__ = ("_at", "_last", "_open")
+    __slots__ = ("_at", "_last", "_open", "all")
 
     def __init__(self, first: Item) -> None:
         self._at: dict[int | None, Item] = {}
         self._open: dict[Item, None] = {}
         self._last = first
+        self.all: dict[Item, None] = {}  # in the order in which they got the id
         self.add(first)
 
     def add(self, item: Item) -> None:
-        if item not in self._open:
+        if item not in self.all:
             item.shared.append(self)
+            self.all[item] = None
         self._at[item.index] = self._last = item
         if item.done is None:
             self._open[item] = None
@@ -115,6 +118,14 @@ class Items:
             return None
         shared = self._shared.get((kind, ident))
         return self._named.get((kind, ident)) if shared is None else shared.pick(index)
+
+    def having(self, kind: str, ident: str) -> Iterable[Item]:
+        """All items of this kind that ever had this id."""
+        shared = self._shared.get((kind, ident))
+        if shared is not None:
+            return shared.all
+        item = self._named.get((kind, ident))
+        return [item] if item is not None else []
 
     def inside(self, kind: str, ident: str, index: int | None) -> Item | None:
         """The item that an event inside an item belongs to; see above."""
