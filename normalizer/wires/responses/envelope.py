@@ -71,11 +71,21 @@ class Envelope:
     * ``id``, ``model``: as they leave, "" and None while nothing has.
     """
 
-    __slots__ = ("_created_at", "_found", "_native", "_request", "_usage", "id", "model")
+    __slots__ = (
+        "_created_at",
+        "_found",
+        "_made_up",
+        "_native",
+        "_request",
+        "_usage",
+        "id",
+        "model",
+    )
 
     def __init__(self, request: RequestInfo, found: Findings) -> None:
         self.id = ""
         self.model: str | None = None
+        self._made_up = False  # the id is ours: that the upstream's is another is no fault
         self._created_at: int | None = None
         self._native = ""  # the upstream's id, where ours was made up
         self._request = request
@@ -94,7 +104,7 @@ class Envelope:
         self.learn(response)
         given = word(response.get("id"))
         if not given or given != self._identity():
-            if self._found(RESPONSE_ID):
+            if (given and self._made_up) or self._found(RESPONSE_ID):
                 draft.edit()
                 response["id"] = self._identity()
                 self._native = given or self._native
@@ -136,7 +146,9 @@ class Envelope:
         return {**made, "native_id": self._native} if self._native else made
 
     def _identity(self) -> str:
-        self.id = self.id or f"resp_{uuid.uuid4().hex}"
+        if not self.id:
+            self._made_up = True
+            self.id = f"resp_{uuid.uuid4().hex}"
         return self.id
 
     def _created(self) -> int:

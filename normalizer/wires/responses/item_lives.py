@@ -216,10 +216,11 @@ class ItemLives:
         """End an item that the upstream left open; ``data`` is it in the terminal event, if any."""
         if not item.opened:
             self.open(item, data or {})
-        draft = Draft({"item": clean(data) if data is not None else self.as_is(item, status)})
-        self.finish(item, draft, draft.value["item"], status)
+        ended = clean(data) if data is not None else self.as_is(item, status)
+        members = {"output_index": item.number, "item": ended}
+        self.finish(item, Draft(members), ended, status)
         if self._found(ITEM_NOT_DONE):
-            self._outlet.make(DONE, {"output_index": item.number, "item": draft.value["item"]})
+            self._outlet.make(DONE, members)
 
     def meet(self, kind: str, data: dict[str, Any]) -> Item:
         """A new item that only the terminal event has."""

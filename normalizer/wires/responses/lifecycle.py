@@ -73,6 +73,7 @@ class Lifecycle:
 
     * ``begun``: `response.created` has left.
     * ``end``: how the answer ended, None while it goes on; ``error``: the error that ended it.
+    * ``skipped``: the upstream's `response.created` was broken, and was left out.
     * ``waits``: a failed response waits for its error.
     * ``response``: the terminal event's.
     """
@@ -94,6 +95,7 @@ class Lifecycle:
         "error",
         "failure",
         "response",
+        "skipped",
     )
 
     def __init__(
@@ -107,6 +109,7 @@ class Lifecycle:
         ends: Ends,
     ) -> None:
         self.begun = False
+        self.skipped = False
         self.end: End | None = None
         self.error: dict[str, Any] | None = None
         self.response: dict[str, Any] | None = None
@@ -179,13 +182,13 @@ class Lifecycle:
         else:
             self._over("done")
 
-    def begin(self, response: dict[str, Any]) -> None:
-        """Make up the `response.created` that something needs."""
+    def begin(self, response: dict[str, Any], *, own: bool = False) -> None:
+        """Make up the `response.created` that something needs; ``own``: an error of ours."""
         if self.begun:
             return
         self.begun = True
         made = self.envelope.created(response)
-        if self._found(CREATED_MISSING):
+        if own or self.skipped or self._found(CREATED_MISSING):
             self._outlet.make(CREATED, {"response": made})
         self._follow()
 
@@ -195,7 +198,7 @@ class Lifecycle:
         for draft, kind in held:
             self._kept.size -= _size(draft)
             if not self._unknown.takes(kind, draft):
-                self._outlet.send(draft, kind)
+                self._outlet.send(draft, kind, moved=True)
 
     def fails(self, draft: Draft) -> None:
         """An error of the upstream's; the answer has failed, but for the event that says so."""
@@ -216,7 +219,7 @@ class Lifecycle:
         """End with an error of the core's own; see `Wire.fail`."""
         self.let_go()
         if self.end is None:
-            self.begin({})
+            self.begin({}, own=True)
             self._outlet.make(ERROR, failure.event(error))
             self._make_failed(error, end)
 

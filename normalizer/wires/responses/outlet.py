@@ -57,8 +57,8 @@ class Outlet:
         """From now on nothing is sent: the events become one whole answer."""
         self._output = Nowhere()
 
-    def send(self, draft: Draft, kind: str) -> None:
-        """Send an event of the upstream's; ``kind`` is its type."""
+    def send(self, draft: Draft, kind: str, *, moved: bool = False) -> None:
+        """Send an event of the upstream's; ``kind`` is its type, ``moved``: it had to wait."""
         number = draft.value.get("sequence_number")
         if type(number) is int and number > self.last:
             self.last = self._seen = number
@@ -67,9 +67,9 @@ class Outlet:
             self.last += 1
             draft.edit()["sequence_number"] = self.last
         else:
-            self._seen += 1
+            self._seen += not moved
             self.last += 1
-            if self._found(SEQUENCE):
+            if moved or self._found(SEQUENCE):
                 draft.edit()["sequence_number"] = self.last
         if self._riders:
             self._ride(draft)

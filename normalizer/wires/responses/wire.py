@@ -219,7 +219,11 @@ class ResponsesWire:
         broken = name in (CREATED, IN_PROGRESS) or any(
             f'"{kind}"'.encode() in head for kind in (CREATED, IN_PROGRESS)
         )
-        return broken and self.end is None and self._found(failure.CREATED_BROKEN)
+        if broken and self.end is None:
+            self._found(failure.CREATED_BROKEN)
+            self._life.skipped = True
+            return True
+        return False
 
     def comment(self, text: bytes) -> None:
         """Take a comment, or what means nothing but keeps a connection alive."""
