@@ -34,7 +34,7 @@ NAMELESS = Deviation(
     code="R213",
     name="responses-call-never-named",
     fault="A call never gets a name.",
-    repair="It is no call; what came of it rides on the terminal's response.",
+    repair="It is no call, and becomes `nameless_tool_calls` of the terminal's response.",
     structural=True,
 )
 

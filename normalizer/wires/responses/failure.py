@@ -20,6 +20,7 @@ ERROR_SHAPE = Deviation(
     name="responses-error-shape",
     fault="An error has a shape of its own.",
     repair="It becomes an `error` event with its words, flat and nested.",
+    structural=True,
 )
 NOT_FAILED = Deviation(
     code="R702",
@@ -38,14 +39,14 @@ TRUNCATED = Deviation(
     code="R704",
     name="responses-truncated",
     fault="The body ends without a terminal event.",
-    repair="An `error` event and `response.failed` say so; text that came stays delivered.",
+    repair="An `error` event and `response.failed` end it, behind the text that came.",
     structural=True,
 )
 EMPTY = Deviation(
     code="R705",
     name="responses-empty",
     fault="The body holds no event, or no item.",
-    repair="`response.created`, an `error` event and `response.failed` say so.",
+    repair="It becomes `response.created`, an `error` event and `response.failed`.",
     structural=True,
 )
 CREATED_BROKEN = Deviation(
@@ -140,8 +141,9 @@ class Failure:
         if kind.startswith("response."):
             return False
         error = read_error(value, ERROR if kind == ERROR else name)
-        if error is None or not self._found(ERROR_SHAPE):
+        if error is None:
             return False
+        self._found(ERROR_SHAPE)
         members = event(error)
         value = draft.edit()
         value.clear()
@@ -150,6 +152,8 @@ class Failure:
 
     def speaks(self, draft: Draft, response: dict[str, Any]) -> bool:
         """Give a failed response the words of its error; False if nobody has said any."""
+        if not self._found.on(FAILED_SILENT):
+            return True
         given = response.get("error")
         source = given
         if not says(source):

@@ -26,6 +26,7 @@ PART_TYPE = Deviation(
     name="responses-part-type",
     fault="A part has the type `text`, or none, or is a string.",
     repair="The part becomes an object with the type that its place asks for.",
+    structural=True,
 )
 ANNOTATIONS = Deviation(
     code="R403",
@@ -38,6 +39,7 @@ ARGUMENTS_FORM = Deviation(
     name="responses-arguments-not-text",
     fault="The arguments or the input of a call are an object, or null.",
     repair="They become the JSON text of that object, or an empty text.",
+    structural=True,
 )
 CALL_ID = Deviation(
     code="R405",
@@ -112,7 +114,8 @@ class Form:
         """Make a text of a call's arguments."""
         key = CALLS[kind].key
         given = item.get(key)
-        if not isinstance(given, str) and self._found(ARGUMENTS_FORM):
+        if not isinstance(given, str):
+            self._found(ARGUMENTS_FORM)
             draft.edit()
             item[key] = written(given)
 
@@ -135,16 +138,16 @@ class Form:
         """Give one part, which stands in ``holder`` at ``key``, its form."""
         part = holder[key]
         if not isinstance(part, dict):
-            if self._found(PART_TYPE):
-                draft.edit()
-                holder[key] = blank_part(wanted, written(part))
+            self._found(PART_TYPE)
+            draft.edit()
+            holder[key] = blank_part(wanted, written(part))
             return
         kind = word(part.get("type"))
         if kind != wanted and (kind in _LOOSE.get(wanted, ()) or wanted == "summary_text"):
             better = "refusal" if not kind and "refusal" in part else wanted
-            if self._found(PART_TYPE):
-                draft.edit()
-                part["type"] = kind = better
+            self._found(PART_TYPE)
+            draft.edit()
+            part["type"] = kind = better
         if kind == "output_text":
             if not isinstance(part.get("annotations"), list) and self._found(ANNOTATIONS):
                 draft.edit()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from normalizer.core.draft import Draft
 from normalizer.core.findings import Deviation, Findings
+from normalizer.wires.responses.form import ITEM_MEMBERS
 from normalizer.wires.responses.item import Item, Part
 from normalizer.wires.responses.item_lives import OUTPUT_INDEX, ItemLives, call_of, ids_of
 from normalizer.wires.responses.items import Items
@@ -159,7 +160,7 @@ class ItemEvents:
         value = draft.value
         data = value.get("item")
         if not isinstance(data, dict):
-            self._found(TWICE)
+            self._found(ITEM_MEMBERS)  # nothing of it could be sent
             return
         kind, ids = kind_of_item(data), ids_of(value)
         call_id = call_of(data, kind)
@@ -167,8 +168,8 @@ class ItemEvents:
         item = self._items.added(kind, ids, index, call_id)
         if item is not None and item.opened:
             self._lives.learn(item, ids, data)
-            if self._found(TWICE):
-                return
+            self._found(TWICE)
+            return
         if item is None:
             item = self._items.new(kind, index)
         self._lives.learn(item, ids, data)
@@ -180,13 +181,14 @@ class ItemEvents:
         value = draft.value
         data = value.get("item")
         if not isinstance(data, dict):
-            self._found(TWICE)
+            self._found(ITEM_MEMBERS)  # nothing of it could be sent
             return
         kind, ids = kind_of_item(data), ids_of(value)
         call_id = call_of(data, kind)
         index = whole(value.get("output_index"))
         item = self._items.finished(kind, ids, index, call_id)
-        if item is not None and item.done is not None and self._found(TWICE):
+        if item is not None and item.done is not None:
+            self._found(TWICE)
             return
         if item is None:
             item = self._items.new(kind, index)
@@ -210,10 +212,12 @@ class ItemEvents:
         if item is None and not again and self._items.had(kind):
             # a straggler, unless it names an item that never was
             fresh = ident and index is not None and self._items.is_new(ident, index)
-            if not fresh and self._items.open_of(kind) is None and self._found(TWICE):
+            if not fresh and self._items.open_of(kind) is None:
+                self._found(TWICE)
                 return None
         if item is not None and item.done is not None:
-            if not again and self._found(TWICE):
+            if not again:
+                self._found(TWICE)
                 return None
             self._found(AFTER_DONE)
             self._items.shifted = True

@@ -51,8 +51,7 @@ ITEM_ID = Deviation(
     code="R303",
     name="responses-item-id",
     fault="An item has no id, another item's, or ends with another one than it was added with.",
-    repair="The item keeps the first id, or gets one. With `encrypted_content`, `native_id` has "
-    "the upstream's.",
+    repair="The item keeps its first id, or gets one, and encrypted items keep a `native_id`.",
 )
 OUTPUT_INDEX = Deviation(
     code="R305",

@@ -43,7 +43,8 @@ CREATED_MISSING = Deviation(
     code="R201",
     name="responses-created-missing",
     fault="The first event is not `response.created`.",
-    repair="`response.created` is made up before it, of what that event says.",
+    repair="`response.created` is made up before it, of what that event holds.",
+    structural=True,
 )
 BEFORE_CREATED = Deviation(
     code="R107",
@@ -63,7 +64,7 @@ STATUS_DIFFERS = Deviation(
     code="R506",
     name="responses-completed-with-incomplete",
     fault="`response.completed` holds a response with the status `incomplete`.",
-    repair='It stays, because some clients fail on the other; `terminal="strict"` changes it.',
+    repair='The event stays, as clients fail on the other one, unless `terminal="strict"`.',
     reported=True,
 )
 
@@ -141,8 +142,8 @@ class Lifecycle:
         response = self._reading.response(draft)
         if self.begun:
             self.envelope.learn(response)
-            if self._found(TWICE):
-                return
+            self._found(TWICE)
+            return
         self.begun = True
         self.envelope.fit(draft, response, STATUS[kind])
         self._outlet.send(draft, kind)
@@ -188,8 +189,9 @@ class Lifecycle:
             return
         self.begun = True
         made = self.envelope.created(response)
-        if own or self.skipped or self._found(CREATED_MISSING):
-            self._outlet.make(CREATED, {"response": made})
+        if not own and not self.skipped:
+            self._found(CREATED_MISSING)
+        self._outlet.make(CREATED, {"response": made})
         self._follow()
 
     def _follow(self) -> None:

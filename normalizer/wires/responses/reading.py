@@ -32,14 +32,13 @@ TYPE_MISSING = Deviation(
     code="R102",
     name="responses-type-missing",
     fault="The data has no `type`.",
-    repair="It gets the name of its `event:` line, or the type that its members tell.",
+    repair="It gets the name of its `event:` line, or the type that fits its members.",
     structural=True,
 )
 KEEP_ALIVE = Deviation(
     code="R103",
     name="responses-keep-alive-event",
-    fault="A keep-alive comes as an event (`ping`, `keepalive`, `response.heartbeat`, or "
-    "`response.in_progress` without a response).",
+    fault="A keep-alive comes as an event, such as `ping`, `response.heartbeat` or `keepalive`.",
     repair="It becomes a comment.",
 )
 SYNONYM = Deviation(

@@ -72,8 +72,8 @@ class TextEvents:
         index = whole(value.get(text.number))
         part = item.part_of(text, index) or self.parts.add(item, text, index)
         if part.text_done:  # arguments that were whole: a bridge says them once more
-            if self._found(TWICE):
-                return part
+            self._found(TWICE)
+            return part
         if draft.raw is None or part.half:
             joined = part.joined(piece)
             if joined != piece:
@@ -96,7 +96,8 @@ class TextEvents:
         index = whole(value.get(text.number))
         part = item.part_of(text, index)
         if part is None or part.text_done:
-            if self._is_again(item, text, index, given) and self._found(TWICE):
+            if self._is_again(item, text, index, given):
+                self._found(TWICE)
                 return
             part = self.parts.add(item, text, index)
         accepted = self.parts.complete(item, part, text, given)
@@ -115,7 +116,8 @@ class TextEvents:
         if text is not None:
             part = item.part_of(text, index)
             known = part is not None and (index is None or item.at.get((place, index)) is part)
-            if part is not None and known and self._found(TWICE):
+            if part is not None and known:
+                self._found(TWICE)
                 if inside.startswith(part.streamed):
                     self.parts.rest(item, part, text, inside)
                 return
@@ -139,15 +141,13 @@ class TextEvents:
         part = item.unclosed(place, word(value["part"].get("type")), index)
         if part is None:
             known = item.at.get((place, index)) if index is not None else None
-            if (known is not None or (index is None and item.parts_in(place))) and self._found(
-                TWICE
-            ):
+            if known is not None or (index is None and item.parts_in(place)):
+                self._found(TWICE)
                 return
-            part = (
-                self.parts.add(item, text, index)
-                if text
-                else self.parts.add_other(item, place, value)
-            )
+            if text is not None:
+                part = self.parts.add(item, text, index)
+            else:
+                part = self.parts.add_other(item, place, value)
         if text is not None:
             accepted = self.parts.complete(item, part, text, inside)
             if value["part"].get(text.key) != accepted and not part.lost:

@@ -19,14 +19,14 @@ PRIVATE_EVENT = Deviation(
     code="R108",
     name="responses-private-event",
     fault="An event has a type of the upstream's own, and the client may not know it.",
-    repair="It rides under its type's name on the next event, or is left out where "
-    "`unknown_events` says so.",
+    repair="It becomes a member of the next event, under its type, as `unknown_events` asks.",
 )
 UNTYPED = Deviation(
     code="R109",
     name="responses-object-without-type",
     fault="An object has no type, and is nothing that is known.",
-    repair="Its members ride on the next event.",
+    repair="Its members become members of the next event.",
+    structural=True,
 )
 
 
@@ -67,8 +67,7 @@ class Unknown:
     def untyped(self, draft: Draft) -> None:
         """Let the members of an object without a type ride."""
         value, size = draft.value, CHUNK + len(draft.raw or b"")
-        if not self._found(UNTYPED):
-            return
+        self._found(UNTYPED)
         if not value.keys().isdisjoint(_OF_EVENTS):
             self._outlet.ride("untyped_events", value, size)
             return
