@@ -81,6 +81,8 @@ def says(error: Any) -> bool:
 
 def is_canonical(value: dict[str, Any]) -> bool:
     """Return whether an ``error`` event has one of OpenAI's two forms."""
+    if value.get("type") != ERROR:
+        return False
     nested = value.get("error")
     if isinstance(nested, dict):
         return says(nested)

@@ -13,6 +13,7 @@ from typing import Any
 from normalizer.core.draft import Draft
 from normalizer.core.findings import Deviation, Findings
 from normalizer.core.lenient import dumps
+from normalizer.wires.responses.item import Part
 from normalizer.wires.responses.names import CALLS, PARTS, kind_of_item, word
 
 ITEM_MEMBERS = Deviation(
@@ -118,6 +119,16 @@ class Form:
             self._found(ARGUMENTS_FORM)
             draft.edit()
             item[key] = written(given)
+
+    def same_arguments(self, draft: Draft, item: dict[str, Any], kind: str, call: Part) -> None:
+        """Make the text that was streamed of arguments that are the same as an object."""
+        key = CALLS[kind].key
+        given = item.get(key)
+        same = call.same_json(given) if isinstance(given, (dict, list)) else ""
+        if same:
+            self._found(ARGUMENTS_FORM)
+            draft.edit()
+            item[key] = same
 
     def call_id(self, draft: Draft, item: dict[str, Any], call_id: str) -> None:
         """Give a call its ``call_id`` where it has none."""

@@ -174,6 +174,8 @@ class ItemLives:
 
     def finish(self, item: Item, draft: Draft, data: dict[str, Any], status: str) -> None:
         """End an item: what it lacks is filled in, what of it has not left leaves."""
+        if item.kind in CALLS and item.call is not None:
+            self._form.same_arguments(draft, data, item.kind, item.call)
         self._form.item(draft, data, status)
         if item.kind in CALLS:
             self._texts.finish_call(item, draft, data, CALLS[item.kind])

@@ -74,7 +74,7 @@ class Reading:
         kind = given
         if not given or (given == "message" and name.startswith("response.")):
             kind = _untyped(value, name)
-            if kind:
+            if kind and kind != ERROR:  # an error without one has a shape of its own
                 self._found(TYPE_MISSING)
                 draft.edit()["type"] = kind
         elif name != given and given not in SILENT:
