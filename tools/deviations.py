@@ -59,7 +59,7 @@ ROWS = (
         "`event:`, `id:` and `retry:` lines; keep-alives sent as data; events without data",
     ),
     (
-        "F110-F112 F114-F116",
+        "F110-F112 F114-F116 F122",
         "JSON without `data:`, on several lines, after `data: data:`; junk; variants of `[DONE]`",
     ),
     ("F109", "llama.cpp's `error:` lines"),
@@ -80,13 +80,17 @@ ROWS = (
         "E211-E214",
         "Choice indexes that are missing or count tokens; calls in a second choice (Copilot)",
     ),
-    ("E215 E217", "Chunks of the other endpoint; text outside of `choices`"),
+    (
+        "E215 E217 E218",
+        "Chunks of the other endpoint; text outside of `choices`; chunks in an envelope",
+    ),
     ("C301 C302", "A role that is missing, or is in every delta"),
     ("C303-C305", 'Empty members (null, `[]`, `""`); chunks without any news; no `delta`'),
     ("C306 C307", "Content that is a list of blocks (Mistral, Databricks) or a number"),
-    ("C308 C309", "A `message` beside the delta; the whole answer again at the end"),
+    ("C314", "The result of a tool, sent as a delta of the answer"),
+    ("C308 C309 C315", "A `message` beside or instead of the delta; the answer again at the end"),
     (
-        "C311-C313",
+        "C311-C313 C316",
         "Reasoning under one of five names, or under two at once; list items without an `index`",
     ),
     (
@@ -98,11 +102,17 @@ ROWS = (
         "T403-T407 T417",
         "Ids that are missing, numbers, repeated, changing, shared, or in the wrong place",
     ),
-    ("T408-T410 T424", "Names that are repeated, in pieces, or late"),
-    ("T411 T412 T416", "No `type`; null members; a `tool_calls` that is not a list"),
-    ("T413-T415 T422", "Arguments that are null, an object, in the first fragment, or never sent"),
+    ("T408-T410 T424 T426", "Names that are repeated, in pieces, late, or with markers"),
+    (
+        "T411 T412 T416 T425",
+        "No `type`; null or misplaced members; a `tool_calls` that is not a list",
+    ),
+    (
+        "T413-T415 T422 T427 T428",
+        "Arguments that are null, an object, in the first fragment, never sent, or sent twice",
+    ),
     ("T418-T420", "`function_call` in answer to `tools`, the reverse, and both at once"),
-    ("T421", "Calls that never get a name"),
+    ("T421 T429", "Calls that never get a name, or that begin again under their id"),
     ("T423", "Reported only: arguments cut by `length`, hidden by another finish"),
     ("T431-T435", "Opt-in: calls in the text (Hermes, ReAct, Kimi, DeepSeek)"),
     (
@@ -110,7 +120,7 @@ ROWS = (
         'A finish that is `""`, has no key, or is another word (`eos_token`, `end_turn`, `STOP`)',
     ),
     ("S505-S507", "`stop` after tool calls; `tool_calls` without a call"),
-    ("S504 S508-S511", "A finish that comes with text, twice, too early, or never"),
+    ("S504 S508-S513", "A finish that comes with text, twice, too early, elsewhere, or never"),
     (
         "U601-U605 U609 U610",
         "Usage on every chunk, on the finish, in a choice, twice, or not asked for",
@@ -118,12 +128,15 @@ ROWS = (
     ("U606-U608", "Usage that is all zeros, has one of two counts, or has null members"),
     ("X701 X702 X711", "Errors in a dozen forms; a finish that means failure (`error`, `abort`)"),
     ("X703-X706", "No `[DONE]`, two of them, data after it"),
-    ("X707-X710", "Streams that are cut, are empty, turn into HTML, or have one endless line"),
+    ("X707-X710 X712", "Streams that are cut, are empty, turn into HTML, or have one endless line"),
+    ("X713", 'Opt-in: answers without a finish, kept (`unfinished="keep"`)'),
+    ("X714", "Answers in another protocol (Anthropic, Gemini, Ollama), which are named"),
     (
         "B801-B804 B807",
         "JSON instead of a stream, a stream instead of JSON, NDJSON, incomplete completions",
     ),
     ("B805 B806", "Errors with status 200; error bodies in other forms"),
+    ("B808 B809", "Whole answers inside an envelope; choices without a `message` or its `content`"),
 )
 
 

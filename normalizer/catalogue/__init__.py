@@ -20,6 +20,7 @@ from typing import Any
 from normalizer.core import errors, event_data, kinds, sse
 from normalizer.core.findings import Deviation
 from normalizer.wires.chat import (
+    call_doubts,
     call_members,
     choices,
     chunks,
@@ -31,6 +32,8 @@ from normalizer.wires.chat import (
     reasoning,
     tool_calls,
     usage,
+    whole_calls,
+    whole_message,
     wire,
 )
 from normalizer.wires.chat import kinds as chat_kinds
@@ -54,8 +57,8 @@ from normalizer.wires.responses import wire as responses_wire
 # Every module that repairs something declares what it repairs.
 _DECLARED_IN: tuple[ModuleType, ...] = (
     *(sse, event_data, errors, kinds, chat_kinds),
-    *(call_members, choices, chunks, content, envelope, finish, holdback, markup),
-    *(reasoning, tool_calls, usage, wire),
+    *(call_doubts, call_members, choices, chunks, content, envelope, finish, holdback, markup),
+    *(reasoning, tool_calls, usage, whole_calls, whole_message, wire),
     # the Responses API's
     *(reading, outlet, lifecycle, item_events, item_lives, text_events, part_texts, form, ends),
     *(unknown, failure, responses_envelope, responses_usage, responses_wire),

@@ -100,7 +100,7 @@ class Beginning:
         line[:] = [mark + (start.partition(b"\n")[0] + b"\n" if ends else start)]
         if not start or (len(start) < 3 and _BOM.startswith(start)):
             return False
-        json = start[:1] in (b"{", b"[") and start[:5] != b"[DONE"
+        json = start[:1] in (b"{", b"[", b'"') and start[:5] != b"[DONE"
         return not json or self._is_line_of_events(start)
 
     def _is_line_of_events(self, start: bytes) -> bool:

@@ -35,11 +35,12 @@ from normalizer.wires.chat.chunk import (
     CHOICE_KEYS,
     TOP_KEYS,
     Choice,
+    as_list,
     count,
     count_text,
     endpoint_of,
 )
-from normalizer.wires.chat.kinds import WHOLE, choices_in
+from normalizer.wires.chat.kinds import WHOLE, choices_in, own_numbers
 from normalizer.wires.chat.markup import Markup
 from normalizer.wires.chat.markup import wanted as markup_wanted
 from normalizer.wires.chat.whole_calls import WholeCalls
@@ -52,7 +53,6 @@ from normalizer.wires.chat.whole_message import (
 
 _CALLS = ("tool_calls", "function_call")
 _CUT = ("length", "content_filter")
-_OTHER_COUNTERS = {"prompt_tokens": "input_tokens", "completion_tokens": "output_tokens"}
 _DIGITS = 9  # that an index given as text may have; more is no index, and may be no int
 
 
@@ -85,28 +85,36 @@ class Body:
         Never raises on what the answer holds.
         """
         self._draft = draft
-        lenient = draft.raw is None
-        wants = markup and self._endpoint == "chat" and markup_wanted(self._options)
-        if wants:
+        chat = self._endpoint == "chat"
+        if markup and chat and markup_wanted(self._options):
             self._markup = Markup(self._found, self._options, self._request.tool_names)
-        self._list_choices(draft.value)
-        choices: list[Choice] = draft.value["choices"]
-        error = self._error(draft.value, choices)
-        taken = {choice["index"] for choice in choices if _is_index(choice.get("index"))}
-        for number, choice in enumerate(choices):
-            self._number(choice, number, taken)
-            self._choice(choice, failed=error is not None)
-        self._envelope(draft.value)
-        self._usage(draft.value, choices)
-        self._drop_extras(draft, choices)
+        lenient = draft.raw is None
+        if not self._list_choices(draft.value):
+            return None
+        error = self._error(draft.value)
+        blocks = [self._text(choice) for choice in draft.value["choices"]]
         if lenient:
+            # not before the blocks of a text are joined: a pair of surrogates may stand in two
             draft.value, error = clean(draft.value), clean(error)
+        self._number(draft.value["choices"])
+        for choice, thought in zip(draft.value["choices"], blocks, strict=True):
+            word = self._word(draft.value, choice)
+            cut = error is not None or (word is not None and word.reason in _CUT)
+            calls = self._message(choice, thought, cut=cut) if chat else None
+            if error is None:
+                self._finish(choice, word, calls)
+        self._envelope(draft.value)
+        self._usage(draft.value)
+        self._drop_extras(draft)
         return None if error is None else {**error, **_beside_error(draft.value)}
 
     def tell(self, report: Report, value: dict[str, Any]) -> None:
         """Enter a repaired answer, which leaves as it is, into the report."""
         report.events_out += 1
-        for choice in value["choices"]:
+        ident, model = value.get("id"), value.get("model")
+        report.id = ident if isinstance(ident, str) else None
+        report.model = model if isinstance(model, str) else None
+        for choice in as_list(value.get("choices")):
             if self._endpoint == "completions":
                 count_text(report.characters_out, choice.get("text"))
             elif isinstance(choice.get("message"), dict):
@@ -125,8 +133,9 @@ class Body:
 
     # ------------------------------------------------------------------ an error
 
-    def _error(self, value: dict[str, Any], choices: list[Choice]) -> dict[str, Any] | None:
+    def _error(self, value: dict[str, Any]) -> dict[str, Any] | None:
         """The error event that an answer is, if it is one."""
+        choices: list[Choice] = value["choices"]
         # the upstream's words say more than its finish
         for error in (_error_in(choice) for choice in choices):
             if error is not None and (read := read_error({"error": error})):
@@ -146,49 +155,44 @@ class Body:
 
     # ------------------------------------------------------------------ the choices
 
-    def _list_choices(self, value: dict[str, Any]) -> None:
+    def _list_choices(self, value: dict[str, Any]) -> bool:
+        """Make a list of objects of the choices; without it nothing in them can be repaired."""
         given = value.get("choices")
-        choices = choices_in(given)
-        if given == choices:
-            return
-        # what is no choice cannot be walked through, and goes where its repair is switched off too
-        self._found(choices_stage.CHOICES_MISSING)
-        self._draft.edit()["choices"] = choices
+        if isinstance(given, list) and all(isinstance(choice, dict) for choice in given):
+            return True
+        if not self._mend(choices_stage.CHOICES_MISSING):
+            return False
+        value["choices"] = choices_in(given)
+        return True
 
-    def _number(self, choice: Choice, number: int, taken: set[int]) -> None:
-        index = choice.get("index")
-        if _is_index(index) or not self._mend(choices_stage.INDEX_MISSING):
-            return
-        if isinstance(index, str) and index.isdecimal() and len(index) <= _DIGITS:
-            number = int(index)
-        while number in taken:
-            number += 1
-        taken.add(number)
-        choice["index"] = number
+    def _number(self, choices: list[Choice]) -> None:
+        """Give each choice without an index its own."""
+        wanted = [_index(choice.get("index")) for choice in choices]
+        for number, choice in zip(own_numbers(wanted), choices, strict=True):
+            # two choices that were given one index keep it
+            if not _is_index(choice.get("index")) and self._mend(choices_stage.INDEX_MISSING):
+                choice["index"] = number
 
-    def _choice(self, choice: Choice, *, failed: bool) -> None:
-        """Repair one choice; ``failed``: the answer is an error, and its finish stays."""
-        word = self._word(self._draft.value, choice)
-        cut = failed or (word is not None and word.reason in _CUT)
+    def _text(self, choice: Choice) -> str:
+        """Give a choice its text; return the reasoning that was among the blocks of it."""
         if self._endpoint == "completions":
-            self._text(choice)
-            if not failed:
-                self._finish(choice, word, None)
-            return
-        message = message_of(choice, self._mend)
-        blocks = repair_text(message, self._mend)
+            self._legacy_text(choice)
+            return ""
+        return repair_text(message_of(choice, self._mend), self._mend)
+
+    def _message(self, choice: Choice, thought: str, *, cut: bool) -> WholeCalls:
+        """Repair the reasoning and the calls of a choice; ``cut``: they may be incomplete."""
+        message = choice["message"] if isinstance(choice.get("message"), dict) else {}
         policy = self._options.reasoning
+        repair_reasoning(message, policy, thought, self._mend)
         if self._markup is not None:
             index = choice["index"] if _is_index(choice.get("index")) else 0
             read_markup(index, message, policy, self._markup, self._draft)
-        repair_reasoning(message, policy, blocks, self._mend)
         calls = WholeCalls(self._mend, self._request)
         calls.repair(choice, message, cut=cut)
-        if not failed:
-            self._finish(choice, word, calls)
+        return calls
 
-    def _text(self, choice: Choice) -> None:
-        """Give a choice of a legacy completion its text."""
+    def _legacy_text(self, choice: Choice) -> None:
         text = choice.get("text")
         if isinstance(text, str):
             return
@@ -206,6 +210,8 @@ class Body:
         if word is None:
             if self._mend(holdback_stage.FINISH_MISSING):
                 choice["finish_reason"] = (calls.kind if calls else None) or "stop"
+                if given and given != "null":
+                    choice.setdefault("native_finish_reason", given)
             return
         if word.failed:
             return
@@ -230,7 +236,8 @@ class Body:
             if kind is None:
                 return finish_stage.CALLS_WITHOUT_CALL, "stop"
             return (None if kind == reason else finish_stage.CALLS_OF_OTHER_KIND), kind
-        if kind is None or self._request.forced or not self._runs(calls.names):
+        to_be_run = bool(calls.names) and self._runs(calls.names)
+        if kind is None or self._request.forced or not to_be_run:
             return None, reason
         return finish_stage.STOP_AFTER_CALLS, kind
 
@@ -271,29 +278,26 @@ class Body:
             value.clear()
             value.update(members)
 
-    def _usage(self, value: dict[str, Any], choices: list[Choice]) -> None:
+    def _usage(self, value: dict[str, Any]) -> None:
         """Put a usage at the top level, and fill in what follows from its other members."""
         usage = value.get("usage")
         if isinstance(usage, list) and len(usage) == 1 and self._mend(usage_stage.USAGE_FORM):
             usage = value["usage"] = usage[0]
         if not usage:
-            usage = self._usage_elsewhere(value, choices)
+            usage = self._usage_elsewhere(value)
         if not isinstance(usage, dict):
             return
-        lacking = {
-            ours: usage[theirs]
-            for ours, theirs in _OTHER_COUNTERS.items()
-            if usage.get(ours) is None and type(usage.get(theirs)) is int
-        }
-        counters = [{**usage, **lacking}.get(key) for key in _OTHER_COUNTERS]
-        if usage.get("total_tokens") is None and all(type(one) is int for one in counters):
-            lacking["total_tokens"] = sum(counters)
-        if lacking and self._mend(usage_stage.USAGE_FORM):
-            usage.update(lacking)
+        right = dict(usage_stage.with_api_names(usage))
+        prompt, completion = right.get("prompt_tokens"), right.get("completion_tokens")
+        if right.get("total_tokens") is None and type(prompt) is int and type(completion) is int:
+            right["total_tokens"] = prompt + completion
+        if right != usage and self._mend(usage_stage.USAGE_FORM):
+            usage.update(right)
 
-    def _usage_elsewhere(self, value: dict[str, Any], choices: list[Choice]) -> Any:
+    def _usage_elsewhere(self, value: dict[str, Any]) -> Any:
         groq = value.get("x_groq")
         groq = groq.get("usage") if isinstance(groq, dict) else None
+        choices: list[Choice] = value["choices"]
         places = [(choice.get("usage"), usage_stage.USAGE_IN_CHOICE) for choice in choices]
         places.append((groq, usage_stage.USAGE_IN_X_GROQ))
         for usage, deviation in places:
@@ -302,8 +306,9 @@ class Body:
                 return value["usage"]
         return None
 
-    def _drop_extras(self, draft: Draft, choices: list[Choice]) -> None:
+    def _drop_extras(self, draft: Draft) -> None:
         """Leave out what the options do not want."""
+        choices: list[Choice] = draft.value["choices"]
         if self._options.usage == "drop" and "usage" in draft.value:
             del draft.edit()["usage"]
         if self._options.extras != "drop":
@@ -333,13 +338,22 @@ def _error_in(choice: Choice) -> Any:
     if is_error(choice.get("error")):
         return choice["error"]
     message = choice.get("message")
-    if isinstance(message, dict) and not message.get("content") and is_error(message.get("error")):
-        return message["error"]
-    return None
+    if not isinstance(message, dict) or message.get("content"):
+        return None
+    error = message.get("error")
+    says = isinstance(error, str) or (isinstance(error, dict) and error.get("message"))
+    return error if says and is_error(error) else None
 
 
 def _beside_error(value: dict[str, Any]) -> dict[str, Any]:
     return {key: item for key, item in value.items() if key != "error"}
+
+
+def _index(index: Any) -> int | None:
+    """The index that a value means."""
+    if isinstance(index, str) and index.isdecimal() and len(index) <= _DIGITS:
+        return int(index)
+    return index if _is_index(index) else None
 
 
 def _is_index(index: Any) -> bool:

@@ -83,8 +83,11 @@ class Choices:
         """The choices of a chunk, whose `choices` is a list of objects from now on."""
         chunk = draft.value
         choices = chunk.get("choices")
-        if "choices" not in chunk and (said := text_beside(chunk)):
+        if "choices" not in chunk and (beside := text_beside(chunk)):
+            said = chunk[beside]
             if self._found(TEXT_BESIDE_CHOICES):
+                if not said:
+                    del draft.edit()[beside]  # it is no news either
                 choice: Choice = {"index": 0, "finish_reason": None}
                 choice.update({"delta": {"content": said}} if self._chat else {"text": said})
                 choices = draft.edit()["choices"] = [choice]
@@ -165,9 +168,12 @@ class Choices:
 
 
 def text_beside(chunk: Chunk) -> str:
-    """The text of a chunk without choices: Writer's `value`, Cloudflare's `response`."""
-    texts = [chunk[key] for key in _TEXTS_BESIDE if isinstance(chunk.get(key), str)]
-    return texts[0] if len(texts) == 1 else ""
+    """The member that a chunk without choices has its text in, "" for none.
+
+    Writer's is `value`, Cloudflare's `response`.
+    """
+    keys = [key for key in _TEXTS_BESIDE if isinstance(chunk.get(key), str)]
+    return keys[0] if len(keys) == 1 else ""
 
 
 def _says(choice: Choice) -> tuple[bool, bool]:

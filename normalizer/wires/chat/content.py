@@ -74,20 +74,20 @@ PAIR_SPLIT = Deviation(
 TOOL_ROLE = Deviation(
     code="C314",
     name="tool-role",
-    fault="A delta has the role `tool`: it holds what a tool answered.",
-    repair="It becomes `tool_results`, and the calls count as run by the server.",
+    fault="A delta with the role `tool` has the result of a tool.",
+    repair="The result becomes `tool_results`, and its call counts as run by the server.",
 )
 MESSAGE_FOR_DELTA = Deviation(
     code="C315",
     name="message-for-delta",
-    fault="A choice of a chunk has a `message` and no `delta`.",
-    repair="The message becomes the delta: a piece, or what is new of the whole so far.",
+    fault="A choice of a chunk has a `message` instead of a `delta`.",
+    repair="The message becomes the delta, without the text that was already sent.",
 )
 THOUGHT_FLAGGED = Deviation(
     code="C316",
     name="thought-flagged",
-    fault="Content is flagged as thought by its own chunk.",
-    repair="It becomes reasoning, without its tags.",
+    fault="A chunk marks its content as thought.",
+    repair="The content becomes reasoning, without its tags.",
 )
 
 _CALLS = ("tool_calls", "function_call")
@@ -173,6 +173,11 @@ class Content:
     def open(self, index: int) -> None:
         """The first delta of a choice leaves."""
         self._opened.add(index)
+
+    @property
+    def busy(self) -> bool:
+        """Whether what came before decides about the next text."""
+        return bool(self._halves or self._thinking)
 
     @property
     def waits(self) -> bool:

@@ -32,6 +32,7 @@ from typing import Any, NamedTuple
 from normalizer.core.draft import Draft
 from normalizer.core.findings import Deviation, Findings
 from normalizer.core.kept import CHUNK, COMMENT, Kept
+from normalizer.core.lenient import without_spelling
 from normalizer.core.options import Options
 from normalizer.core.report import Report
 from normalizer.core.wire import Output
@@ -307,18 +308,17 @@ class Holdback:
 
     # ------------------------------------------------------------------ riders
 
-    def ride(self, draft: Draft, *, given: bool = True) -> bool:
+    def ride(self, draft: Draft) -> bool:
         """Take what rides of a chunk that is not sent itself; was there anything new?
 
         Another value of what waits, or of what left, is progress: it leaves at once, on an empty
-        delta. ``given``: it has choices of its own, if only an empty list. One that has not may be
-        no chunk at all: before the stream has its id, nothing is made up for it.
+        delta.
         """
         riders, chunk = self._stages.riders, draft.value
         index = next(reversed(self.order), 0)
         if index in self._stages.finish.left:
             return riders.take(chunk, self.last)
-        progress = (given or bool(self._stages.envelope.id)) and riders.progress(chunk)
+        progress = riders.progress(chunk)
         if progress:
             self._send_riders(index)
         news = riders.take(chunk, self.last)
@@ -401,7 +401,7 @@ class Holdback:
             draft.edit()["choices"] = []
         if draft.value.get("usage") != value:
             draft.edit()["usage"] = value
-        self._report.usage = value
+        self._report.usage = without_spelling(value)
         stage.value = None
         self.send(draft)
 
@@ -538,7 +538,7 @@ class Holdback:
         apart = self._goes_apart()
         value = stage.final() if last and not apart and self._options.usage != "drop" else None
         if value is not None:
-            self._report.usage = value
+            self._report.usage = without_spelling(value)
             stage.value = None
             if there != value:
                 held.draft.edit()["usage"] = value
@@ -581,7 +581,7 @@ class Holdback:
         late = stage.value if stage.value is not None else stage.half
         if late is not None and self._options.usage != "drop" and self.released:
             self._found(usage.USAGE_LATE)
-            self._report.usage = stage.final() or late
+            self._report.usage = without_spelling(stage.final() or late)
 
     def cut(self) -> None:
         """The stream ends in an error: what had arrived leaves, what was held does not."""

@@ -18,30 +18,25 @@ from typing import Any
 
 from normalizer.core.draft import Draft
 from normalizer.core.findings import Deviation
-from normalizer.core.lenient import dumps
+from normalizer.core.lenient import clean, dumps
 from normalizer.wires.chat import content as content_stage
 from normalizer.wires.chat import reasoning as reasoning_stage
-from normalizer.wires.chat.chunk import as_list
+from normalizer.wires.chat.chunk import REASONING_KEYS, as_list
 from normalizer.wires.chat.content import read_blocks
 from normalizer.wires.chat.markup import Markup
+from normalizer.wires.chat.reasoning import COMPANIONS, text_of
 from normalizer.wires.chat.whole_calls import Mend, rename
 
 MESSAGE_MISSING = Deviation(
     code="B809",
     name="message-missing",
-    fault="A choice of a whole answer has no `message`, or one without `content`.",
-    repair="They are added.",
+    fault="A choice of a whole answer has no `message`, or its `message` has no `content`.",
+    repair="The missing members are added.",
 )
 
-# The names that a text of reasoning is moved from, and those that it is only copied from.
-_NAMES = ("reasoning_content", "reasoning", "thinking", "reasoning_text")
-_OTHER_NAMES = (
-    *("thinking_content", "thought", "reasoningContent"),
-    *("reasoning_details", "thinking_blocks"),
-)
-REASONING_MEMBERS = (*_NAMES, *_OTHER_NAMES)
-_TEXTS = ("text", "thinking", "summary")
-
+# The names that a text of reasoning is moved from; from the other ones it is copied.
+_MOVED = ("reasoning_content", "reasoning", "thinking", "reasoning_text")
+REASONING_MEMBERS = (*REASONING_KEYS, *COMPANIONS)
 _CALLS = ("tool_calls", "function_call")
 
 Message = dict[str, Any]
@@ -97,7 +92,8 @@ def repair_text(message: Message, mend: Mend) -> str:
         return ""
     if not isinstance(content, (dict, list)):
         if mend(content_stage.CONTENT_NOT_TEXT):
-            message["content"] = dumps(content).decode()
+            strict = clean(content)
+            message["content"] = None if strict is None else dumps(strict).decode()
         return ""
     if not mend(content_stage.CONTENT_BLOCKS):
         return ""
@@ -117,12 +113,16 @@ def repair_reasoning(message: Message, policy: str, blocks: str, mend: Mend) -> 
     if policy == "keep" and not blocks:
         return
     wanted = _wanted(policy)
-    texts = {name: message[name] for name in _NAMES if _is_text(message.get(name))}
-    copied = [text_of(message[name]) for name in REASONING_MEMBERS if name in message]
-    said = max([blocks, *copied], key=len)
+    texts = {name: message[name] for name in _MOVED if _is_text(message.get(name))}
+    given = {name: message[name] for name in REASONING_MEMBERS if name in message}
+    copied = [_said(name, value) for name, value in given.items()]
+    said = max(copied, key=len, default="")
+    if blocks not in said:
+        said = blocks if said in blocks else said + blocks
     if not said:
         return
-    extra = [name for name in texts if name not in wanted]
+    # what does not mirror the rest stays under its own name: it may be something else
+    extra = [name for name, text in texts.items() if name not in wanted and text in said]
     if not extra and all(message.get(name) == said for name in wanted):
         return
     several = len(texts) > len(wanted)
@@ -146,21 +146,6 @@ def _place(message: Message, said: str, wanted: tuple[str, ...], extra: list[str
         del message[name]
 
 
-def text_of(value: Any) -> str:
-    """The text of reasoning: itself, or what objects hold as their text or summary."""
-    texts: list[str] = []
-    todo = [value]
-    while todo:
-        item = todo.pop()
-        if isinstance(item, str):
-            texts.append(item)
-        elif isinstance(item, list):
-            todo += reversed([one for one in item if isinstance(one, dict)])
-        elif isinstance(item, dict):
-            todo.append(next((item[key] for key in _TEXTS if item.get(key)), None))
-    return "".join(texts)
-
-
 def read_markup(index: int, message: Message, policy: str, markup: Markup, draft: Draft) -> None:
     """Take out of the text what is reasoning, a call or a token there."""
     content = message.get("content")
@@ -176,9 +161,9 @@ def read_markup(index: int, message: Message, policy: str, markup: Markup, draft
         return
     draft.edit()
     message["content"] = text or (None if calls else "")
-    if thought:
-        name = _wanted(policy)[0]
-        message[name] = (message.get(name) or "") + thought
+    for name in _wanted(policy) if thought else ():
+        before = message.get(name)
+        message[name] = (before if isinstance(before, str) else "") + thought
     if calls:
         message["tool_calls"] = calls
     if doubled:
@@ -187,6 +172,12 @@ def read_markup(index: int, message: Message, policy: str, markup: Markup, draft
 
 def _listed(calls: Any) -> list[Any]:
     return calls if isinstance(calls, list) else []
+
+
+def _said(name: str, value: Any) -> str:
+    if isinstance(value, str):
+        return "" if name in COMPANIONS else value
+    return text_of(value)
 
 
 def _is_text(value: Any) -> bool:

@@ -149,7 +149,7 @@ def raw(*events: Any, numbered: bool = True, done: bool = False) -> bytes:
         if numbered and "sequence_number" not in value:
             value = {"type": value.pop("type"), "sequence_number": number, **value}
         number += 1
-        data = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+        data = json.dumps(value, separators=(",", ":")).encode()
         out.append(b"event: " + value["type"].encode() + b"\ndata: " + data + b"\n\n")
     return b"".join(out) + (DONE if done else b"")
 
