@@ -20,6 +20,7 @@ from normalizer import Normalizer, OptionError, Options, RequestInfo
 from normalizer.catalogue import CODES, DEVIATIONS, Rule, deviation, paired, rule, rules
 from normalizer.core.findings import Deviation
 from normalizer.wires.chat import envelope
+from normalizer.wires.responses import envelope as responses_envelope
 from tests.shared import beside
 from tools.deviations import Ran, run
 
@@ -54,7 +55,8 @@ def example(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
     def through(one: Rule, **options: Any) -> Ran:
         numbers = itertools.count(1)
         monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(int=next(numbers) << 64))
-        monkeypatch.setattr(envelope, "now", lambda: 1_700_000_000)
+        for module in (envelope, responses_envelope):
+            monkeypatch.setattr(module, "now", lambda: 1_700_000_000)
         return run(one, **options)
 
     return through
