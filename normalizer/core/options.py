@@ -171,7 +171,7 @@ class Options:
     )
     max_response_bytes: int = _option(
         32 * 1024 * 1024,
-        "Bytes of text that are kept of one answer of the Responses API, to complete its ends.",
+        "Limit of the text that one answer of the Responses API makes us keep, in bytes.",
         unit="bytes",
     )
     finish_timeout: float = _option(
@@ -179,12 +179,12 @@ class Options:
     )
     unknown_events: Literal["auto", "keep", "ride", "drop-private"] = _option(
         "auto",
-        "Responses API: pass events of unknown types, let them ride on the next event, or leave "
-        "private ones out; auto: private ones ride unless the client may be Codex.",
+        "Responses API: send events of unknown types, put them on the next event, or remove "
+        "private ones. auto: private ones are put on it if the client is not Codex.",
     )
     terminal: Literal["keep", "strict"] = _option(
         "keep",
-        "Responses API: a response.completed whose response is incomplete stays, or is corrected.",
+        "Responses API: keep or correct a response.completed whose response is incomplete.",
     )
 
     def __post_init__(self) -> None:
