@@ -93,6 +93,18 @@ class RequestInfo:
             codex=codex,
         )
 
+    @classmethod
+    def guess(cls, body: bytes) -> RequestInfo:
+        """Guess the request from the beginning of its answer.
+
+        Example::
+
+            RequestInfo.guess(b'data: {"type":"response.created"').endpoint  # "responses"
+        """
+        if b'"response.' in body or b'"object":"response"' in body.replace(b" ", b""):
+            return cls(endpoint="responses")
+        return cls(endpoint="completions" if b'"text_completion"' in body else "chat")
+
 
 # One of these is in every real request: without them only a part of it is known.
 _ASKS = frozenset({"messages", "prompt", "input", "tools", "functions"})

@@ -123,6 +123,12 @@ def of_response(error: Any) -> dict[str, Any]:
     return {"code": code, "message": message, **others}
 
 
+def of_body(error: Any) -> dict[str, Any]:
+    """The error of a failed response, as the body of an answer of its own."""
+    members = error if isinstance(error, dict) else {"message": word(error)}
+    return {"message": None, "type": None, "param": None, "code": None, **members}
+
+
 class Failure:
     """What is known of the answer's error, and gives failed responses their words.
 

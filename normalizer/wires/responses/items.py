@@ -225,6 +225,7 @@ class Items:
             self._named[key] = item
             self._ids.setdefault(ident, item)
         item.named = True
+        item.said = item.said or ident
         self._free.get(item.kind, {}).pop(item, None)
 
     def call(self, item: Item, call_id: str) -> None:
@@ -232,10 +233,13 @@ class Items:
         if call_id and not item.call_id:
             item.call_id = call_id
             self._uncalled.get(item.kind, {}).pop(item, None)
+            said = item.said
             self.learn(item, call_id)
+            item.said = said  # it finds the item, and is not its id
 
     def open(self, item: Item, ident: str) -> None:
         """The item leaves: it gets its number, and an id that no other has."""
+        ident = ident or item.said
         if not ident or ident in self._used:
             item.native = ident or None
             prefix = PREFIXES.get(item.kind, "item")

@@ -12,9 +12,11 @@ upstream's, or is made up at the end. A failed response that does not say why wa
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from normalizer.core.draft import Draft
+from normalizer.core.errors import INVALID
 from normalizer.core.findings import Deviation, Findings
 from normalizer.core.kept import CHUNK, Kept
 from normalizer.core.options import Options
@@ -179,7 +181,7 @@ class Lifecycle:
         self._outlet.send(draft, kind)
         self._note(response)
         if kind == FAILED:
-            self._over("error", {"error": response.get("error")})
+            self._over("error", {"error": failure.of_body(response.get("error"))})
         else:
             self._over("done")
 
@@ -225,13 +227,13 @@ class Lifecycle:
             self._outlet.make(ERROR, failure.event(error))
             self._make_failed(error, end)
 
-    def close(self, broken: str | None) -> None:
-        """The body has ended: the answer was complete, or was cut."""
+    def close(self, broken: str | None, junk: Sequence[bytes] = ()) -> None:
+        """The body has ended: the answer was complete, or was cut; ``junk``: lines of no event."""
         self.let_go()
         if self.end is None:
-            self._cut(broken)
+            self._cut(broken, junk)
 
-    def _cut(self, broken: str | None) -> None:
+    def _cut(self, broken: str | None, junk: Sequence[bytes] = ()) -> None:
         """The body has ended without a terminal event."""
         how = f" ({broken})" if broken else ""
         if self.failure.error is not None:
@@ -242,6 +244,12 @@ class Lifecycle:
             self._found(failure.TRUNCATED)
             message = f"The upstream's answer ends before `response.completed`{how}."
             self.fail(own("upstream_truncated", message), "truncated")
+        elif junk:
+            self._found(INVALID)
+            words = b" ".join(junk)[:500].decode("utf-8", "replace")
+            self.fail(
+                own("upstream_invalid", f"The upstream's answer is no events: {words}"), "error"
+            )
         else:
             self._found(failure.EMPTY)
             message = f"The upstream's answer is empty{how}."

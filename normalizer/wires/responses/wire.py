@@ -249,7 +249,7 @@ class ResponsesWire:
 
     def close(self, broken: str | None) -> None:
         """The body has ended: the answer was complete, or was cut."""
-        self._life.close(broken)
+        self._life.close(broken, self.junk)
         self.ended = True
 
     def behind(self, data: bytes) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from normalizer import RequestInfo
 from tests.wires.responses.streams import (
     DONE,
     PATH,
@@ -137,10 +138,11 @@ def test_no_body_makes_it_raise(value: Any, request_: dict[str, Any]) -> None:
 
 
 def test_paths() -> None:
-    from normalizer import RequestInfo
-
     assert RequestInfo.parse(PATH).endpoint == "responses"
     assert RequestInfo.parse("/v1/responses/resp_1").endpoint is None
     assert RequestInfo.parse("/v1/responses/compact").endpoint is None
     assert RequestInfo.parse("/x", paths=("/x=responses",)).endpoint == "responses"
+    assert RequestInfo.guess(raw(created())).endpoint == "responses"
+    assert RequestInfo.guess(body(ANSWER)).endpoint == "responses"
+    assert RequestInfo.guess(b"data: {}").endpoint == "chat"
     assert DONE.endswith(b"\n\n")

@@ -213,6 +213,13 @@ def test_a_broken_created_is_made_anew(line: bytes) -> None:
     assert "R706" in outcome.codes
 
 
+def test_text_that_is_no_event_is_an_error_with_its_words() -> None:
+    outcome = normalize(b"upstream connect error\n")
+    assert outcome.types == ["created", "error", "failed"]
+    assert "upstream connect error" in outcome.events[1]["message"]
+    assert outcome.events[1]["error"]["type"] == "upstream_invalid"
+
+
 def test_a_page_is_an_error_with_its_words() -> None:
     outcome = normalize(b"<html><h1>502 Bad Gateway</h1></html>")
     assert outcome.types == ["created", "error", "failed"]

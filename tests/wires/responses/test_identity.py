@@ -290,3 +290,12 @@ def test_ids_that_change_for_ever_are_bounded() -> None:
     assert outcome.said() == "x" * 3000
     assert outcome.types[-1] == "completed"
     assert response()["id"] == "resp_1"
+
+
+def test_an_id_that_only_an_event_inside_said_is_the_items() -> None:
+    done_event = event(
+        "function_call_arguments.done", **at("fc_9"), name="f", arguments="{}", call_id="call_9"
+    )
+    outcome = normalize(raw(created(), done_event, ended()))
+    assert outcome.output[0]["id"] == "fc_9"
+    assert outcome.output[0]["call_id"] == "call_9"
