@@ -28,7 +28,6 @@ from normalizer.wires.chat import (
     envelope,
     finish,
     holdback,
-    markup,
     reasoning,
     tool_calls,
     usage,
@@ -37,6 +36,8 @@ from normalizer.wires.chat import (
     wire,
 )
 from normalizer.wires.chat import kinds as chat_kinds
+from normalizer.wires.chat.markup import leaks, text_calls, thinking
+from normalizer.wires.chat.markup.text_calls import repeats
 from normalizer.wires.responses import (
     ends,
     failure,
@@ -57,7 +58,8 @@ from normalizer.wires.responses import wire as responses_wire
 # Every module that repairs something declares what it repairs.
 _DECLARED_IN: tuple[ModuleType, ...] = (
     *(sse, event_data, errors, kinds, chat_kinds),
-    *(call_doubts, call_members, choices, chunks, content, envelope, finish, holdback, markup),
+    *(call_doubts, call_members, choices, chunks, content, envelope, finish, holdback),
+    *(leaks, repeats, thinking, *text_calls.FAMILIES),
     *(reasoning, tool_calls, usage, whole_calls, whole_message, wire),
     # the Responses API's
     *(reading, outlet, lifecycle, item_events, item_lives, text_events, part_texts, form, ends),

@@ -87,7 +87,7 @@ class Body:
         self._draft = draft
         chat = self._endpoint == "chat"
         if markup and chat and markup_wanted(self._options):
-            self._markup = Markup(self._found, self._options, self._request.tool_names)
+            self._markup = Markup(self._found, self._options, self._request)
         lenient = draft.raw is None
         if not self._list_choices(draft.value):
             return None

@@ -71,6 +71,7 @@ FINISH_MISSING = Deviation(
     repair="The choice gets `stop`, or `tool_calls` after calls.",
 )
 
+_CUT = ("length", "content_filter")
 _USAGE_HERE = ""  # in the tail: where the usage chunk came
 
 
@@ -90,16 +91,20 @@ class Piece(NamedTuple):
 class _Held:
     """A chunk that waits, with the bytes that it makes us keep."""
 
-    __slots__ = ("draft", "fragments", "size")
+    __slots__ = ("_decided", "draft", "fragments", "size")
 
     def __init__(self, draft: Draft, size: int, fragments: list[Fragment]) -> None:
         self.draft = draft
         self.size = size
         self.fragments = fragments
+        self._decided = 0  # fragments at the beginning that wait no more, and never will again
 
     @property
     def waits(self) -> bool:
-        return any(fragment.waits for fragment in self.fragments)
+        fragments = self.fragments
+        while self._decided < len(fragments) and not fragments[self._decided].waits:
+            self._decided += 1
+        return self._decided < len(fragments)
 
     @property
     def choice(self) -> Choice:
@@ -117,6 +122,7 @@ class Holdback:
     __slots__ = (
         "_blank",
         "_calls",
+        "_ended",
         "_endpoint",
         "_finishes",
         "_found",
@@ -156,6 +162,7 @@ class Holdback:
         self._kept = kept
         self._calls: dict[int, deque[_Held]] = {}
         self._finishes: dict[int, _Held] = {}
+        self._ended: set[int] = set()  # choices whose finish is held, or has left
         self._put_off: dict[int, _Held] = {}
         self._tail: list[str] = []  # comments, and the usage chunk's place, behind a held finish
         self._tail_size = 0  # bytes of the comments in it
@@ -188,10 +195,8 @@ class Holdback:
         return bool(self.order) and self._all_finished()
 
     def _all_finished(self) -> bool:
-        # a choice has appeared before its finish is held; what has left may be held once more
-        left = self._stages.finish.left
-        ended = len(left) + sum(index not in left for index in self._finishes)
-        return ended >= len(self.order)
+        # a choice has appeared before its finish is held, and a finish that is held leaves
+        return len(self._ended) >= len(self.order)
 
     def is_open(self, index: int) -> bool:
         """Whether anything of a choice waits that its next text decides about."""
@@ -206,7 +211,7 @@ class Holdback:
     def take(self, piece: Piece) -> None:
         """Send a chunk, or hold it."""
         if piece.word is not None:
-            self.release_calls(piece.choice)
+            self.release_calls(piece.choice, cut=piece.word in _CUT)
             self._hold_finish(piece)
         elif piece.fragments:
             queue = self._calls.setdefault(piece.choice, deque())
@@ -229,10 +234,10 @@ class Holdback:
         if index in self._calls:
             self._leave(index)
 
-    def release_calls(self, index: int) -> None:
-        """Send what waits of the calls of a choice."""
+    def release_calls(self, index: int, *, cut: bool = False) -> None:
+        """Send what waits of the calls of a choice; ``cut``: its finish is one that cuts."""
         if index in self._calls:
-            self._stages.tools.decide(index)
+            self._stages.tools.decide(index, cut=cut)
             self._leave(index)
 
     def _leave(self, index: int) -> None:
@@ -415,13 +420,16 @@ class Holdback:
         stage, index = self._stages.finish, piece.choice
         word = piece.word or "stop"
         if index in stage.left and not stage.outweighs_left(index, word):
-            self._found(FINISH_TWICE)
-            self._send_without_finish(piece)
-            return
+            if self._found(FINISH_TWICE):
+                self._send_without_finish(piece)
+                return
+        if index in self._finishes and not self._found.on(FINISH_TWICE):
+            self.release_finishes(final=False)
         self.send_held_text(index)
         size = self._kept.keep(CHUNK)
         old = self._finishes.get(index)
         stands = stage.hold(index, word)
+        self._ended.add(index)
         new = _Held(piece.draft, size, [])
         if old is None:
             self._finishes[index] = new
@@ -486,22 +494,24 @@ class Holdback:
     def release_finishes(self, *, final: bool) -> None:
         """Send the finishes held; if ``final``, a usage that nobody asked for is on the last."""
         held = list(self._finishes.items())
-        for index, _ in held:
-            self._before_finish(index)
+        for index, one in held:
+            self._before_finish(index, one.choice)
         for number, (index, one) in enumerate(held):
             self._send_finish(index, one, last=final and number == len(held) - 1)
             self._kept.size -= one.size
         self._finishes.clear()
         self._stages.finish.held.clear()
 
-    def _before_finish(self, index: int) -> None:
+    def _before_finish(self, index: int, choice: Choice) -> None:
         tools = self._stages.tools
         self.release_calls(index)
         self._send_halves(index)
-        if self._stages.finish.held[index] in ("length", "content_filter"):
+        if self._stages.finish.held[index] in _CUT:
             return
         if tools.cut(index):
             self._found(tool_calls.ARGUMENTS_INCOMPLETE)
+        if choice.get("nameless_tool_calls"):
+            return  # they may be the arguments that are missing
         for fragment in tools.empty(index):
             self._send_new(index, {"tool_calls": [fragment]})
 
@@ -574,6 +584,7 @@ class Holdback:
                 calls = tools.called(index) if tools.to_be_run(index) else None
                 word = calls or "stop"
                 finish.hold(index, word)
+                self._ended.add(index)
                 self._finishes[index] = _Held(self._blank.finish(index, word), 0, [])
         self.release()
         self._send_usage()
