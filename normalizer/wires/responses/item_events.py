@@ -41,6 +41,8 @@ AFTER_DONE = Deviation(
     structural=True,
 )
 
+_LONGEST = 200  # characters of a type, in which the kind of its item is looked for
+
 
 class ItemEvents:
     """Takes the events of items, and finds the item of each."""
@@ -262,7 +264,7 @@ class ItemEvents:
 
     def _kind_of_stem(self, kind: str) -> str:
         """The kind of item that an event of its own belongs to: the longest in its stem."""
-        stem = kind.removeprefix("response.").rpartition(".")[0]
+        stem = kind[:_LONGEST].removeprefix("response.").rpartition(".")[0]
         while stem:
             if self._items.had(stem) or stem in EVENTFUL:
                 return stem

@@ -31,6 +31,7 @@ from normalizer.wires.responses.names import (
     CREATED,
     ERROR,
     FAILED,
+    IN_PROGRESS,
     INCOMPLETE,
     STATUS,
     TERMINAL,
@@ -87,6 +88,7 @@ class Lifecycle:
         "_found",
         "_held",
         "_kept",
+        "_made_up",
         "_options",
         "_outlet",
         "_reading",
@@ -112,6 +114,7 @@ class Lifecycle:
         ends: Ends,
     ) -> None:
         self.begun = False
+        self._made_up = False  # `response.created` was ours
         self.skipped = False
         self.end: End | None = None
         self.error: dict[str, Any] | None = None
@@ -143,8 +146,11 @@ class Lifecycle:
     def created(self, draft: Draft, kind: str) -> None:
         response = self._reading.response(draft)
         if self.begun:
-            self.envelope.learn(response)
             self._found(TWICE)
+            if self._made_up:  # what it holds was not sent yet
+                self._made_up = False
+                draft.edit()["type"] = IN_PROGRESS
+                self.progress(draft, IN_PROGRESS)
             return
         self.begun = True
         self.envelope.fit(draft, response, STATUS[kind])
@@ -189,7 +195,7 @@ class Lifecycle:
         """Make up the `response.created` that something needs; ``own``: an error of ours."""
         if self.begun:
             return
-        self.begun = True
+        self.begun = self._made_up = True
         made = self.envelope.created(response)
         if not own and not self.skipped:
             self._found(CREATED_MISSING)
