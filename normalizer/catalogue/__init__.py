@@ -43,11 +43,11 @@ from normalizer.wires.responses import (
     failure,
     form,
     item_events,
-    item_lives,
-    lifecycle,
+    item_lifecycle,
     outlet,
     part_texts,
     reading,
+    response_lifecycle,
     text_events,
     unknown,
 )
@@ -62,7 +62,17 @@ _DECLARED_IN: tuple[ModuleType, ...] = (
     *(leaks, repeats, thinking, *text_calls.FAMILIES),
     *(reasoning, tool_calls, usage, whole_calls, whole_message, wire),
     # the Responses API's
-    *(reading, outlet, lifecycle, item_events, item_lives, text_events, part_texts, form, ends),
+    *(
+        reading,
+        outlet,
+        response_lifecycle,
+        item_events,
+        item_lifecycle,
+        text_events,
+        part_texts,
+        form,
+        ends,
+    ),
     *(unknown, failure, responses_envelope, responses_usage, responses_wire),
 )
 
