@@ -57,6 +57,7 @@ class Ends:
     def close(self, status: str) -> list[dict[str, Any]]:
         """Close all items for a terminal event that is made up; its output."""
         output = []
+        self._lifecycle.leave_named()
         for item in self._lifecycle.items.streamed:
             if item.done is None and status != "failed":
                 self._lifecycle.close(item, None, status)
@@ -75,10 +76,12 @@ class Ends:
         """Close what is open by what a terminal event holds, and the other way."""
         given = self._given(draft, response, status)
         streamed = self._lifecycle.items.streamed
-        if status == "failed" and isinstance(response.get("output"), list):
+        if status == "failed" and response.get("output") and isinstance(response["output"], list):
+            self._lifecycle.leave_named()
             self._align(draft, response["output"])
             return
         found = self._matched(given, status)
+        self._lifecycle.leave_named()
         for item in streamed:
             if item.done is None and status != "failed":
                 self._lifecycle.close(item, None, status)

@@ -110,7 +110,7 @@ class ItemEvents:
             item.name = name
         if not item.opened:
             self._lifecycle.wait(item, draft, text.done)
-            self._lifecycle.leave(item)
+            self._lifecycle.leave(item, early=True)
             return
         self._texts.done(item, text, draft)
 

@@ -5,7 +5,8 @@
     output_item.done    the whole item
 
 A call cannot leave before its name is known: its head and its events wait for the name, and leave
-behind it in their order. A call that never gets a name is no call; what it had rides on the
+behind it in their order. One without a head waits for its ``call_id`` too, as long as it may come:
+a client answers a call by it. A call that never gets a name is no call, and becomes a member of the
 terminal's response. Arguments that a head holds count only if no delta follows.
 
 The id under which an item was added is its id to the end. ``encrypted_content`` is bound to the id
@@ -104,18 +105,23 @@ class ItemLifecycle:
 
     def wait(self, item: Item, draft: Draft, kind: str) -> None:
         item.waiting.append((draft, kind))
-        if item.kind in CALLS and not item.name:
+        if item.kind in CALLS and (kind != ADDED or not item.name):
             self._found(NAME_LATE)
             self.items.wait(item)
             self.items.shifted = True
             item.held += (size := CHUNK + len(draft.raw or b""))
             self._kept.size += size
 
-    def leave(self, item: Item) -> None:
-        """Send what waited for the name of a call, if it is there."""
+    def leave(self, item: Item, *, early: bool = False) -> None:
+        """Send what waited for the name of a call, if it is there.
+
+        ``early``: a call without a head waits on: its ``call_id`` may still come.
+        """
         if item.opened or (item.kind in CALLS and not item.name):
             return
         head = next((draft for draft, kind in item.waiting if kind == ADDED), None)
+        if early and head is None and not item.call_id:
+            return
         events = [(draft, kind) for draft, kind in item.waiting if draft is not head]
         item.waiting = []
         self._kept.size -= item.held
@@ -129,6 +135,11 @@ class ItemLifecycle:
                 self._events.delta(item, DELTAS[kind], draft)
             elif kind in DONES:
                 self._events.done(item, DONES[kind], draft)
+
+    def leave_named(self) -> None:
+        """Send the calls that have a name, and waited for more."""
+        for item in self.items.waiting():
+            self.leave(item)
 
     def open(self, item: Item, data: dict[str, Any]) -> None:
         """Make up the head of an item, with what is known of it."""

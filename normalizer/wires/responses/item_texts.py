@@ -39,7 +39,7 @@ class ItemTexts:
         given: list[Any] = listed if isinstance(listed, list) else []
         if not parts and not given:
             return
-        if len(given) < len(parts) and self._merged(item, parts, given):
+        if _is_divided_otherwise(parts, given) and self._merged(item, parts, given):
             given = []
         ends: dict[int, dict[str, Any]] = {}
         unmatched: dict[str, list[Part]] = {}
@@ -123,3 +123,11 @@ class ItemTexts:
         if text is not None and text.place == place:
             return self._parts.add(item, text, None)
         return self._parts.add_other(item, place, {"part": one})
+
+
+def _is_divided_otherwise(parts: list[Part], given: list[Any]) -> bool:
+    """Whether the end divides a text into parts in another way than it was streamed."""
+    if len(given) <= len(parts):
+        return len(given) < len(parts)
+    pairs = zip(parts, given, strict=False)
+    return any(not text_of(one).startswith(part.text) for part, one in pairs)
