@@ -243,10 +243,9 @@ def _chapter(rule: Rule) -> Iterator[str]:
         if number:
             yield from ("", "After a silence longer than `finish_timeout` it continues:")
         yield from _block(visible(piece))
-    time = {"return_value": 1_700_000_000}
     with (
-        mock.patch.object(envelope, "now", **time),
-        mock.patch.object(responses_envelope, "now", **time),
+        mock.patch.object(envelope, "now", return_value=1_700_000_000),
+        mock.patch.object(responses_envelope, "now", return_value=1_700_000_000),
     ):
         ran = run(rule)
     status = f" with status {ran.status}" if ran.status != rule.status else ""
