@@ -36,12 +36,27 @@ from normalizer.wires.chat import (
     wire,
 )
 from normalizer.wires.chat import kinds as chat_kinds
+from normalizer.wires.messages import (
+    block_start,
+    blocks,
+    body,
+    deltas,
+    events,
+    message_start,
+    stop_reason,
+    tool_input,
+    tool_use,
+)
+from normalizer.wires.messages import errors as messages_errors
+from normalizer.wires.messages import usage as messages_usage
 
 # Every module that repairs something declares what it repairs.
 _DECLARED_IN: tuple[ModuleType, ...] = (
     *(sse, event_data, errors, kinds, chat_kinds),
     *(call_members, choices, chunks, content, envelope, finish, holdback, markup),
     *(reasoning, tool_calls, usage, whole_calls, whole_message, wire),
+    *(events, message_start, blocks, block_start, deltas, tool_use, tool_input),
+    *(stop_reason, messages_usage, messages_errors, body),
 )
 
 

@@ -43,6 +43,7 @@ class OptionFields(TypedDict, total=False):
     special_tokens: bool
     cumulative: bool
     text_tool_calls: Sequence[str]
+    empty_blocks: Literal["keep", "drop"]
     paths: Sequence[str]
     max_event_bytes: int
     max_held_bytes: int
@@ -87,8 +88,9 @@ class Options:
     * ``think_tags``, ``special_tokens``, ``cumulative``, ``text_tool_calls``: repairs that need a
       guess. They are off by default. ``text_tool_calls`` lists the dialects to look for:
       ``"hermes"``, ``"react"``, ``"kimi"``, ``"deepseek"``.
+    * ``empty_blocks``: keep or drop text blocks of the Messages API that have no character.
     * ``paths``: endings of more paths to normalize as chats (``"/api/chat"``), or, with
-      ``=completions`` at the end, as legacy completions.
+      ``=completions`` or ``=messages`` at the end, as these APIs.
     * ``max_event_bytes``: the limit in bytes of one event, or of a body that is read whole.
     * ``max_held_bytes``: the limit in bytes of what one stream makes us keep, by estimate, without
       the current event. Above it, held bytes that can be sent unrepaired are sent. Choices, calls
@@ -141,6 +143,9 @@ class Options:
         (),
         "Dialects of tool calls to look for in the text: hermes, react, kimi, deepseek.",
         kind="names",
+    )
+    empty_blocks: Literal["keep", "drop"] = _option(
+        "keep", "Empty text blocks of the Messages API, which the next request must not have."
     )
     paths: Sequence[str] = _option(
         (),
@@ -345,7 +350,7 @@ def check_variables(environ: Mapping[str, str], *, besides: Collection[str] = ()
             )
 
 
-ENDPOINTS = ("chat", "completions")
+ENDPOINTS = ("chat", "completions", "messages")
 _YES = ("1", "true", "yes", "on")
 _NO = ("0", "false", "no", "off", "")
 

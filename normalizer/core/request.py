@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import orjson
+
+Endpoint = Literal["chat", "completions", "messages"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +20,8 @@ class RequestInfo:
     Create it with `RequestInfo.parse`.
 
     * ``endpoint``: ``"chat"`` for paths that end in ``/chat/completions``, ``"completions"`` for
-      other paths that end in ``/completions``, or the value from the option ``paths``. None for all
+      other paths that end in ``/completions``, ``"messages"`` for paths that end in ``/messages``
+      if the body has a list ``messages``, or the value from the option ``paths``. None for all
       other paths: their answers are never changed.
     * ``stream``, ``include_usage``, ``n``, ``model``, ``max_tokens``: from the body.
     * ``tools``, ``functions``: whether the body offers any.
@@ -26,7 +30,7 @@ class RequestInfo:
     * ``forced``: whether the body demands one tool by name.
     """
 
-    endpoint: Literal["chat", "completions"] | None
+    endpoint: Endpoint | None
     stream: bool | None = None
     include_usage: bool | None = None
     n: int | None = None
@@ -64,6 +68,8 @@ class RequestInfo:
                 body = None
         if not isinstance(body, dict):
             return cls(endpoint=endpoint)
+        if endpoint is None and _asks_for_message(path, body):
+            endpoint = "messages"
         stream = body.get("stream")
         options = body.get("stream_options")
         options = options if isinstance(options, dict) else {}
@@ -90,12 +96,25 @@ class RequestInfo:
 _ASKS = frozenset({"messages", "prompt", "tools", "functions"})
 
 
-def _endpoint(path: str, paths: Sequence[str]) -> Literal["chat", "completions"] | None:
+_NAMED: Mapping[str, Endpoint] = {"completions": "completions", "messages": "messages"}
+
+# OpenAI's Assistants API: another protocol under the same ending.
+_THREAD = re.compile(r"/threads/[^/]+/messages$")
+
+
+def _asks_for_message(path: str, body: dict[str, Any]) -> bool:
+    """Whether a request is one of Anthropic's Messages API."""
+    path = urlsplit(path).path.rstrip("/")
+    asks = path.endswith("/messages") and _THREAD.search(path) is None
+    return asks and isinstance(body.get("messages"), list)
+
+
+def _endpoint(path: str, paths: Sequence[str]) -> Endpoint | None:
     path = path.rstrip("/")
     for named in paths:
         end, _, endpoint = named.partition("=")
         if path.endswith(end):
-            return "completions" if endpoint == "completions" else "chat"
+            return _NAMED.get(endpoint, "chat")
     if path.endswith("/chat/completions"):
         return "chat"
     return "completions" if path.endswith("/completions") else None

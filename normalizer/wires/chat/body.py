@@ -73,7 +73,7 @@ class Body:
         self._request = request
         self._options = options
         self._found = found
-        self._endpoint: Endpoint = request.endpoint or "chat"
+        self._endpoint: Endpoint = "completions" if request.endpoint == "completions" else "chat"
         self._markup: Markup | None = None
         self._draft = Draft({})
 

@@ -87,7 +87,7 @@ class Chunks:
         blank: Blank,
         holdback: Holdback,
     ) -> None:
-        self._endpoint = request.endpoint or "chat"
+        self._endpoint = "completions" if request.endpoint == "completions" else "chat"
         self._options = options
         self._found = found
         self._report = report

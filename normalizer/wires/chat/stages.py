@@ -33,7 +33,7 @@ class Stages:
     )
 
     def __init__(self, request: RequestInfo, options: Options, found: Findings, kept: Kept) -> None:
-        endpoint: Endpoint = request.endpoint or "chat"
+        endpoint: Endpoint = "completions" if request.endpoint == "completions" else "chat"
         self.finish = Finish(found, request)
         self.choices = Choices(found, endpoint, request.n)
         self.envelope = Envelope(found, endpoint, request.model)

@@ -40,7 +40,7 @@ from normalizer.core.writer import Writer
 from normalizer.wires.chat.blank import Blank
 from normalizer.wires.chat.body import Body, is_error
 from normalizer.wires.chat.choices import text_beside
-from normalizer.wires.chat.chunk import CHOICE_KEYS, PADDING_KEYS, as_list, strict
+from normalizer.wires.chat.chunk import CHOICE_KEYS, PADDING_KEYS, Endpoint, as_list, strict
 from normalizer.wires.chat.chunks import Chunks
 from normalizer.wires.chat.gathered import Gathered
 from normalizer.wires.chat.holdback import Holdback
@@ -111,11 +111,13 @@ class ChatWire:
         "_report",
         "_request",
         "_stages",
+        "bare_events",
         "end",
         "ended",
         "error",
         "has_templates",
         "junk",
+        "names_events",
     )
 
     def __init__(
@@ -132,7 +134,9 @@ class ChatWire:
         self.error: dict[str, Any] | None = None
         self.has_templates = not markup_wanted(options)
         self.junk: list[bytes] = []
-        self._endpoint = request.endpoint or "chat"
+        self.names_events = False
+        self.bare_events: frozenset[str] = frozenset()
+        self._endpoint: Endpoint = "completions" if request.endpoint == "completions" else "chat"
         self._request = request
         self._options = options
         self._found = found
@@ -426,6 +430,10 @@ class ChatWire:
         self._report.error = error["error"]
         self._output.send(Draft(error))
         self._finish("error")
+
+    def error_in(self, value: Any, name: str = "") -> dict[str, Any] | None:
+        """The error that a JSON value is, ``value`` itself if it has the API's form; or None."""
+        return read_error(value, name)
 
     def error_body(self, error: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         """The status and the body of an error in answer to a request without a stream."""
