@@ -662,7 +662,9 @@ def test_application_that_raises_is_delivered_and_cut(serve: Serve) -> None:
                 got += part
     assert got.startswith(ROLE + HELLO)
     assert b'"upstream_truncated"' in got
+    assert b"ended because the application raised an exception" in got
     assert b"a secret" not in got
+    assert b"RuntimeError" not in got
 
 
 @pytest.mark.anyio

@@ -59,8 +59,19 @@ def part(module: str) -> str:
 
 CORE = [name for name in modules() if part(name) not in {*DOORS, "normalizer"}]
 # What the stages of the chat wire share, and what puts them together.
-SHARED = {"call", "call_identity", "call_members", "chunk", "common", "words"}
-WHOLE = {"blank", "body", "chunks", "gathered", "holdback", "kinds", "split", "stages", "streamed"}
+SHARED = {"call", "call_doubts", "call_identity", "call_members", "chunk", "common", "words"}
+WHOLE = {
+    "answers",
+    "blank",
+    "body",
+    "chunks",
+    "gathered",
+    "holdback",
+    "kinds",
+    "split",
+    "stages",
+    "streamed",
+}
 WHOLE |= {"whole_calls", "whole_message", "wire"}
 STAGES = [
     name

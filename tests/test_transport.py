@@ -569,6 +569,7 @@ def test_broken_connection_delivers_and_then_raises(library: Any) -> None:
     assert raised is error
     assert got.startswith(ROLE + HELLO)
     assert b'"upstream_truncated"' in got
+    assert b"ended because its connection broke (connection reset)" in got
     assert got.endswith(DONE)
     assert "body closed" in upstream.log
 

@@ -1,6 +1,6 @@
-"""One program reads recorded streams with openai's own client: raw, and normalised.
+"""One program reads recorded streams with openai's own client: raw, and normalized.
 
-Run by tools/demo. Exits with 1 if a stream does not come out right through the normaliser.
+Run by tools/demo. Exits with 1 if the transport does not repair a stream.
 """
 
 from __future__ import annotations
@@ -52,30 +52,30 @@ SHOWN = [
         "one JSON object in answer to stream=True",
         "stop",
     ),
-    Shown("optillm/today-moa", "OptiLLM today", "the chunk that ends it holds the text", "stop"),
+    Shown("optillm/today-moa", "OptiLLM today", "all the text is on the finish chunk", "stop"),
     Shown("azure/opening-chunk", "Azure OpenAI", "the first chunk has no choices", "stop"),
     Shown(
         "api-for-open-llm/function-call-ends-twice",
         "api-for-open-llm",
-        "ends twice: in the chunk that holds the call, and with stop",
+        "two finishes: on the chunk with the call, and stop",
         "function_call",
         calls=1,
     ),
     Shown(
         "api-for-open-llm/tool-call-ends-twice",
         "api-for-open-llm on vLLM",
-        "ends twice, with stop, although a tool is called",
+        "two finishes, both stop, although a tool is called",
         "tool_calls",
         calls=1,
     ),
     Shown(
         "ollama/parallel-tool-calls",
         "Ollama",
-        "three calls, all with index 0, that end with stop",
+        "three calls with index 0, and the finish stop",
         "tool_calls",
         calls=3,
     ),
-    Shown("vllm/chat-seven-tokens", "vLLM, chat", "the last chunk holds the last word", "length"),
+    Shown("vllm/chat-seven-tokens", "vLLM, chat", "the finish comes with the last word", "length"),
     Shown("vllm/completions-seven-tokens", "vLLM, completions", "nothing to repair", "length"),
     Shown("llama-server/text", "llama.cpp, random weights", "nothing to repair", "length"),
 ]
@@ -219,7 +219,7 @@ def repairs(report: Report) -> Iterator[str]:
     """What was repaired, in lines that fit the right column."""
     names = {deviation.code: deviation.name for deviation in DEVIATIONS}
     line = ""
-    for each in [f"{code} {names[code]}" for code in report.codes] or ["left as it came"]:
+    for each in [f"{code} {names[code]}" for code in report.codes] or ["unchanged"]:
         if line and len(line) + len(each) + 2 > HALF - 2:
             yield f"{line},"
             line = ""
@@ -240,10 +240,10 @@ def main() -> int:
     upstream = Starlette(
         routes=mounts({_path(shown): cassette for shown, cassette in cassettes.items()})
     )
-    print("Servers that speak OpenAI's API, read with OpenAI's client in a loop that many have:\n")
+    print("Servers with OpenAI's API, read by OpenAI's own client:\n")
     for line in PROGRAM.splitlines():
         print("    " + paint(CYAN, line))
-    print("\n" + beside(fit("raw", HALF), "through NormalizingTransport, and what it repaired"))
+    print("\n" + beside(fit("raw", HALF), "through NormalizingTransport, with its repairs"))
     right = [0, 0]
     with Server(upstream) as server:
         for shown, cassette in cassettes.items():

@@ -87,8 +87,8 @@ ROWS = (
     ("C301 C302", "A role that is missing, or is in every delta"),
     ("C303-C305", 'Empty members (null, `[]`, `""`); chunks without any news; no `delta`'),
     ("C306 C307", "Content that is a list of blocks (Mistral, Databricks) or a number"),
-    ("C314", "What a tool answered, sent as a delta of the answer"),
-    ("C308 C309 C315", "A `message` beside the delta or for it; the whole answer again at the end"),
+    ("C314", "The result of a tool, sent as a delta of the answer"),
+    ("C308 C309 C315", "A `message` beside or instead of the delta; the answer again at the end"),
     (
         "C311-C313 C316",
         "Reasoning under one of five names, or under two at once; list items without an `index`",

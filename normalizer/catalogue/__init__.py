@@ -20,6 +20,7 @@ from typing import Any
 from normalizer.core import errors, event_data, kinds, sse
 from normalizer.core.findings import Deviation
 from normalizer.wires.chat import (
+    call_doubts,
     call_members,
     choices,
     chunks,
@@ -53,7 +54,7 @@ from normalizer.wires.messages import usage as messages_usage
 # Every module that repairs something declares what it repairs.
 _DECLARED_IN: tuple[ModuleType, ...] = (
     *(sse, event_data, errors, kinds, chat_kinds),
-    *(call_members, choices, chunks, content, envelope, finish, holdback, markup),
+    *(call_doubts, call_members, choices, chunks, content, envelope, finish, holdback, markup),
     *(reasoning, tool_calls, usage, whole_calls, whole_message, wire),
     *(events, message_start, blocks, block_start, deltas, tool_use, tool_input),
     *(stop_reason, messages_usage, messages_errors, body),

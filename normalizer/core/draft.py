@@ -1,7 +1,7 @@
 """One JSON event on its way through the house, with the bytes that it came as.
 
 An event that nobody changes leaves as the bytes that it came as, so that a canonical stream leaves
-byte for byte. Whoever changes the value takes it by `Draft.edit`, which voids the bytes. There is
+byte for byte. Whoever changes the value takes it by `Draft.edit`, which voids the bytes: there is
 no other record of whether an event was changed.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from normalizer.core.lenient import dumps
+from normalizer.core.spelling import keep_spelling
 
 
 class Draft:
@@ -33,8 +34,13 @@ class Draft:
         self.raw = raw
 
     def edit(self) -> dict[str, Any]:
-        """The value, to be changed: the bytes that it came as are void from now on."""
-        self.raw = None
+        """The value, to be changed: the bytes that it came as are void from now on.
+
+        Numbers that would be spelt otherwise in what we write keep their spelling.
+        """
+        if self.raw is not None:
+            keep_spelling(self.value, self.raw)
+            self.raw = None
         return self.value
 
     def json(self) -> bytes:

@@ -157,7 +157,7 @@ def presumed_error(value: Any) -> dict[str, Any] | None:
         words = next((text for text in texts if " " in text), "")
     if not are_words(words):
         return None
-    return {"error": {**_canonical(value, {}), "message": words}}
+    return {"error": _canonical({**value, "message": words}, {})}
 
 
 def words_of_page(data: bytes) -> str:

@@ -97,6 +97,7 @@ _BLANK = re.compile(rb"\s*")
 _TOUCHING = re.compile(rb"[}\]]\s*+(?:data:\s*+)*+[{\[]")
 _SEPARATOR = re.compile(rb"\s*+(?:data:\s*+)*+")
 _STRING_OR_BRACKET = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[{}\[\]]', re.DOTALL)
+_CONTROL = re.compile(rb"[\x00-\x1f]")
 _PAGE_BYTES = 64 * 1024
 _OPENING = (b"{", b"[")
 
@@ -106,6 +107,7 @@ class EventData:
 
     What is known to be an event is taken by `next`. ``waits`` says whether data that has come is no
     event yet. ``found`` is told of each deviation; data over ``limit`` bytes is a TOO_LARGE event.
+    ``named``: an event's name may say all, so that ``{}`` is its data.
 
     Example::
 
@@ -123,14 +125,18 @@ class EventData:
         "_held",
         "_limit",
         "_lines",
+        "_named",
         "_page",
         "_ready",
         "_row",
         "waits",
     )
 
-    def __init__(self, found: Callable[[Deviation], bool], limit: int) -> None:
+    def __init__(
+        self, found: Callable[[Deviation], bool], limit: int, *, named: bool = False
+    ) -> None:
         self.waits = False
+        self._named = named
         self._found = found
         self._limit = limit
         self._ready: deque[Event] = deque()
@@ -228,13 +234,18 @@ class EventData:
             self._hand_on(Event(kind, b"", name=name, at=self._at if self._empty else at))
 
     def not_strict(self, data: bytes) -> bool:
-        """Say what is not strict in the JSON; True if it is to be written anew."""
+        """Say what is not strict in the JSON; True if it is to be written anew.
+
+        Nothing need be: a number beyond any double, nesting beyond our parser's.
+        """
         signs = [
             (INVALID_UTF_8, not _is_utf_8(data)),
             (NON_FINITE, b"NaN" in data or b"Infinity" in data),
             (LONE_SURROGATE, b"\\ud" in data.lower()),
         ]
-        seen = [deviation for deviation, sign in signs if sign] or [CONTROL_CHARACTER]
+        seen = [deviation for deviation, sign in signs if sign]
+        if not seen and _CONTROL.search(data):
+            seen.append(CONTROL_CHARACTER)
         to_repair = [self._found(deviation) for deviation in seen]
         return True in to_repair
 
@@ -251,8 +262,12 @@ class EventData:
                 self._found(DONE_VARIANT)
             return Kind.DONE
         if value in (b"null", b"{}", b'""', b"[]"):
+            if _is_end_word(name.encode()):
+                return Kind.END_WORD
+            if self._named and name and value == b"{}":
+                return None
             self._found(EMPTY_DATA)
-            return Kind.END_WORD if _is_end_word(name.encode()) else Kind.NOTHING
+            return Kind.NOTHING
         if value[:1] == b":" or _HEARTBEAT.fullmatch(value):
             self._found(KEEP_ALIVE_AS_DATA)
             return Kind.NOTHING

@@ -10,6 +10,8 @@ from typing import Any
 
 import orjson
 
+from normalizer.core.spelling import Spelt, loads_spelt
+
 # OpenAI's own value for "very unlikely"; a null there crashes clients that compute with it
 UNLIKELY = -9999.0
 
@@ -33,10 +35,7 @@ def loads(data: bytes) -> tuple[Any, bool]:
     try:
         return orjson.loads(data), False
     except orjson.JSONDecodeError:
-        try:
-            return json.loads(data.decode("utf-8", "replace"), strict=False), True
-        except RecursionError:
-            raise ValueError("nested too deeply") from None
+        return loads_spelt(data.decode("utf-8", "replace")), True
 
 
 def dumps(value: Any) -> bytes:
@@ -44,7 +43,8 @@ def dumps(value: Any) -> bytes:
     try:
         return orjson.dumps(value)
     except TypeError:
-        # integers beyond 64 bits, nesting beyond orjson's, which the standard library bounds too
+        # numbers that keep their spelling, integers beyond 64 bits, and nesting beyond orjson's,
+        # which the standard library bounds too
         return "".join(_written(clean(value))).encode()
 
 
@@ -105,7 +105,8 @@ def _written(value: Any) -> Iterator[str]:
             todo.append(("]", _NO_VALUE))
             todo += [("," if number else "", item[number]) for number in reversed(range(len(item)))]
         else:
-            yield json.dumps(item, ensure_ascii=False, allow_nan=False)
+            spelt = isinstance(item, Spelt)
+            yield item.spelling if spelt else json.dumps(item, ensure_ascii=False, allow_nan=False)
 
 
 def clean_text(text: str) -> str:

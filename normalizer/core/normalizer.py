@@ -344,7 +344,7 @@ class Normalizer:
             self._wire.fail(clean(error) if lenient else error, "error")
             return self._end(b"")
         self._report.end = "done"
-        if draft.raw is not None or not self._found.any:
+        if draft.raw is not None or (lenient and not self._found.any):
             return self._pass(raw)
         if not self.passes:
             self.content_type = JSON

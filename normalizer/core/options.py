@@ -84,6 +84,8 @@ class Options:
     * ``usage``: ``"request"`` follows the request (``stream_options.include_usage``). ``"chunk"``
       always sends a chunk of its own. ``"finish"`` puts the usage on the finish. ``"drop"`` sends
       none.
+    * ``unfinished``: for an answer whose body ends before its finish. ``"error"`` ends it with an
+      error of type ``upstream_truncated``. ``"keep"`` adds ``[DONE]`` and no finish.
     * ``extras``: keep or drop members that the OpenAI API does not declare.
     * ``think_tags``, ``special_tokens``, ``cumulative``, ``text_tool_calls``: repairs that need a
       guess. They are off by default. ``text_tool_calls`` lists the dialects to look for:
@@ -124,7 +126,7 @@ class Options:
     )
     unfinished: Literal["error", "keep"] = _option(
         "error",
-        "An answer whose body ends before its finish: an error, or kept as it is, without one.",
+        "If the body ends before the finish: end with an error, or keep the answer.",
     )
     usage: Literal["request", "chunk", "finish", "drop"] = _option(
         "request",

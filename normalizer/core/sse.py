@@ -153,7 +153,6 @@ class EventReader:
         "_unparted",
         "data",
         "junk",
-        "last_junk",
         "position",
         "received",
     )
@@ -163,13 +162,12 @@ class EventReader:
     ) -> None:
         self.data = b""  # what is to be read, from `position` on
         self.position = 0
-        self.junk: list[bytes] = []  # the first lines that meant nothing, for messages
-        self.last_junk = b""  # and the last one
+        self.junk: list[bytes] = []  # lines that meant nothing: the first ones and the last
         self.received = 0  # bytes, of the whole stream; who reads some instead adds them
         self._found = found
         self._limit = limit
         self._named = named
-        self._event_data = EventData(found, limit)
+        self._event_data = EventData(found, limit, named=named)
         self._line_at = 0  # bytes of the stream before the line at hand
         self._parts: list[bytes] = []  # of a line whose end has not come
         self._size = 0
@@ -399,9 +397,8 @@ class EventReader:
             self._field(text)
         else:
             self._found(JUNK_LINE)
-            self.last_junk = text[:_JUNK_BYTES]
-            if len(self.junk) < _JUNK_LINES:
-                self.junk.append(self.last_junk)
+            del self.junk[_JUNK_LINES - 1 :]
+            self.junk.append(text[:_JUNK_BYTES])
 
     def _bare_json(self, text: bytes) -> None:
         if not is_done(text):

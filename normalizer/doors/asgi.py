@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from normalizer.core.options import OptionFields, Options
 from normalizer.core.request import RequestInfo
-from normalizer.doors import _task
+from normalizer.doors import _breaks, _task
 from normalizer.doors._answer import (
     Answer,
     OnReport,
@@ -130,11 +130,10 @@ class _Responder:
         try:
             await self._middleware.app(without_files(scope), self.receive, self.send)
         except Exception as error:
-            # Its words are the application's own business, as they are in a server's 500.
-            await self._cut(type(error).__name__)
+            await self._cut(_breaks.of_application(error))
             raise
         else:
-            await self._cut("the application returned before its answer was complete")
+            await self._cut("because the application returned before its answer was complete")
         finally:
             if self._answer is not None:
                 self._answer.abandon()

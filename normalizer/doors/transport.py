@@ -17,7 +17,7 @@ from typing import Any, Unpack, cast
 
 from normalizer.core.options import OptionError, Options
 from normalizer.core.request import RequestInfo
-from normalizer.doors import _task
+from normalizer.doors import _breaks, _task
 from normalizer.doors._answer import (
     Answer,
     OnReport,
@@ -191,7 +191,7 @@ class _Stream:
             error = self._library.DecodingError(str(error))
         self._error = error
         self._read = True
-        return self._answer.close(f"{type(error).__name__}: {error}")
+        return self._answer.close(_breaks.of_connection(error))
 
     def _take(self, data: bytes | None) -> bytes:
         if data is None:

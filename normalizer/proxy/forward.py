@@ -55,13 +55,19 @@ _KEEP_ALIVE = 4.0
 class UpstreamBrokenError(Exception):
     """The upstream's body broke after its head was forwarded."""
 
+    ended_because = "its connection broke"
+
 
 class UpstreamSilentError(UpstreamBrokenError):
     """The upstream was silent in the middle of its body for longer than the timeout."""
 
+    ended_because = "nothing came within the timeout"
+
 
 class ShuttingDownError(UpstreamBrokenError):
     """The answer was not complete when the time for the shutdown was over."""
+
+    ended_because = "this server was shut down"
 
 
 class ClientLeftError(Exception):

@@ -266,14 +266,18 @@ def test_seven_tokens_are_explained(run: Run) -> None:
 @pytest.mark.parametrize(
     ("request_", "body", "note"),
     [
-        ({}, ROLE + chunk({}, "length") + DONE, "length: the token limit cut the answer"),
-        ({"max_tokens": 9}, ROLE + chunk({}, "length") + DONE, "length: max_tokens=9 cut"),
+        ({}, ROLE + HELLO + chunk({}, "length") + DONE, "length: the token limit cut the answer"),
+        ({"max_tokens": 9}, ROLE + HELLO + chunk({}, "length") + DONE, "length: max_tokens=9 cut"),
         (
             {"max_tokens": 9},
             ROLE + chunk({"reasoning_content": "Hm"}) + chunk({}, "length") + DONE,
             "all tokens are reasoning",
         ),
-        ({}, ROLE + chunk({}, "content_filter") + DONE, "content_filter: the provider withheld"),
+        (
+            {},
+            ROLE + HELLO + chunk({}, "content_filter") + DONE,
+            "content_filter: the provider withheld",
+        ),
         (
             {"stream_options": {"include_usage": True}},
             STREAM,

@@ -172,9 +172,7 @@ def test_a_named_event_is_one_whatever_it_holds(value: Any) -> None:
 def test_an_object_without_an_answer_may_be_the_only_explanation() -> None:
     notice = {"notice": "You are out of credits."}
     assert read_error(notice) is None
-    presumed = presumed_error(notice)
-    assert presumed is not None
-    assert presumed["error"]["message"] == "You are out of credits."
+    assert presumed_error(notice) == {"error": error("You are out of credits.")}
     assert presumed_error({"code": 0, "message": "boom"}) == {"error": error(code=0)}
     assert presumed_error({"error": "boom"}) == {"error": error()}
 

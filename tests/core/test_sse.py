@@ -93,7 +93,8 @@ def data(*values: bytes) -> list[tuple[str, bytes]]:
         (b"data: finished\n\n", [("END_WORD", b"finished")], set()),
         (b"event: end\ndata: end\n\n", [("END_WORD", b"end")], {"F105"}),
         (b"event: end\n\n", [("END_WORD", b"")], {"F105", "F107"}),
-        (b"event: done\ndata: {}\n\n", [("END_WORD", b"{}")], {"F105", "F107"}),
+        (b"event: done\ndata: {}\n\n", [("END_WORD", b"{}")], {"F105"}),
+        (b"event: ping\ndata: {}\n\n", [("NOTHING", b"{}")], {"F105", "F107"}),
         (b'data: "[DONE]"\n\n', [("DONE", b"")], {"F116"}),
         (b"data: endless\n\n", [("INVALID", b"endless")], set()),
         (b'data: {"a":[\ndata: {}\ndata: ]}\n\n', data(b'{"a":[ {} ]}'), {"F114"}),
@@ -239,6 +240,12 @@ def test_names_are_no_deviation_where_events_have_them() -> None:
     assert events_of(body)[1] == ["F105", "F102", "F105"]
 
 
+def test_a_name_may_say_all_where_events_have_names() -> None:
+    events, found = events_of(b"event: message_stop\ndata: {}\n\n", named=True)
+    assert events == [Event(Kind.DATA, b"{}", {}, False, "message_stop", 20)]
+    assert found == []
+
+
 @pytest.mark.parametrize(
     ("body", "kinds"),
     [
@@ -284,8 +291,7 @@ def test_the_last_line_that_meant_nothing_is_kept() -> None:
     while reader.next() is not None:
         pass
     reader.close()
-    assert reader.last_junk == b"proxy: backend went away"
-    assert len(reader.junk) == 20
+    assert reader.junk == [b"hello"] * 19 + [b"proxy: backend went away"]
 
 
 def test_values_side_by_side_are_read_as_they_are_asked_for() -> None:

@@ -238,6 +238,7 @@ def test_a_stream_that_the_upstream_breaks_off_says_so(
     assert came.startswith(ROLE + HELLO)
     *_, error, done, rest = came.split(b"\n\n")
     assert json.loads(error[6:])["error"]["type"] == "upstream_truncated"
+    assert b"ended because its connection broke" in error
     assert (done, rest) == (DONE.strip(), b"")
 
 
@@ -330,6 +331,7 @@ def test_an_upstream_that_falls_silent(
     over.open()
     assert came.startswith(ROLE + HELLO)
     assert b'"type":"upstream_truncated"' in came
+    assert b"ended because nothing came within the timeout" in came
 
 
 def test_a_post_is_not_sent_twice(proxied: Callable[..., Proxied], client: httpx2.Client) -> None:

@@ -177,7 +177,7 @@ def test_streams_that_a_shutdown_cuts_say_so(
     assert came.startswith(ROLE + HELLO)
     *_, error, done, rest = came.split(b"\n\n")
     assert json.loads(error[6:])["error"]["type"] == "upstream_truncated"
-    assert b"ShuttingDown" in error
+    assert b"ended because this server was shut down" in error
     assert (done, rest) == (DONE.strip(), b"")
     said = running.ended()
     assert "end=truncated" in said

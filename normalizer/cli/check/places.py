@@ -13,6 +13,8 @@ _REASONING = (f"{_DELTA}.reasoning", f"{_DELTA}.reasoning_content", f"{_DELTA}.r
 _CONTENT = (f"{_DELTA}.content", "choices.*.text", "choices.*.message.content")
 _FINISH = ("choices.*.finish_reason!", "choices.*.finish_reason")
 _ARGUMENTS = (f"{_CALL}.function.arguments", f"{_DELTA}.function_call")
+_ENVELOPE = ("data", "final_result", "result", "response", "choices")
+_WHOLE_CALL = "choices.*.message.tool_calls.*"
 _LEGACY = (f"{_DELTA}.function_call", f"{_DELTA}.tool_calls")
 _NAME = f"{_CALL}.function.name"
 _CALL_MEMBERS = ("type", "id", "function.name")
@@ -27,6 +29,8 @@ _MEMBERS: dict[str, tuple[str, ...]] = {
     "B805": _ERROR,
     "B806": _ERROR,
     "B807": ("choices.*.message", "choices"),
+    "B808": _ENVELOPE,
+    "B809": ("choices.*.message.content", "choices.*.message", "choices"),
     "C301": (f"{_DELTA}.role",),
     "C302": (f"{_DELTA}.role",),
     "C303": (f"{_DELTA}.*?",),
@@ -40,6 +44,9 @@ _MEMBERS: dict[str, tuple[str, ...]] = {
     "C311": _REASONING,
     "C312": _REASONING,
     "C313": (f"{_DELTA}.reasoning_details.*", f"{_DELTA}.annotations.*", _DELTA),
+    "C314": (f"{_DELTA}.role",),
+    "C315": ("choices.*.message",),
+    "C316": (f"{_DELTA}.extra_content", *_CONTENT),
     "C32": _CONTENT,
     "E201": ("id",),
     "E202": ("id",),
@@ -57,8 +64,15 @@ _MEMBERS: dict[str, tuple[str, ...]] = {
     "E214": ("choices.*.index",),
     "E215": ("choices.*.text", _DELTA),
     "E217": ("value", "response", "text", "content"),
+    "E218": _ENVELOPE,
     "S502": _FINISH,
     "S509": _CONTENT,
+    "S512": (
+        "finish_reason!",
+        "finishReason!",
+        "choices.*.finishReason!",
+        f"{_DELTA}.finish_reason!",
+    ),
     "S5": _FINISH,
     "T401": (f"{_CALL}.index",),
     "T402": (f"{_CALL}.index",),
@@ -84,6 +98,16 @@ _MEMBERS: dict[str, tuple[str, ...]] = {
     "T422": _FINISH,
     "T423": _FINISH,
     "T424": (_NAME,),
+    "T425": (
+        f"{_CALL}.function.parameters",
+        f"{_WHOLE_CALL}.function.parameters",
+        _CALL,
+        _WHOLE_CALL,
+    ),
+    "T426": (_NAME, f"{_WHOLE_CALL}.function.name"),
+    "T427": _ARGUMENTS,
+    "T428": _ARGUMENTS,
+    "T429": _ARGUMENTS,
     "T43": _CONTENT,
     "U604": ("choices.*.usage",),
     "U605": ("x_groq.usage", "x_groq"),
@@ -92,6 +116,7 @@ _MEMBERS: dict[str, tuple[str, ...]] = {
     "X702": ("error?", "error"),
     "X704": ("choices",),
     "X711": _FINISH,
+    "X714": ("type", "object", "candidates", "message"),
 }
 
 # Framing: places by the text of the line.
@@ -117,11 +142,13 @@ _TEXTS = {
     "F119": r"-?\b(?:NaN|Infinity)\b",
     "F120": r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}",
     "F121": r"[\x00-\x1f]",
+    "F122": r"\}\s*(?:data:)?\s*\{",
     "B804": r"^data:",
     "X705": r".(?=\s*$)",
     "X706": r"\S.*",
     "X707": r".(?=\s*$)",
     "X709": r"\S.*",
+    "X713": r".(?=\s*$)",
 }
 _LONGEST = 48
 

@@ -58,6 +58,7 @@ _OF: dict[str, Severity] = {
     "X704": "warning",
     "X705": "warning",
     "X706": "warning",
+    "X712": "warning",
     # the kind of body
     "B": "error",
     "B806": "warning",

@@ -39,7 +39,7 @@ from normalizer.wires.chat.chunk import (
     count,
     count_text,
 )
-from normalizer.wires.chat.kinds import WHOLE, choices_in
+from normalizer.wires.chat.kinds import WHOLE, choices_in, own_numbers
 from normalizer.wires.chat.markup import Markup
 from normalizer.wires.chat.markup import wanted as markup_wanted
 from normalizer.wires.chat.whole_calls import WholeCalls
@@ -52,7 +52,6 @@ from normalizer.wires.chat.whole_message import (
 
 _CALLS = ("tool_calls", "function_call")
 _CUT = ("length", "content_filter")
-_OTHER_COUNTERS = {"prompt_tokens": "input_tokens", "completion_tokens": "output_tokens"}
 _DIGITS = 9  # that an index given as text may have; more is no index, and may be no int
 
 
@@ -165,17 +164,11 @@ class Body:
 
     def _number(self, choices: list[Choice]) -> None:
         """Give each choice without an index its own."""
-        taken = {choice["index"] for choice in choices if _is_index(choice.get("index"))}
-        for number, choice in enumerate(choices):
-            index = choice.get("index")
-            if _is_index(index) or not self._mend(choices_stage.INDEX_MISSING):
-                continue
-            if isinstance(index, str) and index.isdecimal() and len(index) <= _DIGITS:
-                number = int(index)
-            while number in taken:
-                number += 1
-            taken.add(number)
-            choice["index"] = number
+        wanted = [_index(choice.get("index")) for choice in choices]
+        for number, choice in zip(own_numbers(wanted), choices, strict=True):
+            # two choices that were given one index keep it
+            if not _is_index(choice.get("index")) and self._mend(choices_stage.INDEX_MISSING):
+                choice["index"] = number
 
     def _text(self, choice: Choice) -> str:
         """Give a choice its text; return the reasoning that was among the blocks of it."""
@@ -240,7 +233,8 @@ class Body:
             if kind is None:
                 return finish_stage.CALLS_WITHOUT_CALL, "stop"
             return (None if kind == reason else finish_stage.CALLS_OF_OTHER_KIND), kind
-        if kind is None or self._request.forced or not self._runs(calls.names):
+        to_be_run = bool(calls.names) and self._runs(calls.names)
+        if kind is None or self._request.forced or not to_be_run:
             return None, reason
         return finish_stage.STOP_AFTER_CALLS, kind
 
@@ -290,16 +284,12 @@ class Body:
             usage = self._usage_elsewhere(value)
         if not isinstance(usage, dict):
             return
-        lacking = {
-            ours: usage[theirs]
-            for ours, theirs in _OTHER_COUNTERS.items()
-            if usage.get(ours) is None and type(usage.get(theirs)) is int
-        }
-        counters = [{**usage, **lacking}.get(key) for key in _OTHER_COUNTERS]
-        if usage.get("total_tokens") is None and all(type(one) is int for one in counters):
-            lacking["total_tokens"] = sum(counters)
-        if lacking and self._mend(usage_stage.USAGE_FORM):
-            usage.update(lacking)
+        right = dict(usage_stage.with_api_names(usage))
+        prompt, completion = right.get("prompt_tokens"), right.get("completion_tokens")
+        if right.get("total_tokens") is None and type(prompt) is int and type(completion) is int:
+            right["total_tokens"] = prompt + completion
+        if right != usage and self._mend(usage_stage.USAGE_FORM):
+            usage.update(right)
 
     def _usage_elsewhere(self, value: dict[str, Any]) -> Any:
         groq = value.get("x_groq")
@@ -354,6 +344,13 @@ def _error_in(choice: Choice) -> Any:
 
 def _beside_error(value: dict[str, Any]) -> dict[str, Any]:
     return {key: item for key, item in value.items() if key != "error"}
+
+
+def _index(index: Any) -> int | None:
+    """The index that a value means."""
+    if isinstance(index, str) and index.isdecimal() and len(index) <= _DIGITS:
+        return int(index)
+    return index if _is_index(index) else None
 
 
 def _is_index(index: Any) -> bool:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import uuid
 import zlib
 from typing import Any
 
 # What the kinds of call name their member, and in it what the model writes.
 TEXT_OF = {"function": "arguments", "custom": "input"}
+
+
+def made_up_id() -> str:
+    """Return an id for a call whose upstream gives it none."""
+    return f"call_{uuid.uuid4().hex[:24]}"
 
 
 class Arguments:

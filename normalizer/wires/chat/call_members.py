@@ -79,7 +79,7 @@ class CallMembers:
 
     def read(self, fragment: dict[str, Any], part: Part) -> Members:
         """The members of a fragment of ``part``."""
-        kind = "custom" if _is_custom(fragment) else "function"
+        kind = kind_of(fragment)
         holder = self._holder(fragment, kind, part)
         index = fragment.get("index")
         return Members(
@@ -126,18 +126,10 @@ class CallMembers:
             return ""
         if not self._tools or name in self._tools:
             return name
-        meant = self.meant(name)
+        meant = meant_name(name, self._tools)
         if meant != name and self._found(NAME_MARKED):
             part.edit()
             name = holder["name"] = meant
-        return name
-
-    def meant(self, name: str) -> str:
-        """The tool of the request that a name means: itself, or it without a model's markers."""
-        bare = name.partition("<|")[0].strip()
-        for guess in (bare, _BEHIND.sub("", bare)):
-            if guess in self._tools:
-                return guess
         return name
 
     def _text(self, holder: dict[str, Any], member: str, part: Part) -> str:
@@ -163,5 +155,20 @@ def usable(ident: Any) -> bool:
     return type(ident) is int
 
 
-def _is_custom(fragment: dict[str, Any]) -> bool:
-    return fragment.get("type") == "custom" or ("custom" in fragment and "function" not in fragment)
+def kind_of(fragment: dict[str, Any]) -> str:
+    """Return the kind of a call, which its member is named after: `function` or `custom`."""
+    custom = "custom" in fragment and "function" not in fragment
+    return "custom" if custom or fragment.get("type") == "custom" else "function"
+
+
+def meant_name(name: str, tools: frozenset[str]) -> str:
+    """Return the tool that a name means: itself, or a tool of the request between markers.
+
+    Example::
+
+        meant_name("functions.look<|channel|>commentary", frozenset({"look"}))  # "look"
+    """
+    if not tools or name in tools:
+        return name
+    bare = name.partition("<|")[0].strip()
+    return next((one for one in (bare, _BEHIND.sub("", bare)) if one in tools), name)

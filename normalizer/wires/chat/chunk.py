@@ -42,13 +42,14 @@ class Part:
 
     * ``draft``: the chunk; ``choice``: the choice in it; ``delta``: the choice's, an object.
     * ``index``: the choice that it means. ``word``: its finish, read by the stage of that name.
+    * ``says``: the delta has something in it beside its role.
     * ``from_message``: the delta is what a whole message said. ``closes``: the chunk is a whole
       answer that repeats what was streamed.
 
     Whoever changes the choice says so, by `edit`.
     """
 
-    __slots__ = ("choice", "closes", "delta", "draft", "from_message", "index", "word")
+    __slots__ = ("choice", "closes", "delta", "draft", "from_message", "index", "says", "word")
 
     def __init__(self, draft: Draft, choice: Choice) -> None:
         self.draft = draft
@@ -57,11 +58,12 @@ class Part:
         self.index = 0
         self.word: Word | None = None
         self.from_message = False
+        self.says = True
         self.closes = draft.value.get("object") == "chat.completion"
 
     def edit(self) -> Choice:
         """The choice, to be changed."""
-        self.draft.raw = None
+        self.draft.edit()
         return self.choice
 
     @property
@@ -95,39 +97,38 @@ def as_list(value: Any) -> list[dict[str, Any]]:
 
 def count(counted: dict[str, int], delta: Delta) -> None:
     """Add a delta's characters to a report's, by kind."""
-    content = delta.get("content")
-    if content and type(content) is str:
-        counted["content"] = counted.get("content", 0) + len(content)
-        if len(delta) == 1:
-            return
-    refusal = delta.get("refusal")
-    if refusal and type(refusal) is str:
-        counted["refusal"] = counted.get("refusal", 0) + len(refusal)
-    reasoning = max(
-        (len(t) for n in REASONING_KEYS if isinstance(t := delta.get(n), str)), default=0
-    )
-    if reasoning:
-        counted["reasoning"] = counted.get("reasoning", 0) + reasoning
-    calls = delta.get("tool_calls")
-    legacy = delta.get("function_call")
-    functions = (
-        [c.get("function") for c in calls if isinstance(c, dict)] if isinstance(calls, list) else []
-    )
-    # llama-cpp-python says a call under both names: what is said is said once
-    said = max(_arguments(functions), _arguments([legacy]))
-    if said:
-        counted["arguments"] = counted.get("arguments", 0) + said
+    reasoning = 0
+    for key, value in delta.items():
+        if not value:
+            continue
+        if key == "tool_calls":
+            _count_arguments(counted, [call.get("function") for call in as_list(value)])
+        elif key == "function_call":
+            # llama-cpp-python has one call under both names
+            _count_arguments(counted, [] if delta.get("tool_calls") else [value])
+        elif type(value) is str:
+            if key in ("content", "refusal"):
+                counted[key] = counted.get(key, 0) + len(value)
+            elif key in _REASONING and len(value) > reasoning:
+                # names that mirror each other hold one text
+                counted["reasoning"] = counted.get("reasoning", 0) + len(value) - reasoning
+                reasoning = len(value)
+
+
+_REASONING = frozenset(REASONING_KEYS)
+
+
+def _count_arguments(counted: dict[str, int], functions: list[Any]) -> None:
+    texts = (one.get("arguments") for one in functions if isinstance(one, dict))
+    characters = sum(len(text) for text in texts if isinstance(text, str))
+    if characters:
+        counted["arguments"] = counted.get("arguments", 0) + characters
 
 
 def count_text(counted: dict[str, int], text: Any) -> None:
     """Add the characters of a legacy completion's text to a report's."""
     if text and type(text) is str:
         counted["content"] = counted.get("content", 0) + len(text)
-
-
-def _arguments(functions: list[Any]) -> int:
-    texts = (one.get("arguments") for one in functions if isinstance(one, dict))
-    return sum(len(text) for text in texts if isinstance(text, str))
 
 
 def strict(chunk: Chunk) -> Chunk:

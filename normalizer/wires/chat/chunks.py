@@ -58,6 +58,9 @@ FINISH_WITH_CONTENT = Deviation(
     repair="The finish follows in a chunk of its own.",
 )
 
+_PLAIN = ("content", "reasoning_content")
+# members that a stage looks at, if they are null
+_READ = DECLARED | (frozenset(REASONING_KEYS) - {"reasoning_content"})
 _TEXTS = ("content", "refusal", *REASONING_KEYS)
 
 
@@ -68,6 +71,7 @@ class Chunks:
         "_blank",
         "_endpoint",
         "_found",
+        "_has_plain",
         "_holdback",
         "_kept",
         "_markup",
@@ -96,8 +100,10 @@ class Chunks:
         self._blank = blank
         self._holdback = holdback
         self._markup: Markup | None = None
+        self._has_plain = self._endpoint == "chat" and options.reasoning == "reasoning_content"
         if markup_wanted(options) and self._endpoint == "chat":
             self._markup = Markup(found, options, request.tool_names)
+            self._has_plain = False
 
     def take(self, draft: Draft) -> None:
         """Take one chunk."""
@@ -115,7 +121,9 @@ class Chunks:
         chunk = draft.value
         if "usage" in chunk or "x_groq" in chunk or any("usage" in p.choice for p in placed):
             stages.usage.read(draft, placed)
-        if len(placed) == 1:
+        if len(placed) == 1 and self._is_plain(placed[0]):
+            self._send_plain(placed[0])
+        elif len(placed) == 1:
             news = stages.riders.news(chunk, self._holdback.last)
             self._send(draft, placed[0], self._pieces(placed[0], news=news), first=True)
         else:
@@ -127,6 +135,37 @@ class Chunks:
             for index in list(self._holdback.order):
                 for delta in self._markup.rest(index):
                     self._take_delta(index, delta)
+
+    # ------------------------------------------------------------------ the chunk that most are
+
+    def _is_plain(self, part: Part) -> bool:
+        """Whether a chunk is a piece of text, or of reasoning, in a choice that goes on.
+
+        The stages would find nothing in it but the text: this asks for what they would change, and
+        `tests/test_properties.py` holds the two together.
+        """
+        choice, index, content = part.choice, part.index, self._stages.content
+        delta = choice.get("delta")
+        if type(delta) is not dict or part.word is not None or not self._has_plain:
+            return False
+        if not content.is_open(index) or content.busy or self._holdback.is_open(index):
+            return False
+        if self._holdback.ends or self._stages.tools.called(index):
+            return False
+        if "message" in choice or "messages" in choice:
+            return False
+        text = _only_text(delta)
+        if text is None or (part.changed and not text.isascii()):
+            return False
+        part.delta = delta
+        return True
+
+    def _send_plain(self, part: Part) -> None:
+        delta, report = part.delta, self._report
+        self._blank.learn(part)
+        count(report.characters_in, delta)
+        self._stages.content.keep(part.index, delta)
+        self._holdback.send(part.draft)
 
     # ------------------------------------------------------------------ chunks of several choices
 
@@ -163,8 +202,8 @@ class Chunks:
         chunk = draft.value
         whole = len(pieces) == 1 and pieces[0].choice is part.choice and len(chunk["choices"]) == 1
         if whole:
-            says = any(value for key, value in part.delta.items() if key != "role")
-            holdback.take(Piece(draft, part.index, pieces[0].fragments, pieces[0].word, says))
+            piece = pieces[0]
+            holdback.take(Piece(draft, part.index, piece.fragments, piece.word, part.says))
             return
         members = {key: value for key, value in chunk.items() if key != "choices"} if first else {}
         usage = members.pop("usage", None) if pieces[-1].word is not None else None
@@ -226,7 +265,7 @@ class Chunks:
             stages.tools.answer(index)
         self._blank.learn(part)
         count(self._report.characters_in, delta)
-        says = any(value for key, value in delta.items() if key != "role")
+        says = part.says = _says(delta)
         if says and self._holdback.ends:
             self._holdback.goes_on(index, text=bool(delta.get("content")))
         content.keep(index, delta)
@@ -246,7 +285,8 @@ class Chunks:
         if delta.get("tool_calls"):
             return False
         content = delta.get("content")
-        goes_on = self._markup is None and isinstance(content, str) and bool(content.strip())
+        goes_on = isinstance(content, str) and bool(content.strip()) and not self._holdback.ends
+        goes_on = goes_on and self._markup is None
         return "tool_results" in delta or (goes_on and self._stages.tools.whole(index))
 
     def _begin(self, index: int) -> None:
@@ -387,6 +427,22 @@ class _Piece:
         self.choice = choice
         self.fragments = fragments or []
         self.word = word
+
+
+def _says(delta: Delta) -> bool:
+    """Whether a delta has something in it beside its role."""
+    return any(value and key != "role" for key, value in delta.items())
+
+
+def _only_text(delta: Delta) -> str | None:
+    """The content or reasoning of a delta that has nothing else but empty members."""
+    found = None
+    for key, value in delta.items():
+        if type(value) is str and value and key in _PLAIN and found is None:
+            found = value
+        elif value or (key in _READ and (key, value) != ("content", "")):
+            return None
+    return found
 
 
 def _groups(fragments: list[Fragment]) -> list[list[Fragment]]:

@@ -175,6 +175,11 @@ class Content:
         self._opened.add(index)
 
     @property
+    def busy(self) -> bool:
+        """Whether what came before decides about the next text."""
+        return bool(self._halves or self._thinking)
+
+    @property
     def waits(self) -> bool:
         """Whether half of a surrogate pair waits for the other one."""
         return bool(self._halves)

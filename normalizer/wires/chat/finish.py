@@ -77,7 +77,7 @@ FINISH_ELSEWHERE = Deviation(
 )
 
 _CALLS = ("tool_calls", "function_call")
-_ELSEWHERE = ("finish_reason", "finishReason")
+_ELSEWHERE = frozenset({"finish_reason", "finishReason"})
 
 
 class Finish:
@@ -109,7 +109,8 @@ class Finish:
             return
         place = words.where(choice, part.draft.value)
         if place is None:
-            if (reason is not None and found(FINISH_EMPTY)) or reason is None:
+            empty = FINISH_EMPTY if reason is not None else FINISH_KEY_MISSING
+            if choice.get("finish_reason", "") is not None and found(empty):
                 part.edit()["finish_reason"] = None
             return
         reason = place.holder[place.key]
@@ -120,14 +121,11 @@ class Finish:
         self._take(part, reason)
 
     def _is_elsewhere(self, part: Part) -> bool:
-        holders = (part.choice, part.choice.get("delta"), part.draft.value)
-        return any(
-            holder.get(key)
-            for holder in holders
-            if isinstance(holder, dict)
-            for key in _ELSEWHERE
-            if key in holder
-        )
+        choice, chunk = part.choice, part.draft.value
+        if _ELSEWHERE.isdisjoint(chunk) and "finishReason" not in choice:
+            delta = choice.get("delta")
+            return isinstance(delta, dict) and not _ELSEWHERE.isdisjoint(delta)
+        return True
 
     def _take(self, part: Part, reason: object) -> None:
         word = words.read(reason)

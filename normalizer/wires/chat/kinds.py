@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from normalizer.core.envelopes import unwrapped
 from normalizer.core.findings import Deviation
-from normalizer.core.lenient import loads
 from normalizer.wires.chat.chunk import Choice, Endpoint, as_list
 
 COMPLETION_FORM = Deviation(
@@ -28,11 +28,6 @@ ANSWER_IN_ENVELOPE = Deviation(
     repair="The answer is taken out, and the members beside it move to it.",
 )
 WHOLE: dict[Endpoint, str] = {"chat": "chat.completion", "completions": "text_completion"}
-
-_ENVELOPES = (
-    *("data", "final_result", "result", "response", "completion", "output"),
-    *("body", "payload", "chunk"),
-)
 
 
 def is_completion(value: dict[str, Any]) -> bool:
@@ -56,27 +51,10 @@ def taken_out(value: Any) -> dict[str, Any] | None:
 
         taken_out({"data": {"choices": [{}]}, "ok": True})  # {"choices": [{}], "ok": True}
     """
-    if isinstance(value, str):
-        inner = _parsed(value)
-        return inner if has_choices(inner) else None
-    if not isinstance(value, dict) or has_choices(value):
+    opened = unwrapped(value)
+    if opened is None or not has_choices(opened[0]):
         return None
-    for key in _ENVELOPES:
-        inner = value.get(key)
-        inner = _parsed(inner) if isinstance(inner, str) else inner
-        if isinstance(inner, dict) and has_choices(inner):
-            beside = {name: item for name, item in value.items() if name != key}
-            return _with_riders(inner, beside)
-    return None
-
-
-def _parsed(text: str) -> Any:
-    if text[:1] != "{":
-        return None
-    try:
-        return loads(text.encode("utf-8", "surrogatepass"))[0]
-    except ValueError:
-        return None
+    return _with_riders(*opened)
 
 
 def _with_riders(answer: dict[str, Any], beside: dict[str, Any]) -> dict[str, Any]:
@@ -84,6 +62,29 @@ def _with_riders(answer: dict[str, Any], beside: dict[str, Any]) -> dict[str, An
     riders = {key: item for key, item in beside.items() if key not in answer}
     collide = {key: item for key, item in beside.items() if key in answer}
     return {**answer, **riders, **({"envelope": collide} if collide else {})}
+
+
+def own_numbers(wanted: list[int | None]) -> list[int]:
+    """Give each choice the index that it wants, or else its place; each index once.
+
+    Example::
+
+        own_numbers([1, None, 1])  # [1, 0, 2]
+    """
+    taken: set[int] = {index for index in wanted if index is not None}
+    given: set[int] = set()
+    numbers: list[int] = []
+    free = 0  # no smaller one is free: the numbers are looked through once
+    for place, index in enumerate(wanted):
+        number = place if index is None else index
+        if number in given or (index is None and number in taken):
+            while free in taken:
+                free += 1
+            number = free
+        given.add(number)
+        taken.add(number)
+        numbers.append(number)
+    return numbers
 
 
 def choices_in(given: Any) -> list[Choice]:

@@ -27,7 +27,7 @@ OBJECT_WITHOUT_INDEX = Deviation(
 )
 
 # opaque members that hold the text too, and stay
-_COMPANIONS = ("reasoning_details", "thinking_blocks")
+COMPANIONS = ("reasoning_details", "thinking_blocks")
 _TEXTS = ("text", "thinking", "summary")
 
 
@@ -56,7 +56,7 @@ class Reasoning:
         if self._keep:
             return
         given = [name for name in REASONING_KEYS if name in delta]
-        beside = [name for name in _COMPANIONS if delta.get(name)]
+        beside = [name for name in COMPANIONS if delta.get(name)]
         if not given and not beside:
             return
         texts = {name: delta[name] for name in given if not isinstance(delta[name], (dict, list))}
@@ -98,11 +98,13 @@ class Reasoning:
 
 def text_of(value: Any) -> str:
     """The text of reasoning that is an object, or a list of some: their text, or their summary."""
-    texts = []
-    for item in as_list(value):
+    texts: list[str] = []
+    todo = as_list(value)[::-1]
+    while todo:
+        item = todo.pop()
         said = next((item[key] for key in _TEXTS if isinstance(item.get(key), str)), None)
         if said is None and isinstance(item.get("summary"), list):
-            said = text_of(item["summary"])
+            todo += as_list(item["summary"])[::-1]
         texts.append(said or "")
     return "".join(texts)
 

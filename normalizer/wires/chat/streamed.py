@@ -17,8 +17,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from normalizer.wires.chat.call import TEXT_OF
+from normalizer.wires.chat.call_members import kind_of
 from normalizer.wires.chat.chunk import (
     CHOICE_KEYS,
+    DECLARED,
     OBJECTS,
     TEXT_KEYS,
     TOP_KEYS,
@@ -28,15 +31,14 @@ from normalizer.wires.chat.chunk import (
     Endpoint,
     as_list,
 )
-from normalizer.wires.chat.whole_calls import TEXT_OF
+from normalizer.wires.chat.kinds import own_numbers
 from normalizer.wires.chat.whole_message import REASONING_MEMBERS
 
 # characters of text in one delta
 DELTA_CHARACTERS = 4096
-# characters of a text that is repeated on all chunks
-REPEATED_CHARACTERS = 256
+# characters of the members that are repeated on all chunks: a few may make many chunks large
+REPEATED_CHARACTERS = 2048
 
-_DECLARED = frozenset({"role", "content", "refusal", "tool_calls", "function_call"})
 # Other places of the finish: the choice has it already, and on a chunk it would be a finish again.
 _FINISHES = frozenset({"finish_reason", "finishReason"})
 
@@ -53,12 +55,9 @@ def chunks_of(
 
         list(chunks_of(completion, "chat", apart=False))
     """
-    head = {**_scalars(value), "object": OBJECTS[endpoint]}
-    extras = {
-        key: item
-        for key, item in value.items()
-        if key not in TOP_KEYS and key not in _FINISHES and not _is_scalar(item)
-    }
+    head = {**_repeated(value), "object": OBJECTS[endpoint]}
+    known = head.keys() | TOP_KEYS | _FINISHES
+    extras = {key: item for key, item in value.items() if key not in known}
     usage = None if failed else value.get("usage")
     choices = as_list(value.get("choices"))
     for number, choice in _numbered(choices):
@@ -75,28 +74,35 @@ def chunks_of(
         yield {**head, "choices": [], "usage": usage}
 
 
-def _is_scalar(item: Any) -> bool:
-    if isinstance(item, str):
-        return len(item) <= REPEATED_CHARACTERS
-    return not isinstance(item, (dict, list))
+def says_something(value: dict[str, Any]) -> bool:
+    """Return whether a choice of a whole answer holds text, reasoning or a call."""
+    keys = ("content", "refusal", "tool_calls", "function_call", *REASONING_MEMBERS)
+    for choice in as_list(value.get("choices")):
+        message = choice.get("message")
+        if choice.get("text") or (isinstance(message, dict) and any(map(message.get, keys))):
+            return True
+    return False
 
 
-def _scalars(value: dict[str, Any]) -> dict[str, Any]:
-    """What all chunks repeat: the envelope and small members."""
+def _repeated(value: dict[str, Any]) -> dict[str, Any]:
+    """What all chunks repeat: the envelope, and as many scalars as are not too long together."""
     apart = {"choices", "usage", "error", *_FINISHES}
-    return {key: item for key, item in value.items() if key not in apart and _is_scalar(item)}
+    repeated: dict[str, Any] = {}
+    size = 0
+    for key, item in value.items():
+        if key in apart or isinstance(item, (dict, list)):
+            continue
+        size += len(key) + (len(item) if isinstance(item, str) else 1)
+        if size <= REPEATED_CHARACTERS or key in ("id", "created", "model"):
+            repeated[key] = item
+    return repeated
 
 
-def _numbered(choices: list[Choice]) -> Iterator[tuple[Any, Choice]]:
+def _numbered(choices: list[Choice]) -> Iterator[tuple[int, Choice]]:
     """Each choice with its index; a second one with the same index gets another."""
-    taken: set[int] = set()
-    for number, choice in enumerate(choices):
-        index = choice.get("index")
-        index = index if type(index) is int else number
-        while index in taken:
-            index += 1
-        taken.add(index)
-        yield index, choice
+    wanted = [choice.get("index") for choice in choices]
+    numbers = own_numbers([index if type(index) is int else None for index in wanted])
+    yield from zip(numbers, choices, strict=True)
 
 
 def _of_text(choice: Choice, failed: bool) -> Iterator[Choice]:
@@ -138,8 +144,9 @@ def _deltas(message: dict[str, Any], *, whole: bool) -> Iterator[Delta]:
     others = {
         key: item
         for key, item in message.items()
-        if key not in _DECLARED and key not in _FINISHES and key not in thought
+        if key not in DECLARED and key not in _FINISHES and key not in thought
     }
+    results = others.pop("tool_results", None)
     empty = {key: item for key, item in others.items() if item in (None, "", [])}
     content = message.get("content")
     yield {"role": "assistant", "content": None if content is None else "", **empty}
@@ -153,6 +160,8 @@ def _deltas(message: dict[str, Any], *, whole: bool) -> Iterator[Delta]:
     if isinstance(message.get("refusal"), str):
         yield from ({"refusal": part} for part in _parts(message["refusal"]))
     yield from _calls(message)
+    if results is not None:
+        yield {"tool_results": results}  # behind the calls that it answers
 
 
 def _reasoning(thought: dict[str, Any]) -> Iterator[Delta]:
@@ -165,21 +174,22 @@ def _reasoning(thought: dict[str, Any]) -> Iterator[Delta]:
 
 
 def _calls(message: dict[str, Any]) -> Iterator[Delta]:
+    # first: beside several calls it is the one that came first
+    legacy = message.get("function_call")
+    if isinstance(legacy, dict) and legacy:
+        for one in _fragments({"function": legacy}):
+            yield {"function_call": one["function"]}
     calls = as_list(message.get("tool_calls"))
     idents = [call["id"] for call in calls if isinstance(call.get("id"), str)]
     own = len(set(idents)) == len(calls)
     for number, call in enumerate(calls):
         call = {"index": number, **{key: item for key, item in call.items() if key != "index"}}
         yield from ({"tool_calls": [one]} for one in (_fragments(call) if own else [call]))
-    legacy = message.get("function_call")
-    if isinstance(legacy, dict) and legacy:
-        for one in _fragments({"function": legacy}):
-            yield {"function_call": one["function"]}
 
 
 def _fragments(call: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """A call as its head and pieces of its arguments."""
-    kind = "custom" if isinstance(call.get("custom"), dict) else "function"
+    kind = kind_of(call)
     holder, member = call.get(kind), TEXT_OF[kind]
     text = holder.get(member) if isinstance(holder, dict) else None
     if not isinstance(holder, dict) or not isinstance(text, str):

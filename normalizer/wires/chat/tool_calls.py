@@ -4,23 +4,20 @@ A call's head (id, name, no arguments) leaves on its own, once its name is compl
 character of its arguments, another call, other content of the choice, or the finish. The fragments
 behind it have an index and arguments only.
 
-Some fragments leave later than they came, because what follows tells what they are: `{}` before the
-real arguments, arguments or a head that come once more. `Doubt` names the kinds. They wait for the
-next chunk that says something in their choice, or the finish; `_decide` has what becomes of them.
-
-Which call a fragment belongs to is decided in call_identity.py.
+Which call a fragment belongs to is decided in call_identity.py; what becomes of fragments that may
+be there twice, in call_doubts.py.
 """
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
 from normalizer.core.findings import Deviation, Findings
 from normalizer.core.kept import CALL, CHUNK, INDEX, Kept
 from normalizer.core.lenient import clean_text, dumps, loads
 from normalizer.core.request import RequestInfo
-from normalizer.wires.chat.call import TEXT_OF, Arguments, Call, Doubt, Fragment, of
+from normalizer.wires.chat.call import TEXT_OF, Arguments, Call, Fragment, made_up_id
+from normalizer.wires.chat.call_doubts import HEAD_TWICE, Doubts
 from normalizer.wires.chat.call_identity import Calls, Meaning
 from normalizer.wires.chat.call_members import CallMembers, Members
 from normalizer.wires.chat.chunk import Delta, Part, as_list
@@ -141,30 +138,6 @@ ARGUMENTS_INCOMPLETE = Deviation(
     repair="Nothing is changed and the report names it.",
     reported=True,
 )
-HEAD_TWICE = Deviation(
-    code="T424",
-    name="call-head-twice",
-    fault="The first fragment of a call arrives twice.",
-    repair="One call is opened.",
-)
-PLACEHOLDER = Deviation(
-    code="T427",
-    name="arguments-placeholder",
-    fault="The arguments of a call begin with `{}`, and then the real arguments come.",
-    repair="The `{}` is removed.",
-)
-ARGUMENTS_AGAIN = Deviation(
-    code="T428",
-    name="arguments-again",
-    fault="The arguments of a call come again from their beginning.",
-    repair="The arguments are delivered once.",
-)
-CALL_AGAIN = Deviation(
-    code="T429",
-    name="call-again",
-    fault="The first fragment of a call comes again with other arguments.",
-    repair="It opens another call, with an id of its own.",
-)
 
 
 class ToolCalls:
@@ -173,7 +146,7 @@ class ToolCalls:
     What waits is held by the holdback; here is decided what becomes of it.
     """
 
-    __slots__ = ("_choices", "_found", "_functions", "_kept", "_members", "_tools")
+    __slots__ = ("_choices", "_doubts", "_found", "_functions", "_kept", "_members", "_tools")
 
     def __init__(self, found: Findings, kept: Kept, request: RequestInfo) -> None:
         self._found = found
@@ -181,6 +154,7 @@ class ToolCalls:
         self._tools = request.tools
         self._functions = request.functions and not request.tools
         self._members = CallMembers(found, request.tool_names)
+        self._doubts = Doubts(found, kept)
         self._choices: dict[int, Calls] = {}
 
     # ------------------------------------------------------------------ fragments
@@ -199,7 +173,7 @@ class ToolCalls:
             out += self._fragment(calls, fragment, part, touched)
         for call in earlier:
             if call not in touched:
-                self._decide(calls, call)
+                self._doubts.decide(calls, call)
         return out
 
     def _given(self, part: Part, calls: Calls) -> list[dict[str, Any]]:
@@ -268,7 +242,7 @@ class ToolCalls:
     def _open(self, calls: Calls, members: Members) -> Call:
         ident = members.ident
         if ident in calls.by_id and self._found(ID_SHARED):
-            ident = _made_up_id()
+            ident = made_up_id()
         call = Call(ident, members.name, members.place, members.kind)
         call.given = members.ident
         calls.all.append(call)
@@ -321,7 +295,7 @@ class ToolCalls:
         holder[member] = ""
         self._complete(head)
         more = {"index": call.number, call.kind: {member: text}}
-        return [head, *self._arguments(calls, call, more, text)]
+        return [head, *self._doubts.arguments(calls, call, more, text)]
 
     def _number(self, calls: Calls, call: Call, fragment: dict[str, Any], part: Part) -> None:
         call.number = calls.count
@@ -369,16 +343,17 @@ class ToolCalls:
         if calls.naming is not None and (calls.naming is not call or text):
             self._name_complete(calls)
         if meaning is Meaning.COMES_AGAIN:
-            self._decide(calls, call)
-            return self._head_again(calls, call, text, part)
+            self._doubts.decide(calls, call)
+            part.edit()
+            return self._doubts.head_again(calls, call, text)
         bare = fragment.keys() <= {"index", call.kind}
         if not text and bare and fragment.get(call.kind, {}).keys() <= {TEXT_OF[call.kind]}:
             if part.changed or (call.head is not None and call.head.waits):
                 return []  # what it had was taken off it, or it was a piece of a name
         self._put_index(call, fragment, part)
         if call in calls.doubts and text.strip():
-            return self._in_doubt(calls, call, fragment, text)
-        return self._arguments(calls, call, fragment, text)
+            return self._doubts.more(calls, call, fragment, text)
+        return self._doubts.arguments(calls, call, fragment, text)
 
     def _take_members_off(
         self,
@@ -420,147 +395,6 @@ class ToolCalls:
 
     # ------------------------------------------------------------------ what waits
 
-    def _arguments(
-        self, calls: Calls, call: Call, fragment: dict[str, Any], text: str
-    ) -> list[Fragment]:
-        """Arguments of a call about which nothing is in doubt, or begins to be."""
-        kind = self._doubt_of(call, text)
-        if not kind:
-            call.arguments.add(text)
-            return [Fragment(call, fragment, head=False, waits=False)]
-        doubt = calls.doubts[call] = Doubt(call, kind)
-        one = Fragment(call, fragment, head=False, waits=True)
-        doubt.add(one, text)
-        doubt.text = text if kind == "flush" else ""
-        self._decide_if_clear(calls, doubt)
-        return [one]
-
-    def _doubt_of(self, call: Call, text: str) -> str:
-        """The kind of doubt that a piece of arguments raises, "" for none."""
-        arguments = call.arguments
-        if call.kind != "function" or not text.strip():
-            return ""
-        if not arguments.begun:
-            return "placeholder" if text.strip() == "{}" else ""
-        if arguments.whole:
-            return "again"
-        if text.lstrip()[:1] in ("{", "[") and arguments.begins(text) and of(text).whole:
-            return "flush"
-        return ""
-
-    def _in_doubt(
-        self, calls: Calls, call: Call, fragment: dict[str, Any], text: str
-    ) -> list[Fragment]:
-        """Another piece of arguments of a call some of which wait already."""
-        doubt = calls.doubts[call]
-        if doubt.kind == "again":
-            one = Fragment(call, fragment, head=False, waits=True)
-            doubt.add(one, text)
-            self._decide_if_clear(calls, doubt)
-            return [one]
-        del calls.doubts[call]
-        if doubt.kind == "flush":
-            # a nested object that begins as the whole did
-            self._leave(doubt)
-            call.arguments.add(doubt.text)
-        elif self._found(PLACEHOLDER):
-            self._drop(doubt)
-        else:
-            self._leave(doubt)
-            call.arguments.add("{}")
-        return self._arguments(calls, call, fragment, text)
-
-    def _head_again(self, calls: Calls, call: Call, text: str, part: Part) -> list[Fragment]:
-        """The head of a call that is complete: its arguments tell whether it is another call."""
-        part.edit()
-        member = TEXT_OF[call.kind]
-        doubt = calls.doubts[call] = Doubt(call, "again")
-        value: dict[str, Any] = {"index": call.number, "id": "", "type": call.kind}
-        value[call.kind] = {"name": call.name, member: ""}
-        doubt.head = Fragment(call, value, head=True, waits=True)
-        doubt.fragments.append(doubt.head)
-        if not text.strip():
-            return [doubt.head]
-        more = {"index": call.number, call.kind: {member: text}}
-        one = Fragment(call, more, head=False, waits=True)
-        doubt.add(one, text)
-        self._decide_if_clear(calls, doubt)
-        return [doubt.head, one]
-
-    def _decide_if_clear(self, calls: Calls, doubt: Doubt) -> None:
-        """Decide about arguments that come again as soon as they show what they are."""
-        arguments = doubt.call.arguments
-        if doubt.kind == "again" and (
-            doubt.arguments.size >= arguments.size or doubt.arguments.whole
-        ):
-            self._decide(calls, doubt.call)
-
-    def _decide(self, calls: Calls, call: Call) -> None:
-        """Decide about what waits of a call: nothing more of it comes that could tell."""
-        doubt = calls.doubts.pop(call, None)
-        if doubt is None:
-            return
-        if doubt.kind == "placeholder":
-            self._leave(doubt)
-            call.arguments.add("{}")
-        elif doubt.kind == "flush":
-            self._only_the_rest(doubt)
-        elif not doubt.arguments.begun or doubt.arguments.same(call.arguments):
-            if self._found(HEAD_TWICE if doubt.head is not None else ARGUMENTS_AGAIN):
-                self._drop(doubt)
-            else:
-                self._leave(doubt)
-        elif doubt.head is not None:
-            self._another_call(calls, doubt)
-        else:
-            self._leave(doubt)
-
-    def _only_the_rest(self, doubt: Doubt) -> None:
-        """A torn beginning came once more, to its end: only the end is new."""
-        call, fragment = doubt.call, doubt.fragments[0]
-        if self._found(ARGUMENTS_AGAIN):
-            rest = call.arguments.rest_of(doubt.text)
-            fragment.value = {"index": call.number, call.kind: {TEXT_OF[call.kind]: rest}}
-            fragment.changed = True
-            call.arguments.add(rest)
-        self._leave(doubt)
-
-    def _another_call(self, calls: Calls, doubt: Doubt) -> None:
-        """What came again is another call: it gets an id and a number of its own."""
-        old = doubt.call
-        self._found(CALL_AGAIN)
-        self._name_complete(calls)
-        new = Call(_made_up_id(), old.name, old.upstream, old.kind)
-        new.given = old.given
-        new.arguments = doubt.arguments
-        new.number = calls.count
-        calls.by_number[new.number] = new
-        calls.count += 1
-        calls.all.append(new)
-        calls.answered = False
-        self._kept.size += CALL
-        if old.upstream is not None:
-            calls.by_index[old.upstream] = new
-        if old.given:
-            calls.by_id[old.given] = new
-        if calls.last is old:
-            calls.last = new
-        for fragment in doubt.fragments:
-            fragment.call = new
-            fragment.changed = True
-            fragment.value["index"] = new.number
-        if doubt.head is not None:
-            doubt.head.value["id"] = new.id
-        self._leave(doubt)
-
-    def _leave(self, doubt: Doubt) -> None:
-        for fragment in doubt.fragments:
-            fragment.waits = False
-
-    def _drop(self, doubt: Doubt) -> None:
-        for fragment in doubt.fragments:
-            fragment.waits, fragment.gone = False, True
-
     def _name_complete(self, calls: Calls) -> None:
         """The name of the last head goes on no more."""
         call, calls.naming = calls.naming, None
@@ -572,7 +406,7 @@ class ToolCalls:
         call, value = head.call, head.value
         head.waits = False
         if not call.id and self._found(ID_MISSING):
-            call.id = _made_up_id()
+            call.id = made_up_id()
         if call.id and value.get("id") != call.id:
             others = {key: item for key, item in value.items() if key not in ("index", "id")}
             head.value = {"index": value.get("index"), "id": call.id, **others}
@@ -589,7 +423,7 @@ class ToolCalls:
             return
         self._name_complete(calls)
         for call in list(calls.doubts):
-            self._decide(calls, call)
+            self._doubts.decide(calls, call)
 
     # ------------------------------------------------------------------ legacy calls
 
@@ -735,10 +569,6 @@ def _spelt(arguments: Any) -> str:
     if isinstance(arguments, str):
         return arguments
     return "" if arguments is None else dumps(arguments).decode()
-
-
-def _made_up_id() -> str:
-    return f"call_{uuid.uuid4().hex[:24]}"
 
 
 def _from_text(given: Any) -> list[dict[str, Any]]:

@@ -154,7 +154,7 @@ class Usage:
         if not isinstance(usage, dict) or not usage:
             return False
         real = _counts(usage)
-        named = _named(usage)
+        named = with_api_names(usage)
         if named.get("prompt_tokens") is None or named.get("completion_tokens") is None:
             if self._found(USAGE_HALF):
                 self._earlier |= {k: v for k, v in usage.items() if _stays(k, v)}
@@ -176,7 +176,7 @@ class Usage:
         usage = self.value
         if usage is None:
             return None
-        named = _named(usage)
+        named = with_api_names(usage)
         whole = {k: v for k, v in named.items() if v is not None or k.endswith("_details")}
         whole |= {key: value for key, value in self._earlier.items() if key not in whole}
         prompt, completion = whole.get("prompt_tokens"), whole.get("completion_tokens")
@@ -191,7 +191,7 @@ _OTHER_NAMES = {"prompt_tokens": "input_tokens", "completion_tokens": "output_to
 _COUNTERS = frozenset({*_OTHER_NAMES, "total_tokens"})
 
 
-def _named(usage: dict[str, Any]) -> dict[str, Any]:
+def with_api_names(usage: dict[str, Any]) -> dict[str, Any]:
     """A usage whose counters have the API's names too."""
     lacking = {
         ours: usage[theirs]

@@ -13,8 +13,6 @@ the choice.
 
 from __future__ import annotations
 
-import re
-import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -23,16 +21,13 @@ from normalizer.core.lenient import dumps, loads
 from normalizer.core.request import RequestInfo
 from normalizer.wires.chat import call_members
 from normalizer.wires.chat import tool_calls as calls_stage
+from normalizer.wires.chat.call import TEXT_OF, made_up_id
+from normalizer.wires.chat.call_members import kind_of, meant_name, usable
+from normalizer.wires.chat.chunk import as_list
 
 # Notes a deviation. True: it is to be repaired, and the bytes that the answer came as are void.
 Mend = Callable[[Deviation], bool]
 Call = dict[str, Any]
-
-# What each kind of call names its member, and in it what the model wrote.
-TEXT_OF = {"function": "arguments", "custom": "input"}
-
-_MARKER = "<|"
-_BEHIND = re.compile(r"(?:.*\bto=)?functions\.", re.DOTALL)
 
 
 class WholeCalls:
@@ -53,7 +48,7 @@ class WholeCalls:
         self._functions = request.functions and not request.tools
         self._names = request.tool_names
         self.kind: str | None = None
-        self.names: set[str] = set()  # of the tools that are called
+        self.names: set[str] = set()  # of the tools that the client is to run
 
     def repair(self, choice: dict[str, Any], message: dict[str, Any], *, cut: bool) -> None:
         """Repair the calls of ``message``; ``cut``: its finish says that it may be incomplete."""
@@ -67,7 +62,7 @@ class WholeCalls:
             self._place_text(legacy, "function")
             self._place_name(legacy)
         self._take_nameless(choice, message, legacy)
-        self._one_kind(message)
+        self._onekind_of(message)
         self._complete(message, fill=not cut and not choice.get("nameless_tool_calls"))
 
     # ------------------------------------------------------------------ the form of each call
@@ -92,7 +87,7 @@ class WholeCalls:
 
     def _place(self, call: Call) -> None:
         """Put the members of one call where the API has them."""
-        kind = _kind(call)
+        kind = kind_of(call)
         holder = self._holder(call, kind)
         if kind == "function":
             self._place_name(holder)
@@ -138,7 +133,7 @@ class WholeCalls:
             holder[member] = dumps(text).decode()
 
     def _place_id(self, call: Call, holder: dict[str, Any]) -> None:
-        if not _usable(call.get("id")) and _usable(holder.get("id")):
+        if not usable(call.get("id")) and usable(holder.get("id")):
             if self._mend(call_members.ID_IN_FUNCTION):
                 call["id"] = holder.pop("id")
         if type(call.get("id")) is int and self._mend(call_members.ID_NOT_TEXT):
@@ -160,7 +155,7 @@ class WholeCalls:
         named = [call for call in calls if _name(call)]
         nameless = [call for call in calls if not _name(call)]
         alone = legacy if legacy is not None and not _is_name(legacy.get("name")) else None
-        if alone is not None and any(_mirrors(alone, call) for call in named):
+        if alone is not None and _is_among(alone, named):
             alone = None
         if not (nameless or alone) or not self._mend(calls_stage.GHOST_CALL):
             return
@@ -170,17 +165,17 @@ class WholeCalls:
             del message["tool_calls"]
         if alone is not None:
             del message["function_call"]
-            if not any(_mirrors(alone, call) for call in nameless):
+            if not _is_among(alone, nameless):
                 nameless.append(alone)
         _set_aside(choice, nameless)
 
-    def _one_kind(self, message: dict[str, Any]) -> None:
+    def _onekind_of(self, message: dict[str, Any]) -> None:
         """Give the calls the kind that the request used, each once."""
         calls, legacy = message.get("tool_calls"), self._legacy(message)
         calls = calls if isinstance(calls, list) else []
         if calls and legacy is not None:
             self._one_of_both(message, calls, legacy)
-        elif calls and self._functions and _kind(calls[0]) == "function":
+        elif calls and self._functions and kind_of(calls[0]) == "function":
             if self._mend(calls_stage.MODERN_CALL):
                 self._make_legacy(message, calls)
         elif legacy is not None and self._tools and self._mend(calls_stage.LEGACY_CALL):
@@ -189,7 +184,7 @@ class WholeCalls:
     def _one_of_both(
         self, message: dict[str, Any], calls: list[Call], legacy: dict[str, Any]
     ) -> None:
-        mirrored = any(_mirrors(legacy, call) for call in calls)
+        mirrored = _is_among(legacy, calls)
         if self._functions and not mirrored:
             return  # of several calls only the first fits into a `function_call`
         if not self._mend(calls_stage.CALL_TWICE_OVER):
@@ -197,7 +192,7 @@ class WholeCalls:
         del message["function_call"]
         if not mirrored:
             calls.append({"id": made_up_id(), "type": "function", "function": legacy})
-        if self._functions and _kind(calls[0]) == "function":
+        if self._functions and kind_of(calls[0]) == "function":
             self._make_legacy(message, calls)
 
     def _make_legacy(self, message: dict[str, Any], calls: list[Call]) -> None:
@@ -212,7 +207,8 @@ class WholeCalls:
             rename(message, "tool_calls", {"function_call": named, **others})
 
     def _make_modern(self, message: dict[str, Any], legacy: dict[str, Any]) -> None:
-        made = [{"id": made_up_id(), "type": "function", "function": legacy}]
+        ident = legacy.pop("id") if usable(legacy.get("id")) else made_up_id()
+        made = [{"id": str(ident), "type": "function", "function": legacy}]
         if "tool_calls" in message:
             message["tool_calls"] = made
             del message["function_call"]
@@ -223,13 +219,15 @@ class WholeCalls:
         """Give each call an id of its own and its arguments; ``fill``: `{}` where it has none."""
         calls, legacy = message.get("tool_calls"), self._legacy(message)
         given: set[str] = set()
+        answered = _answered(message)
         for call in calls if isinstance(calls, list) else ():
             self._own_id(call, given)
-            kind = _kind(call)
+            kind = kind_of(call)
             holder = call.get(kind)
             if isinstance(holder, dict):
                 self._own_text(holder, kind, fill=fill and kind == "function")
-            self.names.add(_name(call))
+            if answered is None or (answered and str(call.get("id")) not in answered):
+                self.names.add(_name(call))
             self.kind = "tool_calls"
         if legacy is not None:
             self._own_text(legacy, "function", fill=fill)
@@ -238,7 +236,7 @@ class WholeCalls:
 
     def _own_id(self, call: Call, given: set[str]) -> None:
         ident = call.get("id")
-        if not isinstance(ident, str) or not _usable(ident):
+        if not isinstance(ident, str) or not usable(ident):
             if self._mend(calls_stage.ID_MISSING):
                 call["id"] = made_up_id()
         elif ident in given and self._mend(calls_stage.ID_SHARED):
@@ -255,24 +253,6 @@ class WholeCalls:
             holder[member] = ""
 
 
-def meant_name(name: str, tools: frozenset[str]) -> str:
-    """The tool of the request that a name means: itself, or it without a model's markers.
-
-    Example::
-
-        meant_name("functions.look<|channel|>commentary", frozenset({"look"}))  # "look"
-    """
-    if not tools or name in tools:
-        return name
-    bare = name.partition(_MARKER)[0].strip()
-    return next((one for one in (bare, _BEHIND.sub("", bare, count=1)) if one in tools), name)
-
-
-def made_up_id() -> str:
-    """An id for a call whose upstream gives it none."""
-    return f"call_{uuid.uuid4().hex[:24]}"
-
-
 def rename(holder: dict[str, Any], key: str, members: dict[str, Any]) -> None:
     """Put ``members`` where ``key`` stands; the other members stay in their order."""
     items = list(holder.items())
@@ -281,13 +261,8 @@ def rename(holder: dict[str, Any], key: str, members: dict[str, Any]) -> None:
         holder.update(members if name == key else {name: value})
 
 
-def _kind(call: Call) -> str:
-    custom = call.get("type") == "custom" or ("custom" in call and "function" not in call)
-    return "custom" if custom else "function"
-
-
 def _name(call: Call) -> str:
-    holder = call.get(_kind(call))
+    holder = call.get(kind_of(call))
     name = holder.get("name") if isinstance(holder, dict) else None
     return name if isinstance(name, str) and _is_name(name) else ""
 
@@ -296,20 +271,21 @@ def _is_name(name: Any) -> bool:
     return isinstance(name, str) and bool(name.strip())
 
 
-def _usable(ident: Any) -> bool:
-    if isinstance(ident, str):
-        return bool(ident.strip()) and ident != "null"
-    return type(ident) is int
+def _answered(message: dict[str, Any]) -> set[str] | None:
+    """The ids of the calls that the server ran itself: an empty set is all, None is no call."""
+    results = as_list(message.get("tool_results"))
+    if not results:
+        return None
+    idents = [one.get("tool_call_id") for one in results]
+    return {ident for ident in idents if isinstance(ident, str) and ident}
 
 
-def _mirrors(legacy: dict[str, Any], call: Call) -> bool:
-    """Whether a `function_call` says what a tool call says; it may say less."""
-    function = call.get("function")
-    if not isinstance(function, dict):
-        return False
-    same_name = not legacy.get("name") or legacy["name"] == function.get("name")
-    said = _bare(legacy.get("arguments"))
-    return same_name and said in ("", _bare(function.get("arguments")))
+def _is_among(legacy: dict[str, Any], calls: list[Call]) -> bool:
+    """Whether a `function_call` says what one of the calls says; it may say less."""
+    name, said = legacy.get("name"), _bare(legacy.get("arguments"))
+    functions = [call["function"] for call in calls if isinstance(call.get("function"), dict)]
+    named = [one for one in functions if not name or name == one.get("name")]
+    return any(said in ("", _bare(one.get("arguments"))) for one in named)
 
 
 def _bare(arguments: Any) -> str:

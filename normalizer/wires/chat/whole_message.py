@@ -21,9 +21,10 @@ from normalizer.core.findings import Deviation
 from normalizer.core.lenient import clean, dumps
 from normalizer.wires.chat import content as content_stage
 from normalizer.wires.chat import reasoning as reasoning_stage
-from normalizer.wires.chat.chunk import as_list
+from normalizer.wires.chat.chunk import REASONING_KEYS, as_list
 from normalizer.wires.chat.content import read_blocks
 from normalizer.wires.chat.markup import Markup
+from normalizer.wires.chat.reasoning import COMPANIONS, text_of
 from normalizer.wires.chat.whole_calls import Mend, rename
 
 MESSAGE_MISSING = Deviation(
@@ -33,13 +34,9 @@ MESSAGE_MISSING = Deviation(
     repair="The missing members are added.",
 )
 
-# The names that a text of reasoning is moved from, and those that it is only copied from.
-_NAMES = ("reasoning_content", "reasoning", "thinking", "reasoning_text")
-_OTHER_NAMES = ("thinking_content", "thought", "reasoningContent")
-_COMPANIONS = ("reasoning_details", "thinking_blocks")  # objects, some with a text in them
-REASONING_MEMBERS = (*_NAMES, *_OTHER_NAMES, *_COMPANIONS)
-_TEXTS = ("text", "thinking", "summary")
-
+# The names that a text of reasoning is moved from; from the other ones it is copied.
+_MOVED = ("reasoning_content", "reasoning", "thinking", "reasoning_text")
+REASONING_MEMBERS = (*REASONING_KEYS, *COMPANIONS)
 _CALLS = ("tool_calls", "function_call")
 
 Message = dict[str, Any]
@@ -116,9 +113,9 @@ def repair_reasoning(message: Message, policy: str, blocks: str, mend: Mend) -> 
     if policy == "keep" and not blocks:
         return
     wanted = _wanted(policy)
-    texts = {name: message[name] for name in _NAMES if _is_text(message.get(name))}
+    texts = {name: message[name] for name in _MOVED if _is_text(message.get(name))}
     given = {name: message[name] for name in REASONING_MEMBERS if name in message}
-    copied = [text_of(value) for name, value in given.items() if _may_hold_text(name, value)]
+    copied = [_said(name, value) for name, value in given.items()]
     said = max(copied, key=len, default="")
     if blocks not in said:
         said = blocks if said in blocks else said + blocks
@@ -149,21 +146,6 @@ def _place(message: Message, said: str, wanted: tuple[str, ...], extra: list[str
         del message[name]
 
 
-def text_of(value: Any) -> str:
-    """The text of reasoning: itself, or what objects hold as their text or summary."""
-    texts: list[str] = []
-    todo = [value]
-    while todo:
-        item = todo.pop()
-        if isinstance(item, str):
-            texts.append(item)
-        elif isinstance(item, list):
-            todo += reversed([one for one in item if isinstance(one, dict)])
-        elif isinstance(item, dict):
-            todo.append(next((item[key] for key in _TEXTS if item.get(key)), None))
-    return "".join(texts)
-
-
 def read_markup(index: int, message: Message, policy: str, markup: Markup, draft: Draft) -> None:
     """Take out of the text what is reasoning, a call or a token there."""
     content = message.get("content")
@@ -192,8 +174,10 @@ def _listed(calls: Any) -> list[Any]:
     return calls if isinstance(calls, list) else []
 
 
-def _may_hold_text(name: str, value: Any) -> bool:
-    return isinstance(value, (dict, list)) or name not in _COMPANIONS
+def _said(name: str, value: Any) -> str:
+    if isinstance(value, str):
+        return "" if name in COMPANIONS else value
+    return text_of(value)
 
 
 def _is_text(value: Any) -> bool:

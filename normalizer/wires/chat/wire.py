@@ -28,7 +28,6 @@ from normalizer.core.errors import (
 from normalizer.core.event_data import KEEP_ALIVE_AS_DATA
 from normalizer.core.findings import Deviation, Findings
 from normalizer.core.kept import Kept
-from normalizer.core.kinds import COMPLETION_FOR_STREAM, ERROR_BODY_FOR_STREAM
 from normalizer.core.lenient import clean
 from normalizer.core.options import Options
 from normalizer.core.own_error import own
@@ -37,55 +36,50 @@ from normalizer.core.request import RequestInfo
 from normalizer.core.template import OneText
 from normalizer.core.wire import Output
 from normalizer.core.writer import Writer
+from normalizer.wires.chat.answers import Answers
 from normalizer.wires.chat.blank import Blank
-from normalizer.wires.chat.body import Body, is_error
 from normalizer.wires.chat.choices import text_beside
 from normalizer.wires.chat.chunk import CHOICE_KEYS, PADDING_KEYS, Endpoint, as_list, strict
 from normalizer.wires.chat.chunks import Chunks
 from normalizer.wires.chat.gathered import Gathered
 from normalizer.wires.chat.holdback import Holdback
 from normalizer.wires.chat.kinds import (
-    ANSWER_IN_ENVELOPE,
-    COMPLETION_FORM,
-    has_choices,
     is_completion,
-    taken_out,
 )
 from normalizer.wires.chat.markup import wanted as markup_wanted
 from normalizer.wires.chat.stages import Stages
-from normalizer.wires.chat.streamed import chunks_of
 
 ENVELOPE = Deviation(
     code="E218",
     name="envelope-around",
-    fault="A chunk comes inside an envelope, or as a JSON string.",
-    repair="It is taken out, with the members beside it.",
+    fault="A chunk is inside an envelope, or is a JSON string.",
+    repair="The chunk is taken out, and the members beside it move to it.",
 )
 ANSWER_EMPTY = Deviation(
     code="X712",
     name="answer-empty",
-    fault="The answer holds a finish, and neither text nor calls.",
-    repair="Nothing changes, it is only reported.",
+    fault="The answer has a finish, but neither text nor calls.",
+    repair="Nothing is changed and the report names it.",
     reported=True,
 )
 CALLS_WITHOUT_END = Deviation(
     code="S513",
     name="calls-without-end",
-    fault="The body ends behind complete calls, without a finish.",
+    fault="The body ends after complete calls and without a finish.",
     repair="The choice finishes with `tool_calls`.",
 )
 UNFINISHED_KEPT = Deviation(
     code="X713",
     name="unfinished-kept",
     fault="The body ends before the finish, and the option `unfinished` keeps such answers.",
-    repair="`[DONE]` is added, and no finish.",
+    repair="`[DONE]` is added without a finish.",
     option={"unfinished": "keep"},
 )
 DIALECT = Deviation(
     code="X714",
     name="other-dialect",
     fault="The answer is in another protocol than the request.",
-    repair="An error of type `upstream_invalid` names the protocol.",
+    repair="The answer is an error of type `upstream_invalid` that names the protocol.",
 )
 
 KEEP_ALIVE = b": keep-alive"
@@ -97,6 +91,7 @@ class ChatWire:
     """One answer of the chat or the legacy completions endpoint; a `Wire`."""
 
     __slots__ = (
+        "_answers",
         "_behind",
         "_chunks",
         "_endpoint",
@@ -152,6 +147,7 @@ class ChatWire:
         self._chunks = Chunks(
             request, options, found, report, kept, self._stages, blank, self._holdback
         )
+        self._answers = Answers(request, options, found, report)
         self._behind: bytes | None = b""  # what came behind the end; None once that was reported
         self._lacks_done = False  # an error was the end, and no `[DONE]` has come behind it
         self._presumed: dict[str, Any] | None = None  # what an object without choices may mean
@@ -163,12 +159,13 @@ class ChatWire:
         if draft.raw is None:
             draft.value = strict(draft.value)
         value = draft.value
-        error = read_error(value, name)
-        if error is not None:
-            self._upstream_error(draft, error)
-            return
-        if "error" in value and self._found(ERROR_EMPTY):
-            del draft.edit()["error"]
+        if name or not _is_plain(value):
+            error = read_error(value, name)
+            if error is not None:
+                self._upstream_error(draft, error)
+                return
+            if "error" in value and self._found(ERROR_EMPTY):
+                del draft.edit()["error"]
         if name == "ping" or value == {"type": "ping"}:
             self._found(KEEP_ALIVE_AS_DATA)
             self.comment(KEEP_ALIVE)
@@ -250,7 +247,7 @@ class ChatWire:
             return OneText(text, "content", index, None) if text and type(text) is str else None
         if not isinstance(delta, dict) or self._stages.content.waits:
             return None
-        said = [(key, value) for key, value in delta.items() if value is not None]
+        said = [(key, value) for key, value in delta.items() if value]
         if len(said) != 1 or not self._stages.content.is_open(index):
             return None
         ((key, value),) = said
@@ -483,73 +480,42 @@ class ChatWire:
 
     def answer(self, value: Any) -> None:
         """Take a whole JSON answer where a stream was asked for."""
-        value, _ = self._opened(value)
-        error = read_error(_without_empty_error(value))
+        chunks, error = self._answers.streamed(value)
+        for chunk in chunks:
+            self._chunks.take(Draft(chunk))
         if error is not None:
-            self._found(ERROR_BODY_FOR_STREAM)
-            self.fail(
-                {key: item for key, item in clean(error).items() if key != "choices"}, "error"
-            )
-        elif has_choices(value):
-            self._found(COMPLETION_FOR_STREAM)
-            self._send_chunks_of(Draft(value))
+            self.fail({"error": clean(error["error"])}, "error")
+        elif self._holdback.order:
+            self.done()
         else:
             if isinstance(value, dict):
                 self.event(Draft(value), "")
             if not self.ended:
                 self._empty("its JSON has no choices")
 
-    def _send_chunks_of(self, draft: Draft) -> None:
-        """Send the chunks that a whole answer becomes, to their end."""
-        # the markup is read in the chunks, as that of any stream
-        error = Body(self._request, self._options, self._found).repair(draft, markup=False)
-        apart = self._request.include_usage is True
-        failed = error is not None
-        for chunk in chunks_of(draft.value, self._endpoint, apart=apart, failed=failed):
-            self._chunks.take(Draft(chunk))
-        if error is not None:
-            self.fail({"error": error["error"]}, "error")
-        else:
-            self.done()
-
     def body(self, draft: Draft) -> dict[str, Any] | None:
         """Repair a whole JSON answer in place."""
-        value, opened = self._opened(draft.value)
-        if opened:
-            draft.edit()
-            draft.value = value
-        error = read_error(_without_empty_error(value))
-        found = self._found
-        if error is not None:
-            return error
-        if not has_choices(value):
-            if draft.raw is None and not opened and found(COMPLETION_FORM):
-                draft.value = clean(value)
-            return None
-        if draft.raw is None and not found.any and not found(COMPLETION_FORM):
-            return None
-        body = Body(self._request, self._options, found)
-        error = body.repair(draft)
-        if error is None:
-            body.tell(self._report, draft.value)
-        return error
-
-    def _opened(self, value: Any) -> tuple[Any, bool]:
-        """An answer out of its envelope, and whether it was in one."""
-        inner = taken_out(value)
-        if inner is None or not self._found(ANSWER_IN_ENVELOPE):
-            return value, False
-        return inner, True
+        return self._answers.repair(draft)
 
 
-def _without_empty_error(value: Any) -> Any:
-    """The answer without an `error` that means none: in a whole answer it stays."""
-    if not isinstance(value, dict) or "error" not in value:
-        return value
-    error = value["error"]
-    if not error or (isinstance(error, dict) and not is_error(error)):
-        return {key: item for key, item in value.items() if key != "error"}
-    return value
+_PLAIN = frozenset(
+    {"id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier"}
+    | {"provider", *PADDING_KEYS}
+)
+
+
+def _is_plain(chunk: dict[str, Any]) -> bool:
+    """Whether a chunk has no place for an error, as most: then none has to be looked for."""
+    if not chunk.keys() <= _PLAIN:
+        return False
+    choices = chunk.get("choices")
+    if type(choices) is not list or len(choices) != 1:
+        return False
+    choice = choices[0]
+    if type(choice) is not dict or "error" in choice:
+        return False
+    delta = choice.get("delta")
+    return type(delta) is dict and "error" not in delta and "message" not in choice
 
 
 def _says(choice: dict[str, Any]) -> bool:

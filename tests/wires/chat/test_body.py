@@ -135,10 +135,12 @@ def test_choices_that_are_no_list_of_objects() -> None:
 def test_an_index_is_kept_and_a_missing_one_is_made() -> None:
     value = answer()
     one = value["choices"][0]
-    indexes: list[Any] = [None, "5", 3, 2, [], -1]
+    indexes: list[Any] = [None, "5", 3, 2, [], -1, 2, "2"]
     value["choices"] = [{**one, "index": index} for index in indexes]
-    got = repaired(value, {**PLAIN, "n": 6})[0]
-    assert [one["index"] for one in got["choices"]] == [0, 5, 3, 2, 4, 6]
+    got = repaired(value, {**PLAIN, "n": 8})[0]
+    assert [one["index"] for one in got["choices"]] == [0, 5, 3, 2, 4, 1, 2, 7]
+    streamed = normalize(json.dumps(value).encode(), {**PLAIN, "stream": True, "n": 8})
+    assert [streamed.said(index=index) for index in range(8)] == ["Hi"] * 8
 
 
 @pytest.mark.parametrize(
@@ -430,6 +432,23 @@ def test_the_finish_behind_a_call(request_body: Any, given: Any, finish: str) ->
     assert choice_of(value, request_body)["finish_reason"] == finish
 
 
+@pytest.mark.parametrize(
+    ("results", "finish"),
+    [
+        ([{"role": "tool", "tool_call_id": "a", "content": "x"}], "stop"),
+        ([{"role": "tool", "content": "x"}], "stop"),
+        ([{"role": "tool", "tool_call_id": "b", "content": "x"}], "tool_calls"),
+        ([], "tool_calls"),
+    ],
+)
+def test_calls_that_the_server_answered_are_not_run_again(results: Any, finish: str) -> None:
+    message = {"content": "Found.", "tool_calls": [CALL], "tool_results": results}
+    assert choice_of(answer(message, "stop"), TOOLS)["finish_reason"] == finish
+    streamed = normalize(json.dumps(answer(message)).encode(), {**TOOLS, "stream": True})
+    said = [one for delta in streamed.deltas for one in delta.get("tool_results", [])]
+    assert [one["content"] for one in said] == [one["content"] for one in results]
+
+
 def test_a_word_of_failure_is_an_error_with_the_message_on_it() -> None:
     value = answer({"content": "half"}, "server_error", usage=USAGE)
     got, outcome = repaired(value)
@@ -546,6 +565,16 @@ def test_text_in_front_of_an_error_is_not_counted_as_gone_out() -> None:
 # --- as a stream, and back --------------------
 
 
+def test_what_chunks_repeat_is_bounded_and_nothing_is_lost() -> None:
+    members = {f"k{number}": "v" * 100 for number in range(100)}
+    value = answer({"content": "x" * 100_000}, **members) | {"id": "i" * 3000}
+    outcome = normalize(json.dumps(value).encode(), {**PLAIN, "stream": True})
+    assert outcome.said() == "x" * 100_000
+    assert {key for one in outcome.chunks for key in one} >= members.keys()
+    assert {one["id"] for one in outcome.chunks} == {"i" * 3000}
+    assert max(len(json.dumps(one)) for one in outcome.chunks[1:]) < 11_000
+
+
 def test_two_calls_with_one_id_are_two_in_a_stream() -> None:
     other = {**CALL, "function": {"name": "look", "arguments": '{"q":2}'}}
     value = answer({"content": None, "tool_calls": [CALL, other]}, "tool_calls")
@@ -553,6 +582,22 @@ def test_two_calls_with_one_id_are_two_in_a_stream() -> None:
     for ignored in ((), ("T407",)):
         outcome = normalize(json.dumps(value).encode(), request, ignore=ignored)
         assert [arguments for _, _, arguments in outcome.calls] == ['{"q":1}', '{"q":2}']
+
+
+def test_of_two_calls_the_first_is_the_function_call_that_was_asked_for() -> None:
+    other = {"id": "b", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+    value = answer({"content": None, "tool_calls": [CALL, other]}, "tool_calls")
+    outcome = normalize(json.dumps(value).encode(), {**FUNCTIONS, "stream": True})
+    said = [delta["function_call"] for delta in outcome.deltas if "function_call" in delta]
+    assert "".join(one.get("arguments", "") for one in said) == '{"q":1}'
+    fragments = [one for delta in outcome.deltas for one in delta.get("tool_calls", [])]
+    assert "".join(one["function"]["arguments"] for one in fragments) == "{}"
+
+
+def test_text_beside_an_error_is_streamed_before_it() -> None:
+    value = answer({"content": "half"}, "stop", error={"code": 429, "message": "boom"})
+    outcome = normalize(json.dumps(value).encode(), {**PLAIN, "stream": True})
+    assert (outcome.said(), outcome.finish(), outcome.error["message"]) == ("half", None, "boom")
 
 
 def test_a_call_under_both_names_is_one_in_a_stream() -> None:
