@@ -318,7 +318,12 @@ class Field:
 
     def _path(self, given: str, where: str) -> str:
         path, equals, endpoint = given.partition("=")
-        if not path.startswith("/") or path == "/" or any(mark in path for mark in "?#"):
+        # Vertex AI puts a verb behind a colon: /v1/…/models/m:streamRawPredict
+        if (
+            not path.startswith(("/", ":"))
+            or path in ("/", ":")
+            or any(mark in path for mark in "?#")
+        ):
             raise OptionError(f"{where} has {given!r}; a path begins with / and has no query")
         if equals and endpoint not in ENDPOINTS:
             raise OptionError(

@@ -75,7 +75,7 @@ class Body:
         """Repair a message; the word that says that it failed, if one does."""
         message = draft.value
         fill_message(self._found, draft, message, self._model)
-        nameless = self._content(draft, message)
+        blocks, nameless = self._content(draft, message)
         Usage(self._found).start(draft, message)
         if "stop_sequence" not in message and self._found(START_FORM):
             draft.edit()["stop_sequence"] = None
@@ -85,7 +85,7 @@ class Body:
             reason.word = reason.read(came)
         if reason.failure:
             return reason.failure
-        calls = [block for block in message["content"] if block.get("type") == "tool_use"]
+        calls = [block for block in blocks if block.get("type") == "tool_use"]
         called = any(self._names is None or block.get("name") in self._names for block in calls)
         final = reason.final(called=called, calls=bool(calls), nameless=bool(nameless))
         for name, item in final.value["delta"].items():
@@ -95,23 +95,25 @@ class Body:
             draft.edit()["nameless_tool_use"] = nameless
         return ""
 
-    def _content(self, draft: Draft, message: dict[str, Any]) -> list[dict[str, Any]]:
-        """Give the blocks their form; the calls without a name, which are taken out."""
+    def _content(
+        self, draft: Draft, message: dict[str, Any]
+    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Give the blocks their form; them, and the calls without a name, which are taken out."""
         content = message.get("content")
-        if not isinstance(content, list) or not all(isinstance(one, dict) for one in content):
-            self._found(BODY_BLOCKS)
-            given = content if isinstance(content, list) else [content] if content else []
-            content = draft.edit()["content"] = [as_block(block) for block in given]
+        given = content if isinstance(content, list) else [content] if content else []
+        blocks = [as_block(block) for block in given]
+        if not _are_blocks(content) and self._found(BODY_BLOCKS):
+            draft.edit()["content"] = blocks
         nameless: list[dict[str, Any]] = []
         seen: dict[str, dict[str, Any]] = {}
         stays = [
             block
-            for block in content
+            for block in blocks
             if self._block(draft, block) != TOOL or self._call(draft, block, seen, nameless)
         ]
-        if len(stays) != len(content):
+        if len(stays) != len(blocks):
             draft.edit()["content"] = stays
-        return nameless
+        return stays, nameless
 
     def _block(self, draft: Draft, block: dict[str, Any]) -> str:
         """Give a block its form; its group."""
@@ -164,6 +166,10 @@ class Body:
             draft.edit()
             block["id"] = made_up("toolu_")
         return True
+
+
+def _are_blocks(content: Any) -> bool:
+    return isinstance(content, list) and all(isinstance(block, dict) for block in content)
 
 
 def _same_call(first: dict[str, Any], second: dict[str, Any]) -> bool:
