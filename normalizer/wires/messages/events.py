@@ -67,15 +67,19 @@ _MEMBERS = (("message", "message_start"), ("content_block", "content_block_start
 
 
 def type_of(value: dict[str, Any]) -> str:
-    """The type that an object has; "" for none."""
+    """The type that an object has; "" for none, or for one that no line can hold."""
     kind = value.get("type")
-    return kind if isinstance(kind, str) else ""
+    return kind if isinstance(kind, str) and kind.isprintable() else ""
 
 
 def told_type(found: Findings, draft: Draft, name: str) -> str:
     """The type of an event whose object has none, which it has then; "" if nothing tells it."""
     value = draft.value
-    kind = name if name in TYPES else _by_members(value) or (name if value else "")
+    kind = (
+        name
+        if name in TYPES
+        else _by_members(value) or (name if value and name.isprintable() else "")
+    )
     if not kind:
         found(NO_EVENT)
         return ""

@@ -73,7 +73,7 @@ def written(*events: Event | bytes) -> bytes:
     return b"".join(
         one
         if isinstance(one, bytes)
-        else f"event: {one['type']}\ndata: {json.dumps(one)}\n\n".encode()
+        else f"event: {one['type']}\ndata: {json.dumps(one)}\n\n".encode("utf-8", "replace")
         for one in events
     )
 

@@ -113,6 +113,12 @@ def test_an_unknown_event_passes_and_waits_for_the_start() -> None:
     assert kinds(through(new, start(), *ANSWER)).startswith("message_start weather 0")
 
 
+@pytest.mark.parametrize("kind", ["a\nevent: message_stop", "\ud83d", ""])
+def test_a_type_that_no_line_can_hold_is_none(kind: str) -> None:
+    odd = b"data: " + json.dumps({"type": kind, "a": 1}).encode() + b"\n\n"
+    assert kinds(through(start(), odd, *ANSWER)) == WHOLE
+
+
 # ---------------------------------------------------------------- message_start
 
 
