@@ -160,7 +160,7 @@ class EventStream:
             self._data(event)
             if self._kept.over and not self._wire.ended:
                 self._over(event)
-            if self._wire.holding:
+            if self._wire.holding and event.name != "ping":  # which does not break a silence
                 self._since = time.monotonic()
         elif event.kind is Kind.END_WORD and self._wire.complete:
             self._found(DONE_VARIANT)

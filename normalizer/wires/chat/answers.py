@@ -42,7 +42,7 @@ class Answers:
         self, request: RequestInfo, options: Options, found: Findings, report: Report
     ) -> None:
         self._request = request
-        self._endpoint: Endpoint = request.endpoint or "chat"
+        self._endpoint: Endpoint = "completions" if request.endpoint == "completions" else "chat"
         self._options = options
         self._found = found
         self._report = report

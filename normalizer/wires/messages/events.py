@@ -75,11 +75,9 @@ def type_of(value: dict[str, Any]) -> str:
 def told_type(found: Findings, draft: Draft, name: str) -> str:
     """The type of an event whose object has none, which it has then; "" if nothing tells it."""
     value = draft.value
-    kind = (
-        name
-        if name in TYPES
-        else _by_members(value) or (name if value and name.isprintable() else "")
-    )
+    kind = name if name in TYPES else _by_members(value)
+    if not kind and value and name.isprintable():
+        kind = name
     if not kind:
         found(NO_EVENT)
         return ""

@@ -296,3 +296,15 @@ def test_another_apis_answer_is_an_error_that_names_it(chunk: Event, name: str) 
 def test_ignored_words_pass() -> None:
     assert word(*ANSWER, reason("stop"), STOP, ignore=("M501",)) == ("stop", None)
     assert codes(start(), *ANSWER, reason("stop"), STOP, ignore=("M5",)) == set()
+
+
+def test_a_ping_does_not_break_a_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    normalizer = Normalizer(ASKED)
+    normalizer.feed(written(start(), *ANSWER, reason()))
+    now[0] += 1.5
+    normalizer.feed(written({"type": "ping"}))
+    assert normalizer.waiting == 0.5
+    now[0] += 1.0
+    assert kinds(read(normalizer.flush())) == "message_delta message_stop"

@@ -57,7 +57,7 @@ def test_it_leaves_so_in_any_pieces(pieces: int) -> None:
 )
 def test_the_event_line_is_the_type(line: bytes, code: str) -> None:
     bare = b"data: " + json.dumps(text(0)).encode() + b"\n\n"
-    events = (start(), opened(0, TEXT), line + bare, stopped(0), *END)
+    events: list[Event | bytes] = [start(), opened(0, TEXT), line + bare, stopped(0), *END]
     assert kinds(through(*events)) == WHOLE
     assert codes(*events) == {code}
 
