@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from normalizer import Normalizer, Options, RequestInfo
+from normalizer.core.draft import Draft
 from tests.streams import event
 
 TOOLS = {"tools": [{"type": "function", "function": {"name": "look"}}]}
@@ -177,14 +178,14 @@ def test_blanks_before_the_first_event_are_not_looked_at_again(first: bytes, pat
     one.feed(first)
     for _ in range(1000):
         one.feed(b"\n")
-    assert sum(map(len, one._line or [])) < 100
+    assert sum(map(len, one._beginning._line or [])) < 100
 
 
 def test_a_long_first_line_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     one = normalizer()
     for piece in [b'{"choices": [{"index": 0, "delta": {"content": "', *[b"a"] * 1000]:
         one.feed(piece)
-    assert len(one._line or []) == 1001, "the pieces were put together again and again"
+    assert len(one._beginning._line or []) == 1001, "the pieces were put together again and again"
 
 
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
@@ -218,12 +219,12 @@ def test_a_body_s_kind_is_known_however_it_is_split(size: int, blanks: bytes) ->
 def test_what_may_be_the_end_of_an_answer_is_read_once(
     text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from normalizer.wires.chat import markup
+    from normalizer.wires.chat.markup import leaks, source
 
     def read(size: int) -> int:
-        meter = Meter(markup._beginning_at_end)
+        meter = Meter(source.beginning_at_end)
         with monkeypatch.context() as patch:
-            patch.setattr(markup, "_beginning_at_end", meter)
+            patch.setattr(leaks, "beginning_at_end", meter)
             one = normalizer(special_tokens=True)
             for _ in range(size):
                 one.feed(chunk({"content": text}))
@@ -260,6 +261,10 @@ class _Text(str):
         _Text.steps += len(before) + len(self)
         return _Text(before.__add__(self))
 
+    def __add__(self, behind: str) -> _Text:
+        _Text.steps += len(self) + len(behind)
+        return _Text(super().__add__(behind))
+
     def __getitem__(self, what: Any) -> _Text:
         part = _Text(super().__getitem__(what))
         _Text.steps += len(part)
@@ -283,6 +288,18 @@ BEGINNINGS = [
         "<|tool_calls_section_end|>",
     ),
     ("deepseek", "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>look\n", "<｜tool▁calls▁end｜>"),
+    ("qwen_coder", "<tool_call><function=look><parameter=a>", "</parameter>x"),
+    ("glm", "<tool_call>look<arg_key>a</arg_key><arg_value>", "</arg_value>x"),
+    ("minimax", '<minimax:tool_call><invoke name="look"><parameter name="a">', "</parameter>x"),
+    ("dsml", '<｜DSML｜function_calls><｜DSML｜invoke name="look">', "</｜DSML｜function_calls>"),
+    ("mistral", '[TOOL_CALLS][{"name":"look","arguments":{"', "]"),
+    ("harmony", "<|channel|>commentary to=functions.look <|message|>", "<|return|>"),
+    ("hunyuan", '<tool_calls>[{"', "]</tool_calls>"),
+    ("pythonic", "<|python_start|>[look(a='", "]"),
+    ("llama", '<|python_tag|>{"name":"look","parameters":{"', "}}"),
+    ("granite", '<|tool_call|>[{"name":"look","arguments":{"', "}}]"),
+    ("phi", 'functools[{"name":"look","arguments":{"', "}}]"),
+    ("phi", 'functools[{"name":"look","arguments":{"a":"', "}}]"),
 ]
 
 
@@ -290,9 +307,13 @@ def read_in_text(dialect: str, pieces: Iterable[str]) -> int:
     """The characters that are read, some of them again, to find calls in a text."""
     from normalizer.core.findings import Findings
     from normalizer.core.report import Report
-    from normalizer.wires.chat.markup import DIALECTS, CallsInText
+    from normalizer.wires.chat.markup.text_calls import DIALECTS
+    from normalizer.wires.chat.markup.text_calls.dialect import Tools
+    from normalizer.wires.chat.markup.text_calls.reader import CallsInText, Search
+    from normalizer.wires.chat.markup.text_calls.repeats import CallsMade
 
-    reader = CallsInText(Findings(Report()), [DIALECTS[dialect]], frozenset({"look"}), [])
+    tools = Tools(RequestInfo.parse("/v1/chat/completions", TOOLS))
+    reader = CallsInText(Search(Findings(Report()), DIALECTS[dialect], tools), CallsMade())
     _Text.steps = 0
     given = "".join(part.text for piece in pieces for part in reader.feed(_Text(piece)))
     read = _Text.steps
@@ -316,16 +337,22 @@ def test_a_call_that_has_not_ended_is_searched_once(dialect: str, begin: str, en
     ("dialect", "begin", "call", "end"),
     [
         (
-            "kimi",
-            "<|tool_calls_section_begin|><|tool_call_begin|>look<|tool_call_argument_begin|>",
-            "<|tool_call_end|><|tool_call_begin|>look<|tool_call_argument_begin|>1",
-            "<|tool_call_end|>x<|tool_calls_section_end|>",
+            "qwen_coder",
+            "<tool_call><function=look><parameter=a>",
+            "</parameter><parameter=b>1",
+            "</parameter>x</tool_call>",
         ),
         (
-            "deepseek",
-            "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>look\n",
-            "<｜tool▁call▁end｜><｜tool▁call▁begin｜>look\n1",
-            "<｜tool▁call▁end｜>x<｜tool▁calls▁end｜>",
+            "qwen_coder",
+            "<tool_call><function=look><parameter=a>",
+            "</parameter>x",
+            "</parameter><parameter=b>1</parameter>x",
+        ),
+        (
+            "glm",
+            "<tool_call>look<arg_key>a</arg_key><arg_value>",
+            "</arg_value><arg_key>b</arg_key><arg_value>1",
+            "</arg_value>x</tool_call>",
         ),
     ],
 )
@@ -342,12 +369,12 @@ def test_calls_behind_many_beginnings_are_read_once(
 
 def test_a_call_s_json_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from normalizer.core import lenient
-    from normalizer.wires.chat import markup
+    from normalizer.wires.chat.markup.text_calls import json_calls
 
     def parsed(size: int) -> int:
         meter = Meter(lenient.loads)
         with monkeypatch.context() as patch:
-            patch.setattr(markup, "loads", meter)
+            patch.setattr(json_calls, "loads", meter)
             read_in_text("hermes", ['<tool_call>{"' * size + "</tool_call>"])
         return meter.read
 
@@ -368,12 +395,17 @@ def progress(number: int, **more: Any) -> bytes:
     return event({"choices": [], "progress": {"done": number}, **more})
 
 
+def riders_of(one: Normalizer) -> Any:
+    wire: Any = one._wire
+    return wire._stages.riders
+
+
 def test_progress_leaves_at_once_and_is_not_compared_with_all_that_came() -> None:
     one = normalizer()
     outs = [one.feed(progress(number)) for number in range(5)]
     assert outs[0] == b""
     assert [out.count(b'"progress"') for out in outs[1:]] == [2, 1, 1, 1]
-    held = one._stream.outlet._riders
+    held = riders_of(one)
     assert held.count == 0
 
 
@@ -383,14 +415,14 @@ def test_riders_are_bounded(more: Any) -> None:
     out = b""
     for number in range(100):
         out += one.feed(event({**more, f"key{number}": 1, "same": number}))
-        assert len(one._stream.outlet._riders.rest()) < 30
+        assert len(riders_of(one).rest()) < 30
     out += one.close()
     for number in range(100):
         assert b'"key%d":1' % number in out
         assert b'"same":%d' % number in out
 
 
-# --- choices, calls, frames --------------------
+# --- choices, calls, templates --------------------
 
 
 class _Index(int):
@@ -407,11 +439,12 @@ class _Index(int):
 
 def test_a_new_choice_is_not_looked_for_among_all() -> None:
     def compared(size: int) -> int:
-        pipeline = normalizer(request={"n": size})._stream.pipeline
+        wire = normalizer(request={"n": size})._wire
         _Index.compared = 0
         for number in range(size):
             choice = {"index": _Index(number), "delta": {"content": "x"}, "finish_reason": None}
-            pipeline._plan(choice, lenient=False)
+            raw = chunk({"content": "x"}, index=number)[6:-2]
+            wire.event(Draft({**json.loads(raw), "choices": [choice]}, raw), "")
         return _Index.compared
 
     assert_linear(compared, 100)
@@ -450,12 +483,24 @@ def test_calls_in_one_delta_are_not_looked_for_among_all() -> None:
         heads = [call(number, name="look", arguments="") for number in range(size)]
         one = normalizer(request=TOOLS)
         one.feed(chunk({"tool_calls": heads}))
-        outlet = one._stream.outlet
-        delta = outlet.heads[0].chunk["choices"][0]["delta"]
+        wire: Any = one._wire
+        (held,) = wire._holdback._calls[0]
+        delta = held.draft.value["choices"][0]["delta"]
         delta["tool_calls"] = _Walked(delta["tool_calls"])
+        held.fragments = _Walked(held.fragments)
         _Walked.walked = 0
-        outlet.release_head(0)
+        wire._holdback.release_calls(0)
+        assert not wire._holdback._calls
         return _Walked.walked
+
+    assert_linear(cost, 50)
+
+
+def test_pieces_of_a_name_behind_many_calls_do_not_look_at_all_of_them() -> None:
+    def cost(size: int) -> int:
+        heads = [call(number, name="look", arguments="") for number in range(size)]
+        piece = chunk({"tool_calls": [{"index": size - 1, "function": {"name": "x"}}]})
+        return steps([chunk({"tool_calls": heads}), *[piece] * size], request=TOOLS)
 
     assert_linear(cost, 50)
 
@@ -465,12 +510,15 @@ def test_a_call_is_found_by_its_number() -> None:
         one = normalizer(request=TOOLS)
         for number in range(size):
             one.feed(chunk({"tool_calls": [call(number, name="look", arguments="{}")]}))
-        tools = one._stream.pipeline._tools
-        for one_call in tools._choices[0].all:
-            one_call.number = _Index(one_call.number or 0)
+        wire: Any = one._wire
+        tools = wire._stages.tools
+        calls = tools._choices[0]
+        calls.by_number = {_Index(number): one for number, one in calls.by_number.items()}
+        assert list(calls.by_number.values()) == calls.all
         _Index.compared = 0
-        for number in range(size - 1):
-            assert tools.by_number(0, number) is tools._choices[0].all[number]
+        for number in range(size):
+            tools.steady(0, number)
+        assert _Index.compared >= size
         return _Index.compared
 
     assert_linear(cost, 50)
@@ -491,19 +539,19 @@ class _Searched(bytes):
 @pytest.mark.parametrize(
     "more", [{}, {"obfuscation": "ab"}, {"usage": {"prompt_tokens": 1, "completion_tokens": 1}}]
 )
-def test_a_frame_s_end_is_not_looked_for_in_the_rest_of_a_feed(more: Any) -> None:
+def test_a_template_s_end_is_not_looked_for_in_the_rest_of_a_feed(more: Any) -> None:
     def said(mark: int) -> bytes:
         return chunk({"content": "Hello"}, mark=mark, **more)
 
     def searched(size: int) -> int:
         one = normalizer()
         one.feed(chunk({"role": "assistant", "content": ""}) + said(1))
-        frames = one._stream._frames
-        assert frames.any
+        templates = one._stream._templates
+        assert templates.any
         data = _Searched(said(2) * size)
         _Searched.searched = 0
         for position in range(0, len(data), len(said(2))):
-            assert frames.take(data, position, []) == position
+            assert templates.take(data, position, []) == position
         return _Searched.searched
 
     assert_linear(searched, 10)

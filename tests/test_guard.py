@@ -10,10 +10,18 @@ import pytest
 
 from normalizer import Normalizer, Options, RequestInfo
 from normalizer.core.stream import EventStream
+from normalizer.core.template import Templates
+from normalizer.core.writer import Writer
 from normalizer.wires.chat.body import Body
+from normalizer.wires.chat.choices import Choices
+from normalizer.wires.chat.chunks import Chunks
+from normalizer.wires.chat.content import Content
+from normalizer.wires.chat.envelope import Envelope, Riders
+from normalizer.wires.chat.finish import Finish
 from normalizer.wires.chat.gathered import Gathered
-from normalizer.wires.chat.holdback import Outlet
-from normalizer.wires.chat.wire import Pipeline
+from normalizer.wires.chat.holdback import Holdback
+from normalizer.wires.chat.reasoning import Reasoning
+from normalizer.wires.chat.wire import ChatWire
 from tests.streams import CHAT, STREAM, call, chunk, event, normalize, raw
 
 Patch = pytest.MonkeyPatch
@@ -23,13 +31,14 @@ HEAD = chunk({"role": "assistant", "content": "Hi"})
 MORE = chunk({"content": " you"})
 
 
-def raising(method: Callable[..., Any], *, at: int) -> Callable[..., Any]:
-    """The method, which raises when it is called for the ``at``-th time."""
+def raising(method: Callable[..., Any], *, at: int | set[int]) -> Callable[..., Any]:
+    """The method, which raises when it is called for the ``at``-th time, or each of several."""
+    times = {at} if isinstance(at, int) else at
     calls = []
 
     def made(*args: Any, **members: Any) -> Any:
         calls.append(1)
-        if len(calls) == at:
+        if len(calls) in times:
             raise KeyError(CONTENT)
         return method(*args, **members)
 
@@ -37,7 +46,7 @@ def raising(method: Callable[..., Any], *, at: int) -> Callable[..., Any]:
 
 
 def failing_at(monkeypatch: Patch, at: int) -> None:
-    monkeypatch.setattr(Pipeline, "chunk", raising(Pipeline.chunk, at=at))
+    monkeypatch.setattr(Chunks, "take", raising(Chunks.take, at=at))
 
 
 def ends_in_our_error(done: Any) -> None:
@@ -60,9 +69,40 @@ def test_guard_ends_a_stream_with_an_error_event(
     (record,) = caplog.records
     assert record.name == "normalizer"
     assert record.__dict__["failure"] == "KeyError"
-    assert "pipeline.chunk" in record.getMessage()
+    assert "chunks.take" in record.getMessage()
     assert CONTENT not in record.getMessage()
     assert record.exc_info is None  # a formatter would write the message, which is content
+
+
+@pytest.mark.parametrize(
+    ("stage", "method"),
+    [
+        (Choices, "place"),
+        (Finish, "read"),
+        (Envelope, "read"),
+        (Content, "read"),
+        (Reasoning, "read"),
+        (Riders, "news"),
+        (Holdback, "take"),
+        (ChatWire, "event"),
+        (ChatWire, "one_text"),
+        (Templates, "learn"),
+        (Writer, "send"),
+    ],
+)
+def test_guard_wherever_the_fault_is(monkeypatch: Patch, stage: Any, method: str) -> None:
+    normalizer = Normalizer(RequestInfo.parse(CHAT, STREAM), Options())
+    out = normalizer.feed(event(HEAD))
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, method, raising(getattr(stage, method), at=1))
+        out += normalizer.feed(event(MORE))
+    out += normalizer.feed(event(MORE)) + normalizer.close()
+    assert out.startswith(event(HEAD))
+    *_, last, done, nothing = out.split(b"\n\n")
+    assert json.loads(last.removeprefix(b"data: "))["error"]["type"] == "normalizer_error"
+    assert (done, nothing) == (b"data: [DONE]", b"")
+    assert out.count(b"[DONE]") == 1
+    assert normalizer.report.end == "error"
 
 
 def test_guard_lets_nothing_leave_behind_the_end(monkeypatch: Patch) -> None:
@@ -87,13 +127,13 @@ def test_guard_delivers_the_end_although_what_is_held_fails_too(
     monkeypatch: Patch, caplog: pytest.LogCaptureFixture
 ) -> None:
     failing_at(monkeypatch, 2)
-    monkeypatch.setattr(Outlet, "cut", raising(Outlet.cut, at=1))
+    monkeypatch.setattr(Holdback, "cut", raising(Holdback.cut, at=1))
     ends_in_our_error(normalize(raw(HEAD, MORE)))
     assert len(caplog.records) == 2
 
 
 def test_guard_in_close(monkeypatch: Patch) -> None:
-    monkeypatch.setattr(EventStream, "cut_or_done", raising(EventStream.cut_or_done, at=1))
+    monkeypatch.setattr(ChatWire, "close", raising(ChatWire.close, at=1))
     done = normalize(raw(HEAD, done=False))
     assert done.said() == "Hi"
     ends_in_our_error(done)
@@ -139,15 +179,17 @@ def test_guard_for_a_whole_body_is_an_error_body(monkeypatch: Patch, body: bytes
     assert done.report.end == "error"
 
 
-def test_guard_where_the_completion_cannot_be_written(monkeypatch: Patch) -> None:
-    monkeypatch.setattr(Gathered, "completion", raising(Gathered.completion, at=1))
+@pytest.mark.parametrize("times", [{1}, {1, 2, 3}])
+def test_guard_where_the_completion_cannot_be_written(monkeypatch: Patch, times: set[int]) -> None:
+    monkeypatch.setattr(Gathered, "completion", raising(Gathered.completion, at=times))
     done = normalize(raw(HEAD, chunk({}, "stop")), {"model": "m"})
     assert json.loads(done.out)["error"]["type"] == "normalizer_error"
     assert done.normalizer.status == 502
+    assert done.report.end == "error"
 
 
 def test_guard_leaves_an_error_status_and_its_words(monkeypatch: Patch) -> None:
-    monkeypatch.setattr(Pipeline, "error", raising(Pipeline.error, at=1))
+    monkeypatch.setattr(ChatWire, "error_body", raising(ChatWire.error_body, at=1))
     body = b'{"detail": "no credit"}'
     done = normalize(body, status=402)
     assert done.out == body
@@ -168,6 +210,6 @@ def test_guard_lets_what_ends_a_program_through(monkeypatch: Patch) -> None:
     def interrupted(*args: Any, **members: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Pipeline, "chunk", interrupted)
+    monkeypatch.setattr(Chunks, "take", interrupted)
     with pytest.raises(KeyboardInterrupt):
         normalize(raw(HEAD))

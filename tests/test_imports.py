@@ -95,7 +95,10 @@ def test_the_core_does_no_input_and_output(module: str) -> None:
 
 @pytest.mark.parametrize("module", STAGES)
 def test_no_stage_imports_another(module: str) -> None:
-    assert not set(STAGES) & set(imports(module))
+    # a stage may be a folder, whose files import each other
+    stage = ".".join(module.split(".")[:4])
+    others = {other for other in STAGES if not f"{other}.".startswith(f"{stage}.")}
+    assert not others & set(imports(module))
 
 
 def test_there_are_doors_and_a_core() -> None:

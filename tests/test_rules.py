@@ -31,15 +31,21 @@ NOT_JUDGED = {
     "C307": "it takes a number for no text",
     "S511": "a finish that has left is followed by text: only reported, not repaired",
     "U609": "a usage that comes too late has no place any more: only reported, not repaired",
-    "U608": "the revised contract keeps a null `*_details`: not repaired yet",
+    "S513": "it takes a body that ends behind complete calls for one that was cut",
     "X704": "it misses what came behind the error",
 }
-
-REPAIRED = [one for one in rules() if not one.deviation.reported]
 
 
 def code(one: Any) -> str | None:
     return one.deviation.code if isinstance(one, Rule) else None
+
+
+# What leaves of these is not canonical, and is repaired once more by the next one who reads it.
+REPAIRED_AGAIN = {"X713": "its `[DONE]` stands behind no finish, which S510 then makes up"}
+
+REPAIRED = [
+    one for one in rules() if not one.deviation.reported and code(one) not in REPAIRED_AGAIN
+]
 
 
 every = pytest.mark.parametrize("one", rules(), ids=code)
@@ -104,11 +110,8 @@ def test_silenced_it_is_repaired_and_not_reported(one: Rule, example: Callable[.
 # What a repair that is off still does to the JSON: the text that a reader takes apart to look for
 # a marker comes in other pieces, an answer of another shape has nowhere else to go.
 TOUCHED_THOUGH_IGNORED: dict[str | None, str] = {
-    **dict.fromkeys(
-        ("C320", "C321", "T431", "T432", "T433", "T434"), "its text comes in other pieces"
-    ),
+    **dict.fromkeys(("C320", "C321"), "its text comes in other pieces"),
     "E216": "the chunk without choices leaves before the finish that is held",
-    "T416": "what is no list of calls is no call",
     "T421": "a fragment without `function` gets an empty one",
     "U601": "the usage is on the finish too",
     "X709": "what is no JSON cannot leave as an event",

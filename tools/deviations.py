@@ -91,11 +91,11 @@ ROWS = (
     ("C308 C309 C315", "A `message` beside or instead of the delta; the answer again at the end"),
     (
         "C311-C313 C316",
-        "Reasoning under one of five names, or under two at once; list items without an `index`",
+        "Reasoning under another name, two names, or as text; list items without an `index`",
     ),
     (
-        "C320-C322",
-        "Opt-in: `<think>` tags, special tokens at the end, chunks that repeat all the text so far",
+        "C320-C323",
+        "Opt-in: marked reasoning, special tokens at the end, chunks that repeat all the text",
     ),
     ("T401 T402", "Calls without an index (Gemini), or all with the same index (Ollama)"),
     (
@@ -114,7 +114,7 @@ ROWS = (
     ("T418-T420", "`function_call` in answer to `tools`, the reverse, and both at once"),
     ("T421 T429", "Calls that never get a name, or that begin again under their id"),
     ("T423", "Reported only: arguments cut by `length`, hidden by another finish"),
-    ("T431-T435", "Opt-in: calls in the text (Hermes, ReAct, Kimi, DeepSeek)"),
+    ("T431-T446", "Opt-in: calls in the text, in 15 dialects (Hermes, Kimi, Qwen3-Coder, GLM…)"),
     (
         "S501-S503",
         'A finish that is `""`, has no key, or is another word (`eos_token`, `end_turn`, `STOP`)',

@@ -96,7 +96,7 @@ def _kind(field: Field) -> str:
     if field.values:
         return ", ".join(f'`"{value}"`' for value in field.values)
     if field.kind:
-        return {"codes": "codes, prefixes or names", "names": "names", "paths": "paths"}[field.kind]
+        return {"codes": "codes, prefixes or names", "paths": "paths"}.get(field.kind, "names")
     if field.hint is bool:
         return "`True` or `False`"
     whole = "a whole number" if field.hint is int else "a number"

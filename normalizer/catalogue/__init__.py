@@ -28,7 +28,6 @@ from normalizer.wires.chat import (
     envelope,
     finish,
     holdback,
-    markup,
     reasoning,
     tool_calls,
     usage,
@@ -37,6 +36,8 @@ from normalizer.wires.chat import (
     wire,
 )
 from normalizer.wires.chat import kinds as chat_kinds
+from normalizer.wires.chat.markup import leaks, text_calls, thinking
+from normalizer.wires.chat.markup.text_calls import repeats
 from normalizer.wires.messages import (
     block_start,
     blocks,
@@ -54,7 +55,8 @@ from normalizer.wires.messages import usage as messages_usage
 # Every module that repairs something declares what it repairs.
 _DECLARED_IN: tuple[ModuleType, ...] = (
     *(sse, event_data, errors, kinds, chat_kinds),
-    *(call_doubts, call_members, choices, chunks, content, envelope, finish, holdback, markup),
+    *(call_doubts, call_members, choices, chunks, content, envelope, finish, holdback),
+    *(leaks, repeats, thinking, *text_calls.FAMILIES),
     *(reasoning, tool_calls, usage, whole_calls, whole_message, wire),
     *(events, message_start, blocks, block_start, deltas, tool_use, tool_input),
     *(stop_reason, messages_usage, messages_errors, body),

@@ -149,11 +149,12 @@ class Shape(NamedTuple):
     is_error: Callable[[Any], bool] = is_told
     in_chunks: bool = False  # beside choices or a usage too
     code: tuple[str, ...] = ()  # the path to its code, where that has no name of its own
+    stays: bool = False  # every chunk has this member, and clients read it there
 
 
 SHAPES = (
     Shape(("error",), says_something, in_chunks=True),
-    Shape(("base_resp",), _fails_by_code, in_chunks=True),  # MiniMax
+    Shape(("base_resp",), _fails_by_code, in_chunks=True, stays=True),  # MiniMax
     Shape(("header",), _fails_by_code),  # Spark
     Shape(("Response", "Error")),  # Tencent
     Shape(("ErrorMsg",)),  # Tencent, in a stream

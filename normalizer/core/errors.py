@@ -267,7 +267,7 @@ def _path_in_choice(choice: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _taken_out(value: dict[str, Any], shape: Shape, error: Any) -> dict[str, Any]:
-    rest = _without(value, shape.path)
+    rest = dict(value) if shape.stays else _without(value, shape.path)
     canonical = _canonical(error, rest)
     if canonical["code"] is None and shape.code:
         canonical["code"] = code_of({"code": _at(error, shape.code)})

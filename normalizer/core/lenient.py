@@ -78,6 +78,11 @@ def rewritten(value: Any, leaf: Callable[[Any, str], Any], within: str = "") -> 
     return holder[0]
 
 
+def without_spelling(value: Any) -> Any:
+    """A JSON value whose numbers are plain, for whoever computes with them or writes JSON."""
+    return rewritten(value, lambda leaf, _: float(leaf) if isinstance(leaf, Spelt) else leaf)
+
+
 def _clean_leaf(value: Any, within: str) -> Any:
     if isinstance(value, str):
         return clean_text(value)

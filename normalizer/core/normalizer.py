@@ -201,9 +201,12 @@ class Normalizer:
             self._report.end = "error"
             return self._pass(b"".join(body))
         self._streams = bool(self._streams)
+        message = f"The answer could not be normalized any further ({type(error).__name__})."
+        event = own("normalizer_error", message)
         if not self._wire.ended:
-            message = f"The answer could not be normalized any further ({type(error).__name__})."
-            self._abort(own("normalizer_error", message))
+            self._abort(event)
+        elif not self._streams and self._wire.error is None:
+            self._wire.abort(event)  # all was gathered, and the whole answer cannot be written
         return self._end(self._stream.ready())
 
     def _abort(self, event: dict[str, Any]) -> None:

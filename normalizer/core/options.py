@@ -40,6 +40,7 @@ class OptionFields(TypedDict, total=False):
     usage: Literal["request", "chunk", "finish", "drop"]
     extras: Literal["keep", "drop"]
     think_tags: bool
+    think_markup: Sequence[str]
     special_tokens: bool
     cumulative: bool
     text_tool_calls: Sequence[str]
@@ -81,15 +82,28 @@ class Options:
     * ``comments``: keep or drop SSE comments. Comments keep idle connections open.
     * ``finish``: ``"split"`` puts a finish on a chunk of its own. ``"keep"`` leaves it on the chunk
       with the last content.
+    * ``unfinished``: what becomes of an answer whose body ends cleanly before its finish.
+      ``"error"`` ends it with an error of type ``upstream_truncated``. ``"keep"`` sends it without
+      a finish and adds ``[DONE]``, for upstreams that never send a finish. A broken connection
+      always ends in the error.
     * ``usage``: ``"request"`` follows the request (``stream_options.include_usage``). ``"chunk"``
       always sends a chunk of its own. ``"finish"`` puts the usage on the finish. ``"drop"`` sends
       none.
-    * ``unfinished``: for an answer whose body ends before its finish. ``"error"`` ends it with an
-      error of type ``upstream_truncated``. ``"keep"`` adds ``[DONE]`` and no finish.
     * ``extras``: keep or drop members that the OpenAI API does not declare.
-    * ``think_tags``, ``special_tokens``, ``cumulative``, ``text_tool_calls``: repairs that need a
-      guess. They are off by default. ``text_tool_calls`` lists the dialects to look for:
-      ``"hermes"``, ``"react"``, ``"kimi"``, ``"deepseek"``.
+    * ``think_tags``: turn marked reasoning at the start of the text into reasoning: ``<think>``,
+      ``<thinking>``, ``<thought>``, ``<reasoning>``, ``[THINK]`` and the like, and the channels of
+      gpt-oss. This is a guess. It is off by default.
+    * ``think_markup``: the same for the kinds of markup that it lists: ``"tags"`` and
+      ``"harmony"``, which ``think_tags`` stands for, ``"granite"`` (``Here is my thought
+      process:``), and ``"prompt"``, if the template opens the reasoning and the answer only closes
+      it (DeepSeek-R1): all text is reasoning up to ``</think>``.
+    * ``text_tool_calls``: turn tool calls in the text into tool calls, in the dialects that it
+      lists. This is a guess. It is off by default. There are ``"hermes"`` (Qwen too),
+      ``"react"``, ``"kimi"``, ``"deepseek"`` (V3, R1, V3.1), ``"dsml"`` (DeepSeek V3.2, V4),
+      ``"qwen_coder"`` (Seed-OSS too), ``"glm"``, ``"minimax"``, ``"mistral"``, ``"llama"`` (JSON),
+      ``"pythonic"`` (Llama 4, LFM2), ``"harmony"`` (gpt-oss), ``"hunyuan"``, ``"granite"``,
+      ``"phi"``.
+    * ``special_tokens``, ``cumulative``: repairs that need a guess. They are off by default.
     * ``empty_blocks``: keep or drop text blocks of the Messages API that have no character.
     * ``paths``: endings of more paths to normalize as chats (``"/api/chat"``), or, with
       ``=completions`` or ``=messages`` at the end, as these APIs.
@@ -137,13 +151,16 @@ class Options:
         "keep", "Keep or drop members that OpenAI's API does not declare."
     )
     think_tags: bool = _option(False, "Turn <think>…</think> in the text into reasoning.")
+    think_markup: Sequence[str] = _option(
+        (), "Markup of reasoning to look for: tags, harmony, granite, prompt.", kind="markups"
+    )
     special_tokens: bool = _option(False, "Remove special tokens such as <|im_end|> from the text.")
     cumulative: bool = _option(
         False, "Send only the new text of chunks that repeat all the text so far."
     )
     text_tool_calls: Sequence[str] = _option(
         (),
-        "Dialects of tool calls to look for in the text: hermes, react, kimi, deepseek.",
+        "Dialects of tool calls to look for in the text: hermes, kimi, qwen_coder and others.",
         kind="names",
     )
     empty_blocks: Literal["keep", "drop"] = _option(
@@ -207,7 +224,8 @@ class Field:
     * ``hint``: its type.
     * ``help``: one sentence.
     * ``unit``: the unit of a number, or "".
-    * ``kind``: what a list contains, ``"codes"``, ``"names"`` or ``"paths"``, or "".
+    * ``kind``: what a list contains, ``"codes"``, ``"names"``, ``"markups"`` or ``"paths"``,
+      or "".
     * ``values``: the words that it accepts, if it is one word.
     """
 
@@ -280,7 +298,12 @@ class Field:
                 raise OptionError(f"{where} is {given!r}; it is a list of names, not of {one!r}")
         if isinstance(value, (set, frozenset)):
             value = sorted(value)
-        parse = {"codes": self._code, "names": self._dialect, "paths": self._path}[self.kind]
+        parse = {
+            "codes": self._code,
+            "names": self._dialect,
+            "paths": self._path,
+            "markups": self._markup,
+        }[self.kind]
         names = tuple(parse(one.strip(), where) for one in value)
         return given if isinstance(given, tuple) and names == given else names
 
@@ -307,14 +330,14 @@ class Field:
         return code
 
     def _dialect(self, given: str, where: str) -> str:
-        from normalizer.wires.chat.markup import DIALECTS
+        from normalizer.wires.chat.markup.text_calls import DIALECTS
 
-        name = given.lower()
-        if name not in DIALECTS:
-            raise OptionError(
-                f"{where} has {given!r}; there are {', '.join(DIALECTS)}{near(name, DIALECTS)}"
-            )
-        return name
+        return _one_of(DIALECTS, given, where)
+
+    def _markup(self, given: str, where: str) -> str:
+        from normalizer.wires.chat.markup.thinking import MARKUPS
+
+        return _one_of(MARKUPS, given, where)
 
     def _path(self, given: str, where: str) -> str:
         path, equals, endpoint = given.partition("=")
@@ -331,6 +354,13 @@ class Field:
                 f"{near(endpoint, ENDPOINTS)}"
             )
         return f"{path.rstrip('/')}{equals}{endpoint}"
+
+
+def _one_of(names: Collection[str], given: str, where: str) -> str:
+    name = given.lower()
+    if name not in names:
+        raise OptionError(f"{where} has {given!r}; there are {', '.join(names)}{near(name, names)}")
+    return name
 
 
 def near(word: object, words: Collection[str]) -> str:

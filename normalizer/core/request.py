@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -25,8 +25,9 @@ class RequestInfo:
       other paths: their answers are never changed.
     * ``stream``, ``include_usage``, ``n``, ``model``, ``max_tokens``: from the body.
     * ``tools``, ``functions``: whether the body offers any.
-    * ``tool_names``: the names of those.
-    * ``knows_tools``: whether the body was seen: a tool that is not named in it was not offered.
+    * ``tool_names``: the names of those; ``tool_parameters``: the JSON schemas of their parameters.
+    * ``knows_tools``: whether enough of the body is known to tell that a tool was not offered: it
+      has ``messages``, ``prompt``, ``tools`` or ``functions``.
     * ``forced``: whether the body demands one tool by name.
     """
 
@@ -41,6 +42,10 @@ class RequestInfo:
     forced: bool = False
     tool_names: frozenset[str] = frozenset()
     knows_tools: bool = False
+    # no part of what makes two of them equal: a schema cannot be hashed
+    tool_parameters: Mapping[str, Mapping[str, Any]] = dataclasses.field(
+        default_factory=dict, compare=False, repr=False
+    )
 
     @classmethod
     def parse(
@@ -76,6 +81,7 @@ class RequestInfo:
         tools, functions = body.get("tools"), body.get("functions")
         choice, legacy = body.get("tool_choice"), body.get("function_call")
         limit = body.get("max_completion_tokens", body.get("max_tokens"))
+        offered = {**dict(_offered(functions)), **dict(_offered(tools))}
         return cls(
             endpoint=endpoint,
             stream=bool(stream) if isinstance(stream, (bool, int, type(None))) else None,
@@ -87,7 +93,12 @@ class RequestInfo:
             functions=bool(functions),
             forced=(isinstance(choice, dict) and choice.get("type") in ("function", "custom"))
             or isinstance(legacy, dict),
-            tool_names=_names(tools) | _names(functions),
+            tool_names=frozenset(offered),
+            tool_parameters={
+                name: function["parameters"]
+                for name, function in offered.items()
+                if isinstance(function.get("parameters"), dict)
+            },
             knows_tools=not _ASKS.isdisjoint(body),
         )
 
@@ -124,12 +135,11 @@ def _count(value: Any) -> int | None:
     return value if type(value) is int and value > 0 else None
 
 
-def _names(tools: Any) -> frozenset[str]:
-    names = set()
+def _offered(tools: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The functions that a body offers, with their names."""
     for tool in tools if isinstance(tools, list) else []:
         if not isinstance(tool, dict):
             continue
         function = tool.get("function", tool.get("custom", tool))
         if isinstance(function, dict) and isinstance(function.get("name"), str):
-            names.add(function["name"])
-    return frozenset(names)
+            yield function["name"], function

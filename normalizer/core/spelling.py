@@ -91,11 +91,6 @@ def keep_spelling(value: Any, data: bytes) -> None:
                 into[key] = item
 
 
-def without_spelling(value: Any) -> Any:
-    """A number without its spelling, for whoever computes with it or writes JSON for himself."""
-    return float(value) if isinstance(value, Spelt) else value
-
-
 def _members(value: Any) -> Iterable[tuple[Any, Any]]:
     if isinstance(value, dict):
         return value.items()

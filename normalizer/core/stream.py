@@ -236,6 +236,10 @@ class EventStream:
         self._wire.fail(own("upstream_too_large", message), "error")
 
     def _invalid(self, event: Event) -> None:
+        if event.name == "error" and event.kind is Kind.INVALID:
+            words = event.data.decode("utf-8", "replace")
+            self._wire.fail(read_error(words, "error") or own("upstream_error", words), "error")
+            return
         if not self._found(INVALID):
             return
         what = "a page of HTML" if event.kind is Kind.PAGE else "data that is no JSON"

@@ -7,7 +7,7 @@ its rules, and only where the wire says that nothing but the text decides about 
 (`OneText`). Every other event clears it. Comparing costs half of what parsing does.
 
 Beside the text a template may have two more holes: OpenAI's padding (`obfuscation`), which leaves
-as it is, and a usage that is taken off every chunk, of which the last one is kept.
+as it is, and a usage that is taken off every chunk: the wire gets each of them, in their order.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class OneText(NamedTuple):
     * ``keep``: who has to know the texts that follow.
     * ``padding``: a text that stands beside it against listeners.
     * ``has_usage``: the event leaves with a usage, if it came with one.
+    * ``own_codes``: deviations that the wire finds anew when it is given a usage (`take_usage`).
     """
 
     text: str
@@ -54,6 +55,7 @@ class OneText(NamedTuple):
     keep: Callable[[str], None] | None
     padding: str = ""
     has_usage: bool = False
+    own_codes: frozenset[str] = frozenset()
 
 
 class Template:
@@ -78,7 +80,7 @@ class Template:
         "kind",
         "same",
         "texts",
-        "usage",
+        "usages",
     )
 
     def __init__(
@@ -99,7 +101,7 @@ class Template:
         if text.kind == "arguments":
             self._plain = _ARGUMENTS if self.same else _WRITTEN_ARGUMENTS
         self.texts: list[bytes] = []
-        self.usage: dict[str, Any] | None = None  # the last one that was taken off
+        self.usages: list[dict[str, Any]] = []  # taken off, and not yet the wire's
         self._hole = hole  # "", or what the other hole is: "padding", "usage", "usage first"
         self._hole_first = hole == "usage first"
         self._before, self._after = came[0], came[-1]
@@ -162,16 +164,16 @@ class Template:
             if self._hole == "padding":
                 if _PADDING(other) is None:
                     break
-            elif (usage := _usage(other)) is None:
-                break
-            self.texts.append(inside)
-            if self._hole == "padding":
                 if not self.same:
                     leaves = (self._leaves_before, inside, middle, other, self._leaves_after)
                     out.append(b"".join(leaves))
             else:
-                self.usage = usage
+                usage = _usage(other)
+                if usage is None:
+                    break
+                self.usages.append(usage)
                 out.append(self._leaves_before + inside + self._leaves_after)
+            self.texts.append(inside)
             position = last + len(after)
         return position
 
@@ -262,9 +264,9 @@ class Templates:
         self._found.again(template.codes, events)
         if template.keep is not None:
             template.keep(text)
-        if template.usage is not None:
-            self._take_usage(template.usage)
-            template.usage = None
+        for usage in template.usages:
+            self._take_usage(usage)
+        template.usages.clear()
 
     def learn(self, raw: bytes, left: bytes, usage: Any, text: OneText) -> None:
         """Take the template of an event that came as ``raw`` and left as ``left``.
@@ -272,7 +274,7 @@ class Templates:
         ``usage`` is the one that it came with.
         """
         self._misses += 1
-        codes = tuple(self._found.log)
+        codes = tuple(code for code in self._found.log if code not in text.own_codes)
         learnt = _learn(raw, left, usage, text, codes, self._limit)
         self._templates.pop(text.choice, None)
         if len(self._templates) >= _CHOICES or any(

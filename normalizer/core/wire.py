@@ -97,7 +97,7 @@ class Wire(Protocol):
         """The one text of the event that left last, if nothing but it will differ in the next."""
 
     def take_usage(self, usage: dict[str, Any]) -> None:
-        """Take the last usage of events that left by a template."""
+        """Take the usage of an event that left by a template."""
 
     # ------------------------------------------------------------------ a whole answer
 

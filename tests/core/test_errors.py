@@ -40,8 +40,8 @@ def error(message: str = "boom", kind: str | None = None, code: Any = None, **mo
             {"error": error(code=50002, error_code=50002)},
         ),
         (
-            {"base_resp": {"status_code": 1008, "status_msg": "boom"}, "id": "x"},
-            {"error": error(code=1008, status_code=1008), "id": "x"},
+            {"base_resp": (came := {"status_code": 1008, "status_msg": "boom"}), "id": "x"},
+            {"error": error(code=1008, status_code=1008), "base_resp": came, "id": "x"},
         ),
         (
             {"success": False, "errors": [{"code": 7, "message": "boom"}]},

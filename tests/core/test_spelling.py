@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from normalizer import Normalizer, RequestInfo
 from normalizer.core.draft import Draft
-from normalizer.core.lenient import clean, dumps, loads
-from normalizer.core.spelling import Spelt, keep_spelling, without_spelling
+from normalizer.core.lenient import clean, dumps, loads, without_spelling
+from normalizer.core.spelling import Spelt, keep_spelling
 
 ODD = [
     *(

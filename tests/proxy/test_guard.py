@@ -11,9 +11,10 @@ import httpx2
 import pytest
 
 from normalizer import Options
+from normalizer.core.draft import Draft
 from normalizer.doors.asgi import NormalizingMiddleware
 from normalizer.proxy import Proxy, ProxyConfig, Upstream, Upstreams
-from normalizer.wires.chat.wire import Pipeline
+from normalizer.wires.chat.chunks import Chunks
 from tests.conftest import CHAT, DONE, ROLE, STOP, STREAMED, WORLD, ASGIApp, Message, answering
 
 Serve = Callable[[ASGIApp], str]
@@ -22,14 +23,14 @@ Serve = Callable[[ASGIApp], str]
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stage raises at each chunk that says "world"."""
-    method = Pipeline.chunk
+    method = Chunks.take
 
-    def chunk(self: Pipeline, chunk: Any, raw: bytes, **members: Any) -> None:
-        if b"world" in raw:
+    def take(self: Chunks, draft: Draft) -> None:
+        if b"world" in draft.json():
             raise KeyError("world")
-        method(self, chunk, raw, **members)
+        method(self, draft)
 
-    monkeypatch.setattr(Pipeline, "chunk", chunk)
+    monkeypatch.setattr(Chunks, "take", take)
 
 
 def ends_in_our_error(body: bytes) -> None:

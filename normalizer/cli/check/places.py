@@ -109,6 +109,8 @@ _MEMBERS: dict[str, tuple[str, ...]] = {
     "T428": _ARGUMENTS,
     "T429": _ARGUMENTS,
     "T43": _CONTENT,
+    # where the text had to end to be a call, that is where it is known
+    "T44": (*_CONTENT, *_FINISH),
     "U604": ("choices.*.usage",),
     "U605": ("x_groq.usage", "x_groq"),
     "U6": ("usage!", "usage"),

@@ -36,6 +36,7 @@ from normalizer.wires.chat.chunk import (
     TOP_KEYS,
     Choice,
     Endpoint,
+    as_list,
     count,
     count_text,
 )
@@ -86,9 +87,10 @@ class Body:
         self._draft = draft
         chat = self._endpoint == "chat"
         if markup and chat and markup_wanted(self._options):
-            self._markup = Markup(self._found, self._options, self._request.tool_names)
+            self._markup = Markup(self._found, self._options, self._request)
         lenient = draft.raw is None
-        self._list_choices(draft.value)
+        if not self._list_choices(draft.value):
+            return None
         error = self._error(draft.value)
         blocks = [self._text(choice) for choice in draft.value["choices"]]
         if lenient:
@@ -112,7 +114,7 @@ class Body:
         ident, model = value.get("id"), value.get("model")
         report.id = ident if isinstance(ident, str) else None
         report.model = model if isinstance(model, str) else None
-        for choice in value["choices"]:
+        for choice in as_list(value.get("choices")):
             if self._endpoint == "completions":
                 count_text(report.characters_out, choice.get("text"))
             elif isinstance(choice.get("message"), dict):
@@ -153,14 +155,15 @@ class Body:
 
     # ------------------------------------------------------------------ the choices
 
-    def _list_choices(self, value: dict[str, Any]) -> None:
+    def _list_choices(self, value: dict[str, Any]) -> bool:
+        """Make a list of objects of the choices; without it nothing in them can be repaired."""
         given = value.get("choices")
-        choices = choices_in(given)
-        if given == choices:
-            return
-        # what is no choice cannot be walked through, and goes where its repair is switched off too
-        self._found(choices_stage.CHOICES_MISSING)
-        self._draft.edit()["choices"] = choices
+        if isinstance(given, list) and all(isinstance(choice, dict) for choice in given):
+            return True
+        if not self._mend(choices_stage.CHOICES_MISSING):
+            return False
+        value["choices"] = choices_in(given)
+        return True
 
     def _number(self, choices: list[Choice]) -> None:
         """Give each choice without an index its own."""

@@ -13,12 +13,14 @@ CHOICES_MISSING = Deviation(
     name="choices-missing",
     fault="`choices` is missing, null or not a list.",
     repair="`choices` becomes a list.",
+    structural=True,
 )
 INDEX_MISSING = Deviation(
     code="E211",
     name="choice-index-missing",
     fault="The `index` of a choice is missing, null or negative.",
     repair="The index becomes 0.",
+    structural=True,
 )
 INDEX_COUNTS_TOKENS = Deviation(
     code="E212",
@@ -124,8 +126,7 @@ class Choices:
         """The index that a choice means; None for one that nobody asked for, and that is silent."""
         index = part.choice.get("index")
         if type(index) is not int or index < 0:
-            if not self._found(INDEX_MISSING):
-                return index if isinstance(index, int) else 0
+            self._found(INDEX_MISSING)
             text = index if isinstance(index, str) and len(index) <= _DIGITS else ""
             index = int(text) if text.isdecimal() else 0
         if not self.single or (index == 0 and not self._counting) or index in self._own:

@@ -102,7 +102,7 @@ class Chunks:
         self._markup: Markup | None = None
         self._has_plain = self._endpoint == "chat" and options.reasoning == "reasoning_content"
         if markup_wanted(options) and self._endpoint == "chat":
-            self._markup = Markup(found, options, request.tool_names)
+            self._markup = Markup(found, options, request)
             self._has_plain = False
 
     def take(self, draft: Draft) -> None:

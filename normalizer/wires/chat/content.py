@@ -225,12 +225,16 @@ class Content:
         else:
             text = delta if isinstance(delta, str) and delta else ""
             part.delta = {"content": text} if text else {}
-            if "message" in choice or "messages" in choice or self._found(DELTA_MISSING):
+            if self._has_message(choice) or self._found(DELTA_MISSING):
                 part.edit()["delta"] = part.delta
         if "messages" in choice and not given:
             self._messages(part)
         if "message" in choice:
             self._message(part, beside=given, called=called)
+
+    def _has_message(self, choice: dict[str, Any]) -> bool:
+        """Whether a choice has its text in a message, which becomes its delta."""
+        return ("message" in choice or "messages" in choice) and self._found.on(MESSAGE_FOR_DELTA)
 
     def _messages(self, part: Part) -> None:
         """Take the text of `messages`, where nothing was streamed."""
@@ -251,6 +255,8 @@ class Content:
         if not isinstance(message, dict):
             return
         delta = part.delta
+        if not beside and part.index not in self._opened and message.get("role") == "assistant":
+            delta["role"] = "assistant"
         members = _members_of_message(message)
         for key in ("reasoning_content", "content"):
             text = members.pop(key, None)

@@ -32,6 +32,7 @@ from typing import Any, NamedTuple
 from normalizer.core.draft import Draft
 from normalizer.core.findings import Deviation, Findings
 from normalizer.core.kept import CHUNK, COMMENT, Kept
+from normalizer.core.lenient import without_spelling
 from normalizer.core.options import Options
 from normalizer.core.report import Report
 from normalizer.core.wire import Output
@@ -89,16 +90,20 @@ class Piece(NamedTuple):
 class _Held:
     """A chunk that waits, with the bytes that it makes us keep."""
 
-    __slots__ = ("draft", "fragments", "size")
+    __slots__ = ("_decided", "draft", "fragments", "size")
 
     def __init__(self, draft: Draft, size: int, fragments: list[Fragment]) -> None:
         self.draft = draft
         self.size = size
         self.fragments = fragments
+        self._decided = 0  # fragments at the beginning that wait no more, and never will again
 
     @property
     def waits(self) -> bool:
-        return any(fragment.waits for fragment in self.fragments)
+        fragments = self.fragments
+        while self._decided < len(fragments) and not fragments[self._decided].waits:
+            self._decided += 1
+        return self._decided < len(fragments)
 
     @property
     def choice(self) -> Choice:
@@ -116,6 +121,7 @@ class Holdback:
     __slots__ = (
         "_blank",
         "_calls",
+        "_ended",
         "_endpoint",
         "_finishes",
         "_found",
@@ -155,6 +161,7 @@ class Holdback:
         self._kept = kept
         self._calls: dict[int, deque[_Held]] = {}
         self._finishes: dict[int, _Held] = {}
+        self._ended: set[int] = set()  # choices whose finish is held, or has left
         self._put_off: dict[int, _Held] = {}
         self._tail: list[str] = []  # comments, and the usage chunk's place, behind a held finish
         self._tail_size = 0  # bytes of the comments in it
@@ -187,10 +194,8 @@ class Holdback:
         return bool(self.order) and self._all_finished()
 
     def _all_finished(self) -> bool:
-        # a choice has appeared before its finish is held; what has left may be held once more
-        left = self._stages.finish.left
-        ended = len(left) + sum(index not in left for index in self._finishes)
-        return ended >= len(self.order)
+        # a choice has appeared before its finish is held, and a finish that is held leaves
+        return len(self._ended) >= len(self.order)
 
     def is_open(self, index: int) -> bool:
         """Whether anything of a choice waits that its next text decides about."""
@@ -400,7 +405,7 @@ class Holdback:
             draft.edit()["choices"] = []
         if draft.value.get("usage") != value:
             draft.edit()["usage"] = value
-        self._report.usage = value
+        self._report.usage = without_spelling(value)
         stage.value = None
         self.send(draft)
 
@@ -414,13 +419,16 @@ class Holdback:
         stage, index = self._stages.finish, piece.choice
         word = piece.word or "stop"
         if index in stage.left and not stage.outweighs_left(index, word):
-            self._found(FINISH_TWICE)
-            self._send_without_finish(piece)
-            return
+            if self._found(FINISH_TWICE):
+                self._send_without_finish(piece)
+                return
+        if index in self._finishes and not self._found.on(FINISH_TWICE):
+            self.release_finishes(final=False)
         self.send_held_text(index)
         size = self._kept.keep(CHUNK)
         old = self._finishes.get(index)
         stands = stage.hold(index, word)
+        self._ended.add(index)
         new = _Held(piece.draft, size, [])
         if old is None:
             self._finishes[index] = new
@@ -485,15 +493,15 @@ class Holdback:
     def release_finishes(self, *, final: bool) -> None:
         """Send the finishes held; if ``final``, a usage that nobody asked for is on the last."""
         held = list(self._finishes.items())
-        for index, _ in held:
-            self._before_finish(index)
+        for index, one in held:
+            self._before_finish(index, one.choice)
         for number, (index, one) in enumerate(held):
             self._send_finish(index, one, last=final and number == len(held) - 1)
             self._kept.size -= one.size
         self._finishes.clear()
         self._stages.finish.held.clear()
 
-    def _before_finish(self, index: int) -> None:
+    def _before_finish(self, index: int, choice: Choice) -> None:
         tools = self._stages.tools
         self.release_calls(index)
         self._send_halves(index)
@@ -501,6 +509,8 @@ class Holdback:
             return
         if tools.cut(index):
             self._found(tool_calls.ARGUMENTS_INCOMPLETE)
+        if choice.get("nameless_tool_calls"):
+            return  # they may be the arguments that are missing
         for fragment in tools.empty(index):
             self._send_new(index, {"tool_calls": [fragment]})
 
@@ -537,7 +547,7 @@ class Holdback:
         apart = self._goes_apart()
         value = stage.final() if last and not apart and self._options.usage != "drop" else None
         if value is not None:
-            self._report.usage = value
+            self._report.usage = without_spelling(value)
             stage.value = None
             if there != value:
                 held.draft.edit()["usage"] = value
@@ -573,6 +583,7 @@ class Holdback:
                 calls = tools.called(index) if tools.to_be_run(index) else None
                 word = calls or "stop"
                 finish.hold(index, word)
+                self._ended.add(index)
                 self._finishes[index] = _Held(self._blank.finish(index, word), 0, [])
         self.release()
         self._send_usage()
@@ -580,7 +591,7 @@ class Holdback:
         late = stage.value if stage.value is not None else stage.half
         if late is not None and self._options.usage != "drop" and self.released:
             self._found(usage.USAGE_LATE)
-            self._report.usage = stage.final() or late
+            self._report.usage = without_spelling(stage.final() or late)
 
     def cut(self) -> None:
         """The stream ends in an error: what had arrived leaves, what was held does not."""

@@ -17,7 +17,7 @@ from normalizer.core.kept import CALL, CHUNK, INDEX, Kept
 from normalizer.core.lenient import clean_text, dumps, loads
 from normalizer.core.request import RequestInfo
 from normalizer.wires.chat.call import TEXT_OF, Arguments, Call, Fragment, made_up_id
-from normalizer.wires.chat.call_doubts import HEAD_TWICE, Doubts
+from normalizer.wires.chat.call_doubts import CALL_AGAIN, HEAD_TWICE, Doubts
 from normalizer.wires.chat.call_identity import Calls, Meaning
 from normalizer.wires.chat.call_members import CallMembers, Members
 from normalizer.wires.chat.chunk import Delta, Part, as_list
@@ -287,7 +287,8 @@ class ToolCalls:
         if not text:
             calls.naming = call
             return [head]
-        if not self._found(ARGUMENTS_WITH_HEAD):
+        # arguments that stay an object stay whole
+        if not isinstance(holder.get(member), str) or not self._found(ARGUMENTS_WITH_HEAD):
             call.arguments.add(text)
             self._complete(head)
             return [head]
@@ -342,7 +343,7 @@ class ToolCalls:
         """A fragment of a call whose head has come."""
         if calls.naming is not None and (calls.naming is not call or text):
             self._name_complete(calls)
-        if meaning is Meaning.COMES_AGAIN:
+        if meaning is Meaning.COMES_AGAIN and self._found.on(CALL_AGAIN):
             self._doubts.decide(calls, call)
             part.edit()
             return self._doubts.head_again(calls, call, text)
@@ -376,22 +377,22 @@ class ToolCalls:
         if "type" in fragment and found(MEMBER_AGAIN):
             part.edit()
             del fragment["type"]
-        if "name" in holder and found(self._name_again(call, members.name)):
-            part.edit()
-            del holder["name"]
+        if "name" in holder:
+            self._take_name_off(call, holder, members.name, part)
 
-    def _name_again(self, call: Call, name: str) -> Deviation:
-        """What a name on a later fragment is; a piece of the call's name is added to it."""
-        if not name:
-            return MEMBER_AGAIN
-        if not call.name:
+    def _take_name_off(self, call: Call, holder: dict[str, Any], name: str, part: Part) -> None:
+        """Take off a name that is the call's, or becomes a part of it."""
+        again = _name_again(call, name)
+        if again is NAME_LATE:
+            self._found(again)
             call.name = name
-            return NAME_LATE
-        if name == call.name or call.head is None or not call.head.waits:
-            return NAME_REPEATED
-        self._kept.size += len(name)
-        call.name = name if name.startswith(call.name) else call.name + name
-        return NAME_IN_PIECES
+        elif not self._found(again):
+            return
+        elif again is NAME_IN_PIECES:
+            self._kept.size += len(name)
+            call.name = name if name.startswith(call.name) else call.name + name
+        part.edit()
+        del holder["name"]
 
     # ------------------------------------------------------------------ what waits
 
@@ -563,6 +564,17 @@ class ToolCalls:
         self._kept.size -= call.stashed
         call.stashed = 0
         return fragments
+
+
+def _name_again(call: Call, name: str) -> Deviation:
+    """What a name on a later fragment of a call is."""
+    if not name:
+        return MEMBER_AGAIN
+    if not call.name:
+        return NAME_LATE
+    if name == call.name or call.head is None or not call.head.waits:
+        return NAME_REPEATED
+    return NAME_IN_PIECES
 
 
 def _spelt(arguments: Any) -> str:

@@ -70,6 +70,8 @@ USAGE_REPEATED = Deviation(
     repair="Only the last usage is sent.",
     structural=True,
 )
+# what `Usage.keep` finds, in each usage anew
+FOUND_IN_EACH = frozenset({USAGE_ZERO.code, USAGE_HALF.code, USAGE_REPEATED.code})
 
 
 class Usage:
@@ -81,7 +83,17 @@ class Usage:
     * ``late``: it came when the finish had left, and nobody asked for it.
     """
 
-    __slots__ = ("_earlier", "_found", "_real", "apart", "asked", "chunk", "half", "value")
+    __slots__ = (
+        "_copied",
+        "_earlier",
+        "_found",
+        "_real",
+        "apart",
+        "asked",
+        "chunk",
+        "half",
+        "value",
+    )
 
     def __init__(self, found: Findings, *, asked: bool | None) -> None:
         self._found = found
@@ -90,6 +102,7 @@ class Usage:
         self.half: dict[str, Any] | None = None
         self.apart = False
         self.chunk: Draft | None = None
+        self._copied = False  # the value stands in `x_groq` only, as far as is known
         self._real = False  # a usage that is not only zeros was seen
         self._earlier: dict[str, Any] = {}  # members of earlier ones, counters apart
 
@@ -143,8 +156,9 @@ class Usage:
     def _groq(self, chunk: Chunk) -> None:
         inner = chunk["x_groq"]
         if isinstance(inner, dict) and isinstance(inner.get("usage"), dict):
-            if not isinstance(chunk.get("usage"), dict) and self._found(USAGE_IN_X_GROQ):
-                self.keep(dict(inner["usage"]))
+            if not isinstance(chunk.get("usage"), dict) and self._found.on(USAGE_IN_X_GROQ):
+                same = inner["usage"] == self.value
+                self._copied = self.keep(dict(inner["usage"])) and not same
 
     def keep(self, usage: Any, *, moved: bool = True) -> bool:
         """Keep a usage if it is worth more than the one before; was it?
@@ -165,6 +179,7 @@ class Usage:
             return False
         if self._real and usage != self.value:
             self._found(USAGE_REPEATED)
+        self._copied = False
         self._real = self._real or real
         if self.value is not None:
             self._earlier |= {k: v for k, v in self.value.items() if _stays(k, v)}
@@ -176,6 +191,9 @@ class Usage:
         usage = self.value
         if usage is None:
             return None
+        if self._copied:
+            self._copied = False
+            self._found(USAGE_IN_X_GROQ)
         named = with_api_names(usage)
         whole = {k: v for k, v in named.items() if v is not None or k.endswith("_details")}
         whole |= {key: value for key, value in self._earlier.items() if key not in whole}

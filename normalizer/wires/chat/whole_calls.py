@@ -5,7 +5,8 @@ that two calls share is one id too few, and the second call gets its own.
 
 Which kind of call leaves is decided by the request: `function_call` if it used `functions` and no
 `tools`, else `tool_calls`. A call that comes under both names is one call. Without `tools` and
-`functions` both kinds stay as they came.
+`functions` a call of either kind stays what it is. A `function_call` holds one call only: of
+several, the first one leaves as it, and the others stay `tool_calls`.
 
 What has no name is no call: a client would run nothing for it. It moves to `nameless_tool_calls` on
 the choice.
@@ -53,16 +54,14 @@ class WholeCalls:
     def repair(self, choice: dict[str, Any], message: dict[str, Any], *, cut: bool) -> None:
         """Repair the calls of ``message``; ``cut``: its finish says that it may be incomplete."""
         self._make_list(choice, message)
-        listed = message.get("tool_calls")
-        calls: list[Call] = listed if isinstance(listed, list) else []
-        for call in calls:
+        for call in _calls_in(message):
             self._place(call)
         legacy = self._legacy(message)
         if legacy is not None:
             self._place_text(legacy, "function")
             self._place_name(legacy)
         self._take_nameless(choice, message, legacy)
-        self._onekind_of(message)
+        self._one_kind(message)
         self._complete(message, fill=not cut and not choice.get("nameless_tool_calls"))
 
     # ------------------------------------------------------------------ the form of each call
@@ -150,8 +149,7 @@ class WholeCalls:
         self, choice: dict[str, Any], message: dict[str, Any], legacy: dict[str, Any] | None
     ) -> None:
         """Take what has no name off the calls."""
-        listed = message.get("tool_calls")
-        calls = listed if isinstance(listed, list) else []
+        calls = _calls_in(message)
         named = [call for call in calls if _name(call)]
         nameless = [call for call in calls if not _name(call)]
         alone = legacy if legacy is not None and not _is_name(legacy.get("name")) else None
@@ -159,23 +157,24 @@ class WholeCalls:
             alone = None
         if not (nameless or alone) or not self._mend(calls_stage.GHOST_CALL):
             return
-        if named:
-            message["tool_calls"] = named
-        elif nameless:
-            del message["tool_calls"]
+        if nameless:
+            others = [one for one in message["tool_calls"] if not isinstance(one, dict)]
+            if named or others:
+                message["tool_calls"] = [*named, *others]
+            else:
+                del message["tool_calls"]
         if alone is not None:
             del message["function_call"]
             if not _is_among(alone, nameless):
                 nameless.append(alone)
         _set_aside(choice, nameless)
 
-    def _onekind_of(self, message: dict[str, Any]) -> None:
+    def _one_kind(self, message: dict[str, Any]) -> None:
         """Give the calls the kind that the request used, each once."""
-        calls, legacy = message.get("tool_calls"), self._legacy(message)
-        calls = calls if isinstance(calls, list) else []
+        calls, legacy = _calls_in(message), self._legacy(message)
         if calls and legacy is not None:
             self._one_of_both(message, calls, legacy)
-        elif calls and self._functions and kind_of(calls[0]) == "function":
+        elif self._fits_legacy(calls):
             if self._mend(calls_stage.MODERN_CALL):
                 self._make_legacy(message, calls)
         elif legacy is not None and self._tools and self._mend(calls_stage.LEGACY_CALL):
@@ -192,8 +191,17 @@ class WholeCalls:
         del message["function_call"]
         if not mirrored:
             calls.append({"id": made_up_id(), "type": "function", "function": legacy})
-        if self._functions and kind_of(calls[0]) == "function":
+            message["tool_calls"].append(calls[-1])
+        if self._fits_legacy(calls):
             self._make_legacy(message, calls)
+
+    def _fits_legacy(self, calls: list[Call]) -> bool:
+        """Whether the first call is to leave as a `function_call`.
+
+        Not if another one is the same: beside it, the two would be taken for one.
+        """
+        function = calls[0].get("function") if self._functions and calls else None
+        return isinstance(function, dict) and not _is_among(function, calls[1:])
 
     def _make_legacy(self, message: dict[str, Any], calls: list[Call]) -> None:
         """Make a `function_call` of the first call; what does not fit in there stays beside it."""
@@ -217,10 +225,10 @@ class WholeCalls:
 
     def _complete(self, message: dict[str, Any], *, fill: bool) -> None:
         """Give each call an id of its own and its arguments; ``fill``: `{}` where it has none."""
-        calls, legacy = message.get("tool_calls"), self._legacy(message)
+        legacy = self._legacy(message)
         given: set[str] = set()
         answered = _answered(message)
-        for call in calls if isinstance(calls, list) else ():
+        for call in _calls_in(message):
             self._own_id(call, given)
             kind = kind_of(call)
             holder = call.get(kind)
@@ -259,6 +267,12 @@ def rename(holder: dict[str, Any], key: str, members: dict[str, Any]) -> None:
     holder.clear()
     for name, value in items:
         holder.update(members if name == key else {name: value})
+
+
+def _calls_in(message: dict[str, Any]) -> list[Call]:
+    """The calls of a message that are objects; others are there if their repair is off."""
+    listed = message.get("tool_calls")
+    return as_list(listed) if isinstance(listed, list) else []
 
 
 def _name(call: Call) -> str:

@@ -38,7 +38,7 @@ from normalizer.core.wire import Output
 from normalizer.core.writer import Writer
 from normalizer.wires.chat.answers import Answers
 from normalizer.wires.chat.blank import Blank
-from normalizer.wires.chat.choices import text_beside
+from normalizer.wires.chat.choices import TEXT_BESIDE_CHOICES, text_beside
 from normalizer.wires.chat.chunk import CHOICE_KEYS, PADDING_KEYS, Endpoint, as_list, strict
 from normalizer.wires.chat.chunks import Chunks
 from normalizer.wires.chat.gathered import Gathered
@@ -48,6 +48,7 @@ from normalizer.wires.chat.kinds import (
 )
 from normalizer.wires.chat.markup import wanted as markup_wanted
 from normalizer.wires.chat.stages import Stages
+from normalizer.wires.chat.usage import FOUND_IN_EACH
 
 ENVELOPE = Deviation(
     code="E218",
@@ -102,6 +103,7 @@ class ChatWire:
         "_lacks_done",
         "_options",
         "_output",
+        "_passed",
         "_presumed",
         "_report",
         "_request",
@@ -150,6 +152,7 @@ class ChatWire:
         self._answers = Answers(request, options, found, report)
         self._behind: bytes | None = b""  # what came behind the end; None once that was reported
         self._lacks_done = False  # an error was the end, and no `[DONE]` has come behind it
+        self._passed = False  # an object that is no chunk has left as it came
         self._presumed: dict[str, Any] | None = None  # what an object without choices may mean
 
     # ------------------------------------------------------------------ events
@@ -180,22 +183,42 @@ class ChatWire:
         """Look at an object that is no chunk as it stands; whether it is to be taken as one."""
         value = draft.value
         inner = unwrapped(value)
-        if inner is not None and self._found(ENVELOPE):
-            chunk, beside = inner
-            draft.edit()
-            draft.value = strict({**{k: v for k, v in beside.items() if k not in chunk}, **chunk})
-            error = read_error(draft.value)
-            if error is not None:
-                self._upstream_error(draft, error)
-            return error is None
+        if inner is not None:
+            # one whole answer cannot be gathered of envelopes
+            take = self._found(ENVELOPE) or self._gathered is not None
+            return self._take_out(draft, *inner) if take else self._pass(draft)
         dialect = dialect_of(value)
-        if dialect not in (None, CHAT) and not self._holdback.order and self._found(DIALECT):
+        if dialect not in (None, CHAT) and not self._holdback.order:
+            if not self._found(DIALECT):
+                return self._pass(draft)
             message = f"The upstream answered in another protocol than it was asked in: {dialect}."
             self.fail(own("upstream_invalid", message), "error")
             return False
-        if not text_beside(value):
-            self._presumed = self._presumed or presumed_error(value)
+        if text_beside(value):
+            return self._found.on(TEXT_BESIDE_CHOICES) or self._pass(draft)
+        self._presumed = self._presumed or presumed_error(value)
         return True
+
+    def _take_out(self, draft: Draft, chunk: dict[str, Any], beside: dict[str, Any]) -> bool:
+        """Take a chunk out of its envelope; whether it is one, and no error."""
+        draft.edit()
+        draft.value = strict({**{k: v for k, v in beside.items() if k not in chunk}, **chunk})
+        error = read_error(draft.value)
+        if error is not None:
+            self._upstream_error(draft, error)
+        return error is None
+
+    def _pass(self, draft: Draft) -> bool:
+        """Send an object that is no chunk as it came: what would make one of it is off.
+
+        Whether it is to be taken as a chunk after all: one whole answer has no place for it.
+        """
+        if self._gathered is not None:
+            return True
+        self._passed = True
+        self._holdback.last = {}
+        self._output.send(draft)
+        return False
 
     def comment(self, text: bytes) -> None:
         """Take a comment."""
@@ -239,7 +262,8 @@ class ChatWire:
         padding = next((chunk[key] for key in PADDING_KEYS if chunk.get(key)), "")
         if not isinstance(padding, str):
             return None
-        return found._replace(padding=padding, has_usage=bool(chunk.get("usage")))
+        has_usage = bool(chunk.get("usage"))
+        return found._replace(padding=padding, has_usage=has_usage, own_codes=FOUND_IN_EACH)
 
     def _text_of(self, index: int, choice: dict[str, Any]) -> OneText | None:
         delta, text = choice.get("delta"), choice.get("text")
@@ -266,7 +290,7 @@ class ChatWire:
         return OneText(function["arguments"], "arguments", index, arguments.add)
 
     def take_usage(self, usage: dict[str, Any]) -> None:
-        """Take the last usage of events that left by a template."""
+        """Take the usage of an event that left by a template."""
         self._stages.usage.keep(usage)
 
     # ------------------------------------------------------------------ ends
@@ -317,9 +341,13 @@ class ChatWire:
     def _complete(self, *, mark: bool = True) -> None:
         self._chunks.close()
         self._holdback.done()
-        if not self._report.characters_out and not self._has_calls():
+        if not self._report.characters_out and not self._has_calls() and not self._explained():
             self._found(ANSWER_EMPTY)
         self._finish("done", mark=mark)
+
+    def _explained(self) -> bool:
+        """Whether a finish tells why an answer is empty."""
+        return not {"length", "content_filter"}.isdisjoint(self._report.finish.values())
 
     def _has_calls(self) -> bool:
         return any(self._stages.tools.called(index) for index in self._holdback.order)
@@ -363,6 +391,9 @@ class ChatWire:
 
     def _empty(self, how: str, *, mark: bool = False) -> None:
         """End with the error that an answer without a choice is."""
+        if self._passed:
+            self._finish("done", mark=mark)
+            return
         if not self._found(EMPTY):
             self._finish("empty", mark=mark)
             return

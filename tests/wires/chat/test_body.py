@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from normalizer import Normalizer, Options, RequestInfo
+from normalizer.catalogue import DEVIATIONS
 from tests.shared import beside
 from tests.streams import CHAT, COMPLETIONS, DONE, Outcome, chunk, event, normalize, raw, text
 
@@ -686,20 +687,40 @@ VALUES = st.recursive(
 )
 
 
+SWITCHES = [one.code for one in DEVIATIONS if not one.structural]
+
+
+@given(choices=VALUES | st.lists(st.dictionaries(st.sampled_from(["message"]), VALUES)))
+def test_with_all_repairs_off_an_answer_leaves_as_it_came(choices: Any) -> None:
+    body = json.dumps({"choices": choices}).encode()
+    outcome = normalize(body, PLAIN, ignore=tuple(SWITCHES))
+    assert outcome.out == body or outcome.codes
+    assert not set(outcome.codes) & set(SWITCHES)
+
+
 @given(
     choices=VALUES | st.lists(st.dictionaries(st.sampled_from(["message"]), VALUES), max_size=2),
     members=st.dictionaries(st.sampled_from(["id", "created", "usage", "error", "data"]), VALUES),
     request_body=st.sampled_from([PLAIN, TOOLS, FUNCTIONS, {**TOOLS, "stream": True}]),
     path=st.sampled_from([CHAT, COMPLETIONS]),
     markup=st.booleans(),
+    ignored=st.just([]) | st.lists(st.sampled_from(SWITCHES), unique=True),
 )
 def test_no_answer_raises(
-    choices: Any, members: dict[str, Any], request_body: Any, path: str, markup: bool
+    choices: Any,
+    members: dict[str, Any],
+    request_body: Any,
+    path: str,
+    markup: bool,
+    ignored: list[str],
 ) -> None:
     body = json.dumps({**members, "choices": choices}).encode()
     options: dict[str, Any] = {"think_tags": markup, "text_tool_calls": ("hermes",) * markup}
+    options["ignore"] = tuple(ignored)
     outcome = normalize(body, request_body, path, **options)
     assert b"normalizer_error" not in outcome.out
     for line in outcome.out.split(b"\n\n"):
         if line and line != b"data: [DONE]":
-            json.loads(line.removeprefix(b"data: "), parse_constant=pytest.fail)
+            json.loads(
+                line.removeprefix(b"data: "), parse_constant=None if ignored else pytest.fail
+            )

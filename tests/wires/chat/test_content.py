@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from normalizer.wires.chat.content import Content, Sent
 from tests.streams import DONE, ENVELOPE, STREAM, chunk, event, normalize, raw, text
+from tests.wires.chat.parts import codes, finder, part
 
 STOP = chunk({}, "stop")
 
@@ -153,9 +155,9 @@ def test_calls_of_a_closing_message_are_used_once() -> None:
 
 def split_pair(*parts: str) -> bytes:
     events = [event(one) for one in text()]
-    for part in parts:
+    for half in parts:
         template = event(chunk({"content": "@"})).decode()
-        events.append(template.replace("@", part).encode())
+        events.append(template.replace("@", half).encode())
     return b"".join(events) + event(STOP) + DONE
 
 
@@ -177,9 +179,9 @@ def test_an_orphan_is_the_replacement_character(parts: tuple[str, ...]) -> None:
 def test_a_pair_in_arguments_is_joined_too() -> None:
     head = {"index": 0, "id": "a", "type": "function", "function": {"name": "f", "arguments": ""}}
     events = [event(chunk({"role": "assistant", "tool_calls": [head]}))]
-    for part in (r"{\"a\":\"\ud83d", r"\ude00\"}"):
+    for half in (r"{\"a\":\"\ud83d", r"\ude00\"}"):
         one = event(chunk({"tool_calls": [{"index": 0, "function": {"arguments": "@"}}]}))
-        events.append(one.replace(b"@", part.encode()))
+        events.append(one.replace(b"@", half.encode()))
     outcome = normalize(b"".join(events) + event(chunk({}, "tool_calls")) + DONE)
     assert json.loads(outcome.calls[0][2]) == {"a": "😀"}
 
@@ -239,3 +241,67 @@ def test_reasoning_stays_before_the_text() -> None:
     parts = [chunk({"reasoning": "a"}), chunk({"content": "b"}), chunk({"reasoning": "c"})]
     got = normalize(raw(*text(), *parts, STOP), STREAM).deltas[1:4]
     assert got == [{"reasoning_content": "a"}, {"content": "b"}, {"reasoning_content": "c"}]
+
+
+# --- the stage alone --------------------
+
+
+@pytest.mark.parametrize(
+    ("delta", "first", "later"),
+    [
+        ({"content": "a"}, {"role": "assistant", "content": "a"}, {"content": "a"}),
+        ({}, {"role": "assistant", "content": ""}, {}),
+        ({"role": "assistant", "refusal": None}, {"role": "assistant", "refusal": None}, {}),
+        (
+            {"content": "a", "x": None},
+            {"role": "assistant", "content": "a", "x": None},
+            {"content": "a", "x": None},
+        ),
+        ({"content": 7}, {"role": "assistant", "content": "7"}, {"content": "7"}),
+        (None, {"role": "assistant", "content": ""}, {}),
+        ("a", {"role": "assistant", "content": "a"}, {"content": "a"}),
+    ],
+)
+def test_first_and_later_deltas(delta: Any, first: dict[str, Any], later: dict[str, Any]) -> None:
+    stage = Content(finder())
+    for expected in (first, later):
+        one = part({"index": 0, "delta": dict(delta) if isinstance(delta, dict) else delta})
+        stage.read(one, called=False)
+        assert one.delta == one.choice["delta"] == expected
+        assert one.changed == (expected != delta)
+        stage.open(0)
+
+
+def test_halves_of_a_pair_wait_by_choice_and_member() -> None:
+    finding = finder()
+    stage = Content(finding)
+    said = []
+    for index, key, piece in [
+        (0, "content", "a\ud83d"),
+        (1, "content", "b"),
+        (0, "refusal", "\ude00"),
+        (0, "content", "\ude00c"),
+        (1, "content", "\ud83d"),
+    ]:
+        stage.open(index)
+        one = part({"index": index, "delta": {key: piece}}, index)
+        one.edit()
+        stage.read(one, called=False)
+        said.append(one.delta.get(key))
+    assert said == ["a", "b", "\ufffd", "😀c", ""]
+    assert "C310" in codes(finding)
+    assert stage.waits
+    assert stage.halves(1) == ["content"]
+    assert not stage.waits
+
+
+def test_what_was_sent_is_known_again() -> None:
+    sent = Sent()
+    for piece in ("Hel", "", "lo"):
+        sent.add(piece)
+    assert [sent.begins(text) for text in ("Hello", "Hello!", "Hell", "Hallo")] == [
+        True,
+        True,
+        False,
+        False,
+    ]

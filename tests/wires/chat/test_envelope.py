@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
+from normalizer import Normalizer, Options, RequestInfo
+from normalizer.wires.chat.envelope import Envelope, Riders
 from tests.streams import COMPLETIONS, ENVELOPE, STREAM, chunk, event, normalize, raw, text
+from tests.wires.chat.parts import codes, draft, finder
 
 STOP = chunk({}, "stop")
 FILTER = {"prompt_filter_results": [{"prompt_index": 0, "content_filter_results": {}}]}
@@ -206,3 +210,83 @@ def test_the_policy_drop_takes_them_away() -> None:
     one["choices"][0]["seed"] = 7
     last = normalize(raw(*text(), one, STOP), extras="drop").chunks[1]
     assert last == {**chunk({"content": "Hi"}), "service_tier": "default"}
+
+
+def test_a_whole_answer_is_gathered_of_envelopes_that_are_ignored_too() -> None:
+    chunk = {
+        "id": "c",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": "m",
+        "choices": [
+            {"index": 0, "delta": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}
+        ],
+    }
+    body = b"data: " + json.dumps({"data": chunk}).encode() + b"\n\ndata: [DONE]\n\n"
+    request = RequestInfo.parse("/v1/chat/completions", {"model": "m", "messages": []})
+    normalizer = Normalizer(request, Options(ignore=("E218",)))
+    out = json.loads(normalizer.feed(body) + normalizer.close())
+    assert out["choices"][0]["message"]["content"] == "Hi"
+
+
+# --- the stage alone --------------------
+
+
+@pytest.mark.parametrize(
+    ("members", "left", "found"),
+    [
+        ({}, {}, set()),
+        ({"id": ""}, {"id": "chatcmpl-1"}, {"E201"}),
+        ({"id": "other"}, {"id": "chatcmpl-1"}, {"E202"}),
+        ({"model": None}, {"model": "m"}, {"E207"}),
+        ({"created": "1700000000"}, {"created": 1700000000}, {"E205"}),
+    ],
+)
+def test_the_second_chunk_gets_the_members_of_the_first(
+    members: dict[str, Any], left: dict[str, Any], found: set[str]
+) -> None:
+    finding = finder()
+    stage = Envelope(finding, "chat", None)
+    stage.read(draft())
+    one = draft(**members)
+    stage.read(one)
+    assert one.value == {**ENVELOPE, "choices": [], **left}
+    assert codes(finding) == found
+    assert (one.raw is None) == bool(found)
+
+
+def test_a_chunk_of_our_own_has_what_every_chunk_had() -> None:
+    stage = Envelope(finder(), "chat", None)
+    stage.read(draft(provider="P", tier=1, x=None, obfuscation="a"))
+    stage.read(draft(provider="P", tier=2, x=None, y=3, obfuscation="b"))
+    assert stage.chunk([]).value == {
+        **ENVELOPE,
+        "provider": "P",
+        "tier": None,
+        "x": None,
+        "choices": [],
+    }
+
+
+def test_riders_wait_one_value_a_key_and_mount_the_next_chunk() -> None:
+    stage = Riders(finder(), 1000, 1000)
+    assert not stage.take({"id": "c", "x": None, "obfuscation": "a"}, {})
+    assert stage.take({"x": 1}, {})
+    assert not stage.take({"x": 1}, {})
+    assert stage.take({"x": 2}, {})
+    assert stage.count == 2
+    chunks: list[dict[str, Any]] = [{"x": None}, {"y": 1}, {"x": 5}]
+    assert [stage.mount(one) for one in chunks] == [True, True, False]
+    assert chunks == [{"x": 1}, {"y": 1, "x": 2}, {"x": 5}]
+    assert stage.count == 0
+
+
+def test_riders_collide_with_another_value() -> None:
+    stage = Riders(finder(), 1000, 1000)
+    stage.take({"x": 1}, {})
+    assert not stage.collides({"x": 1})
+    assert not stage.collides({"x": None})
+    assert stage.collides({"x": 2})
+    assert not stage.full
+    stage.take({"y": "a" * 1000}, {})
+    assert stage.full

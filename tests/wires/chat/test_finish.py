@@ -7,6 +7,7 @@ from typing import Any, Literal
 import pytest
 
 from normalizer import Normalizer, Options, RequestInfo
+from normalizer.wires.chat.finish import Finish
 from tests.streams import (
     COMPLETIONS,
     ENVELOPE,
@@ -19,6 +20,7 @@ from tests.streams import (
     raw,
     text,
 )
+from tests.wires.chat.parts import codes, finder, part
 
 A = '{"a":1}'
 CALL = call(A, id="a", name="f")
@@ -309,3 +311,77 @@ def test_text_that_comes_with_a_finish_when_one_has_left_is_not_lost(
     out = normalizer.feed(last) + normalizer.flush() + normalizer.feed(last) + normalizer.close()
     assert out.count(b'"Hi"') == 2
     assert normalizer.report.characters_out == normalizer.report.characters_in == {"content": 4}
+
+
+# --- the stage alone --------------------
+
+
+@pytest.mark.parametrize(
+    ("choice", "members", "reason", "found"),
+    [
+        ({"finish_reason": "stop"}, {}, "stop", set()),
+        ({"finish_reason": None}, {}, None, set()),
+        ({}, {}, None, {"S502"}),
+        ({"finish_reason": ""}, {}, None, {"S501"}),
+        ({"finish_reason": "eos"}, {}, "stop", {"S503"}),
+        ({"finishReason": "STOP"}, {}, "stop", {"S503", "S512"}),
+        ({"delta": {"finish_reason": "length"}}, {}, "length", {"S512"}),
+        ({"finish_reason": None}, {"finish_reason": "length"}, "length", {"S512"}),
+    ],
+)
+def test_the_word_is_read_wherever_it_stands(
+    choice: dict[str, Any], members: dict[str, Any], reason: str | None, found: set[str]
+) -> None:
+    finding = finder()
+    one = part({"index": 0, **choice}, **members)
+    Finish(finding, RequestInfo(endpoint="chat")).read(one)
+    assert (one.word.reason if one.word else None) == reason
+    assert one.choice["finish_reason"] == reason
+    assert "finish_reason" not in one.draft.value
+    assert codes(finding) == found
+    assert one.changed == bool(found)
+
+
+def test_a_failure_is_no_finish() -> None:
+    stage = Finish(finder(), RequestInfo(endpoint="chat"))
+    for word in ("error", "timeout"):
+        stage.read(part({"index": 0, "finish_reason": word}))
+    assert stage.failure == "error"
+
+
+@pytest.mark.parametrize(
+    ("held", "texts", "final"),
+    [
+        (["stop", "length"], False, "length"),
+        (["length", "stop"], False, "length"),
+        (["tool_calls", "stop"], False, "tool_calls"),
+        (["tool_calls", "stop"], True, "stop"),
+        (["length", "content_filter", "tool_calls"], True, "content_filter"),
+    ],
+)
+def test_of_the_words_of_a_choice_one_stands(held: list[str], texts: bool, final: str) -> None:
+    stage = Finish(finder(), RequestInfo(endpoint="chat"))
+    for word in held:
+        stage.hold(0, word)
+        if texts:
+            assert stage.spoke(0, text=True)
+    assert stage.final(0, "tool_calls", {"look"}, to_be_run=True) == final
+
+
+@pytest.mark.parametrize(
+    ("word", "called", "to_be_run", "final"),
+    [
+        ("stop", "tool_calls", True, "tool_calls"),
+        ("stop", "tool_calls", False, "stop"),
+        ("stop", "function_call", True, "function_call"),
+        ("length", "tool_calls", True, "length"),
+        ("tool_calls", None, True, "stop"),
+        ("tool_calls", "function_call", True, "function_call"),
+    ],
+)
+def test_the_word_that_calls_give(
+    word: str, called: str | None, to_be_run: bool, final: str
+) -> None:
+    stage = Finish(finder(), RequestInfo(endpoint="chat"))
+    stage.hold(0, word)
+    assert stage.final(0, called, {"look"}, to_be_run=to_be_run) == final

@@ -210,7 +210,7 @@ def test_what_was_held_back_is_not_lost_when_the_stream_breaks() -> None:
 
 
 def test_a_dialect_nobody_knows_is_an_error() -> None:
-    with pytest.raises(OptionError, match="'herms'; there are hermes, react, kimi, deepseek"):
+    with pytest.raises(OptionError, match=r"'herms'; there are .*did you mean 'hermes'"):
         normalize(b"", text_tool_calls=("herms",))
 
 

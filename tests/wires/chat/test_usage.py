@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from normalizer import Normalizer, Options, RequestInfo
+from normalizer.wires.chat.usage import Usage
 from tests.streams import CHAT, ENVELOPE, STREAM, USAGE, WITH_USAGE, chunk, normalize, raw, text
+from tests.wires.chat.parts import codes, draft, finder, part
 
 EARLIER = {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4}
 ZERO = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
@@ -144,3 +146,59 @@ def test_usage_that_comes_when_the_finish_has_left_is_reported() -> None:
     out += normalizer.feed(raw(apart())) + normalizer.close()
     assert b"usage" not in out
     assert {"U602", "U609"} <= set(normalizer.report.repairs)
+
+
+# --- the stage alone --------------------
+
+
+ZERO = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+HALF = {"total_tokens": 7}
+MORE = {**USAGE, "completion_tokens": 5, "total_tokens": 8}
+
+
+@pytest.mark.parametrize(
+    ("given", "final", "found"),
+    [
+        ([], None, set()),
+        ([USAGE], USAGE, set()),
+        ([USAGE, USAGE], USAGE, set()),
+        ([USAGE, MORE], MORE, {"U610"}),
+        ([USAGE, ZERO], USAGE, {"U606"}),
+        ([ZERO], None, {"U606"}),
+        ([HALF], None, {"U607"}),
+        ([None, [], {}, 7, "x"], None, set()),
+        ([{**USAGE, "searches": 1}, USAGE], {**USAGE, "searches": 1}, {"U608", "U610"}),
+        ([{"input_tokens": 3, "output_tokens": 4}], None, {"U608"}),
+    ],
+)
+def test_the_last_one_that_counts_stays(given: list[Any], final: Any, found: set[str]) -> None:
+    finding = finder()
+    stage = Usage(finding, asked=True)
+    for one in given:
+        stage.keep(one)
+    value = stage.final()
+    if final is not None or value is None:
+        assert value == final
+    else:
+        assert {key: value[key] for key in USAGE} == USAGE
+    assert codes(finding) == found
+
+
+@pytest.mark.parametrize(("asked", "left"), [(True, {"usage": None}), (False, {}), (None, {})])
+def test_it_is_taken_off_a_chunk_that_goes_on(asked: bool | None, left: dict[str, Any]) -> None:
+    stage = Usage(finder(), asked=asked)
+    one = draft({"index": 0}, usage=USAGE)
+    stage.read(one, [part({"index": 0})])
+    assert one.value == {**draft({"index": 0}).value, **left}
+    assert stage.value == USAGE
+
+
+def test_a_copy_in_x_groq_is_told_only_where_it_is_the_only_one() -> None:
+    for behind, found in [([], {"U605"}), ([USAGE], set())]:
+        finding = finder()
+        stage = Usage(finding, asked=True)
+        stage.read(draft({"index": 0}, x_groq={"usage": USAGE}), [part({"index": 0})])
+        for one in behind:
+            stage.keep(one)
+        assert stage.final() == USAGE
+        assert codes(finding) == found

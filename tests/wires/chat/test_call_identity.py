@@ -1,0 +1,83 @@
+"""Which call a fragment belongs to, by the table of call_identity.py alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from normalizer.wires.chat.call import Call
+from normalizer.wires.chat.call_identity import Calls, Meaning, is_object
+from normalizer.wires.chat.call_members import Members
+
+WHOLE = '{"q":1}'
+
+
+def members(ident: str = "", name: str = "", place: int | None = None, text: str = "") -> Members:
+    return Members(ident=ident, name=name, place=place, text=text, kind="function", holder={})
+
+
+def calls(*given: tuple[str, str, int | None, str]) -> Calls:
+    """The calls that are open: id, name, index and arguments of each."""
+    one = Calls()
+    for number, (ident, name, place, arguments) in enumerate(given):
+        call = Call(ident, name, place, "function")
+        call.given, call.number = ident, number
+        call.arguments.add(arguments)
+        one.all.append(call)
+        one.last = call
+        if ident:
+            one.by_id[ident] = call
+        if place is not None:
+            one.by_index[place] = call
+    return one
+
+
+ONE = ("a", "look", 0, "")
+BEGUN = ("a", "look", 0, '{"q"')
+DONE = ("a", "look", 0, WHOLE)
+TWO = ("b", "find", 1, "{")
+
+
+@pytest.mark.parametrize(
+    ("given", "fragment", "call", "meaning"),
+    [
+        # an id that nobody had, and a name
+        ([], members("a", "look", 0), None, Meaning.OPENS),
+        ([BEGUN], members("b", "look", 0), None, Meaning.OPENS),
+        ([ONE], members("b", "look", 0), 0, Meaning.HEAD_TWICE),
+        ([ONE], members("b", "find", 0), None, Meaning.OPENS),
+        # an id that nobody had, no name
+        ([BEGUN], members("b", "", 0), 0, Meaning.CONTINUES),
+        # an id that a call has
+        ([BEGUN, TWO], members("a", "", 1), 0, Meaning.CONTINUES),
+        ([BEGUN], members("a", "find", 1), None, Meaning.OPENS),
+        ([BEGUN], members("a", "look", 1, WHOLE), None, Meaning.OPENS),
+        ([BEGUN], members("a", "look", 0), 0, Meaning.CONTINUES),
+        ([DONE], members("a", "look", 0), 0, Meaning.COMES_AGAIN),
+        # no id, a name
+        ([], members("", "look"), None, Meaning.OPENS),
+        ([BEGUN], members("", "find", 0), None, Meaning.OPENS),
+        ([ONE], members("", "up", 0), 0, Meaning.CONTINUES),
+        ([DONE], members("", "look", None, WHOLE), None, Meaning.OPENS),
+        ([DONE], members("", "look", 0, WHOLE), 0, Meaning.COMES_AGAIN),
+        # neither
+        ([BEGUN], members("", "", None, "1}"), 0, Meaning.CONTINUES),
+        ([BEGUN, TWO], members("", "", 0, "1}"), 0, Meaning.CONTINUES),
+        ([BEGUN, TWO], members("", "", 7, "}"), 1, Meaning.CONTINUES),
+        ([], members("", "", 0, "{"), None, Meaning.OPENS),
+    ],
+)
+def test_the_table(given: Any, fragment: Members, call: int | None, meaning: Meaning) -> None:
+    open_ones = calls(*given)
+    found, means = open_ones.of(fragment)
+    assert means is meaning
+    assert found is (None if call is None else open_ones.all[call])
+
+
+@pytest.mark.parametrize(
+    ("text", "whole"),
+    [("{}", True), (" {}\n", True), (WHOLE, True), ("{", False), ("[]", False), ("", False)],
+)
+def test_complete_objects(text: str, whole: bool) -> None:
+    assert is_object(text) is whole
