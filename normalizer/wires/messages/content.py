@@ -320,10 +320,12 @@ class Content:
         if self._calls.again(block, partly=failed and not block.input.complete):
             self._found(CALL_REPEATED)
             self._blocks.remove(block)
+            block.input.forget(self._kept)
             return
         self._calls.rename(block)
         self._events.open(block)
         self._events.send_input(block)
+        block.input.forget(self._kept)
         if block.stop is not None and block.input.complete:
             self._events.close(block)
 

@@ -104,7 +104,7 @@ class Input:
         self._size += len(text)
         kept.size += len(text)
         if kept.over and not needed:
-            self._forget(kept)
+            self.forget(kept)
 
     @property
     def text(self) -> str | None:
@@ -120,10 +120,12 @@ class Input:
                 self._count(self._parts[self._read - 1])
         return self._closed is True
 
-    def _forget(self, kept: Kept) -> None:
+    def forget(self, kept: Kept) -> None:
+        """Keep no text any longer: nobody compares it."""
         _ = self.complete
-        kept.size -= self._size
-        self._parts = None
+        if self._parts is not None:
+            kept.size -= self._size
+            self._parts = None
 
     def _count(self, text: str) -> None:
         """Count the brackets of a piece."""
