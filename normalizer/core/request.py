@@ -21,7 +21,7 @@ class RequestInfo:
 
     * ``endpoint``: ``"chat"`` for paths that end in ``/chat/completions``, ``"completions"`` for
       other paths that end in ``/completions``, ``"messages"`` for paths that end in ``/messages``
-      if the body has a list ``messages``, or the value from the option ``paths``. None for all
+      unless the body has no list ``messages``, or the value from the option ``paths``. None for all
       other paths: their answers are never changed.
     * ``stream``, ``include_usage``, ``n``, ``model``, ``max_tokens``: from the body.
     * ``tools``, ``functions``: whether the body offers any.
@@ -66,15 +66,16 @@ class RequestInfo:
             RequestInfo.parse("/v1/chat/completions", b'{"model": "m", "stream": true}')
         """
         endpoint = _endpoint(urlsplit(path).path, paths)
+        given = body is not None
         if isinstance(body, (bytes, bytearray, memoryview)):
             try:
                 body = orjson.loads(body)
             except orjson.JSONDecodeError:
                 body = None
+        if given and endpoint == "messages" and not _asks_for_message(body):
+            endpoint = None
         if not isinstance(body, dict):
             return cls(endpoint=endpoint)
-        if endpoint is None and _asks_for_message(path, body):
-            endpoint = "messages"
         stream = body.get("stream")
         options = body.get("stream_options")
         options = options if isinstance(options, dict) else {}
@@ -113,11 +114,9 @@ _NAMED: Mapping[str, Endpoint] = {"completions": "completions", "messages": "mes
 _THREAD = re.compile(r"/threads/[^/]+/messages$")
 
 
-def _asks_for_message(path: str, body: dict[str, Any]) -> bool:
-    """Whether a request is one of Anthropic's Messages API."""
-    path = urlsplit(path).path.rstrip("/")
-    asks = path.endswith("/messages") and _THREAD.search(path) is None
-    return asks and isinstance(body.get("messages"), list)
+def _asks_for_message(body: Any) -> bool:
+    """Whether a body is one of Anthropic's Messages API; other APIs have paths that end so."""
+    return isinstance(body, dict) and isinstance(body.get("messages"), list)
 
 
 def _endpoint(path: str, paths: Sequence[str]) -> Endpoint | None:
@@ -128,6 +127,8 @@ def _endpoint(path: str, paths: Sequence[str]) -> Endpoint | None:
             return _NAMED.get(endpoint, "chat")
     if path.endswith("/chat/completions"):
         return "chat"
+    if path.endswith("/messages") and _THREAD.search(path) is None:
+        return "messages"
     return "completions" if path.endswith("/completions") else None
 
 
