@@ -28,6 +28,8 @@ Patch = pytest.MonkeyPatch
 
 CONTENT = "what the model said"
 HEAD = chunk({"role": "assistant", "content": "Hi"})
+# with its role once more it goes the long way, through every stage
+ODD = chunk({"role": "assistant", "content": CONTENT})
 MORE = chunk({"content": " you"})
 
 
@@ -95,8 +97,8 @@ def test_guard_wherever_the_fault_is(monkeypatch: Patch, stage: Any, method: str
     out = normalizer.feed(event(HEAD))
     with monkeypatch.context() as patch:
         patch.setattr(stage, method, raising(getattr(stage, method), at=1))
-        out += normalizer.feed(event(MORE))
-    out += normalizer.feed(event(MORE)) + normalizer.close()
+        out += normalizer.feed(event(ODD))
+    out += normalizer.feed(event(ODD)) + normalizer.close()
     assert out.startswith(event(HEAD))
     *_, last, done, nothing = out.split(b"\n\n")
     assert json.loads(last.removeprefix(b"data: "))["error"]["type"] == "normalizer_error"

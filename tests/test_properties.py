@@ -67,13 +67,17 @@ def canonical(draw: st.DrawFn) -> tuple[dict[str, Any], bytes]:
         st.lists(st.tuples(st.sampled_from(["reasoning_content", "content"]), WORDS.filter(bool)))
     ):
         chunks.append(chunk({kind: word}, **extra))
-    arguments = draw(st.lists(st.lists(WORDS.filter(bool), min_size=1, max_size=4), max_size=2))
+    arguments = draw(
+        st.lists(st.lists(WORDS.filter(str.strip), min_size=1, max_size=4), max_size=2)
+    )
     for number, parts in enumerate(arguments):
         head = {"index": number, "id": f"c{number}", "type": "function"}
         function = {"name": f"f{number}", "arguments": ""}
         chunks.append(chunk({"tool_calls": [{**head, "function": function}]}, **extra))
-        for part in parts:
-            fragment = {"index": number, "function": {"arguments": part}}
+        text = json.dumps({"a": "".join(parts)}, ensure_ascii=False)
+        size = -(-len(text) // len(parts))
+        for start in range(0, len(text), size):
+            fragment = {"index": number, "function": {"arguments": text[start : start + size]}}
             chunks.append(chunk({"tool_calls": [fragment]}, **extra))
     words = ["length", "content_filter", "tool_calls" if arguments else "stop"]
     chunks.append(chunk({}, draw(st.sampled_from(words)), **extra))

@@ -269,10 +269,6 @@ def test_a_second_pass_over_recorded_streams_changes_nothing() -> None:
     assert_twice_changes_nothing(shared())
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the one sign that the server ran the call, its first finish, is gone from what leaves",
-)
 def test_a_second_pass_knows_that_the_server_ran_the_call() -> None:
     finishes = chunk({}, "tool_calls"), chunk({"content": "Found"}), STOP
     assert_twice_changes_nothing([Answer("", CHAT, TOOLS, raw(HEAD, call(ARGUMENTS), *finishes))])

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from normalizer.core.findings import Findings
 from normalizer.core.lenient import dumps, loads
 from normalizer.core.report import Report
+from normalizer.core.spelling import keep_spelling
 
 # a JSON string's inside that ends where the template goes on: no quote that ends it, no escape that
 # could be half a surrogate pair, nothing that JSON does not allow
@@ -334,7 +335,10 @@ def _usage(data: bytes) -> dict[str, Any] | None:
     if lenient or not isinstance(usage, dict):
         return None
     half = usage.get("prompt_tokens") is None or usage.get("completion_tokens") is None
-    return None if half else usage
+    if half:
+        return None
+    keep_spelling(usage, data)
+    return usage
 
 
 def _padding_hole(came: list[bytes], goes: list[bytes], padding: str) -> str:

@@ -128,16 +128,22 @@ class Doubts:
         ):
             self.decide(calls, doubt.call)
 
-    def decide(self, calls: Calls, call: Call) -> None:
-        """Decide about what waits of a call: nothing more of it comes that could tell."""
+    def decide(self, calls: Calls, call: Call, *, cut: bool = False) -> None:
+        """Decide about what waits of a call: nothing more of it comes that could tell.
+
+        ``cut``: its arguments were cut off, so that a torn beginning may be all that there is.
+        """
         doubt = calls.doubts.pop(call, None)
         if doubt is None:
             return
         if doubt.kind == "placeholder":
             self._leave(doubt)
             call.arguments.add("{}")
-        elif doubt.kind == "flush":
+        elif doubt.kind == "flush" and not cut:
             self._only_the_rest(doubt)
+        elif doubt.kind == "flush":
+            self._leave(doubt)
+            call.arguments.add(doubt.text)
         elif not doubt.arguments.begun or doubt.arguments.same(call.arguments):
             if self._found(HEAD_TWICE if doubt.head is not None else ARGUMENTS_AGAIN):
                 self._drop(doubt)

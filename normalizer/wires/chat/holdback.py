@@ -71,6 +71,7 @@ FINISH_MISSING = Deviation(
     repair="The choice gets `stop`, or `tool_calls` after calls.",
 )
 
+_CUT = ("length", "content_filter")
 _USAGE_HERE = ""  # in the tail: where the usage chunk came
 
 
@@ -210,7 +211,7 @@ class Holdback:
     def take(self, piece: Piece) -> None:
         """Send a chunk, or hold it."""
         if piece.word is not None:
-            self.release_calls(piece.choice)
+            self.release_calls(piece.choice, cut=piece.word in _CUT)
             self._hold_finish(piece)
         elif piece.fragments:
             queue = self._calls.setdefault(piece.choice, deque())
@@ -233,10 +234,10 @@ class Holdback:
         if index in self._calls:
             self._leave(index)
 
-    def release_calls(self, index: int) -> None:
-        """Send what waits of the calls of a choice."""
+    def release_calls(self, index: int, *, cut: bool = False) -> None:
+        """Send what waits of the calls of a choice; ``cut``: its finish is one that cuts."""
         if index in self._calls:
-            self._stages.tools.decide(index)
+            self._stages.tools.decide(index, cut=cut)
             self._leave(index)
 
     def _leave(self, index: int) -> None:
@@ -505,7 +506,7 @@ class Holdback:
         tools = self._stages.tools
         self.release_calls(index)
         self._send_halves(index)
-        if self._stages.finish.held[index] in ("length", "content_filter"):
+        if self._stages.finish.held[index] in _CUT:
             return
         if tools.cut(index):
             self._found(tool_calls.ARGUMENTS_INCOMPLETE)

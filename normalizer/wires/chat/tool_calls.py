@@ -417,14 +417,17 @@ class ToolCalls:
             head.value[call.kind] = {"name": call.name, **holder}
             head.changed = True
 
-    def decide(self, index: int) -> None:
-        """Decide about all that waits in a choice: something else of it comes, or its end."""
+    def decide(self, index: int, *, cut: bool = False) -> None:
+        """Decide about all that waits in a choice: something else of it comes, or its end.
+
+        ``cut``: it ends with a finish that cuts arguments off.
+        """
         calls = self._choices.get(index)
         if calls is None:
             return
         self._name_complete(calls)
         for call in list(calls.doubts):
-            self._doubts.decide(calls, call)
+            self._doubts.decide(calls, call, cut=cut)
 
     # ------------------------------------------------------------------ legacy calls
 
