@@ -19,6 +19,7 @@ from normalizer.cli.check.lint import Answer
 from normalizer.cli.check.sources import answers
 from normalizer.cli.group import Failure
 from normalizer.cli.options import option_flags, request_flags
+from normalizer.core.request import guessed
 
 _PIECE = 65536
 _SIGHT = 65536  # bytes to read to find out the endpoint
@@ -54,8 +55,7 @@ def _sighted(source: BinaryIO) -> tuple[bytes, RequestInfo]:
         _, brace, line = begun.partition(b"{")
         if (brace and b"\n" in line) or len(begun) > _SIGHT:
             break
-    legacy = b'"text_completion"' in begun
-    return begun, RequestInfo.parse("/v1/completions" if legacy else "/v1/chat/completions")
+    return begun, guessed(begun)
 
 
 _CASSETTE = (b"version:", b"interactions:", b"metadata:")

@@ -104,6 +104,24 @@ class RequestInfo:
         )
 
 
+# What is in the answers of one API only, as far as their beginnings tell.
+_SIGNS: tuple[tuple[re.Pattern[bytes], Endpoint], ...] = (
+    (re.compile(rb'"text_completion"'), "completions"),
+    (re.compile(rb'"type"\s*:\s*"(?:message|message_start|content_block_\w+)"'), "messages"),
+)
+
+
+def guessed(answer: bytes) -> RequestInfo:
+    """Return the request that an answer, or its beginning, seems to be for; else a chat's.
+
+    Example::
+
+        guessed(b'data: {"type": "message_start"').endpoint  # "messages"
+    """
+    found = (endpoint for sign, endpoint in _SIGNS if sign.search(answer))
+    return RequestInfo(endpoint=next(found, "chat"))
+
+
 # One of these is in every real request: without them only a part of it is known.
 _ASKS = frozenset({"messages", "prompt", "tools", "functions"})
 

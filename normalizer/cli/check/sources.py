@@ -14,6 +14,7 @@ from normalizer.cassette.format import CassetteError, RecordedRequest
 from normalizer.cassette.imports import UNKNOWN, Form, form_of, reads, to_sse
 from normalizer.cli.check.lint import Answer
 from normalizer.cli.group import Failure
+from normalizer.core.request import guessed
 
 _ENDINGS = (".sse", ".har", ".chunks.txt", ".yaml", ".yml", ".json", ".ndjson", ".jsonl")
 
@@ -138,5 +139,4 @@ def _request(recorded: RecordedRequest, body: bytes, given: RequestInfo | None) 
         return RequestInfo.parse(recorded.uri, recorded.body)
     if given is not None:
         return given
-    legacy = b'"text_completion"' in body
-    return RequestInfo.parse("/v1/completions" if legacy else "/v1/chat/completions")
+    return guessed(body)
