@@ -38,6 +38,19 @@ from normalizer.wires.chat import (
 from normalizer.wires.chat import kinds as chat_kinds
 from normalizer.wires.chat.markup import leaks, text_calls, thinking
 from normalizer.wires.chat.markup.text_calls import repeats
+from normalizer.wires.messages import (
+    block_start,
+    blocks,
+    body,
+    deltas,
+    events,
+    message_start,
+    stop_reason,
+    tool_input,
+    tool_use,
+)
+from normalizer.wires.messages import errors as messages_errors
+from normalizer.wires.messages import usage as messages_usage
 from normalizer.wires.responses import (
     ends,
     failure,
@@ -74,6 +87,8 @@ _DECLARED_IN: tuple[ModuleType, ...] = (
         ends,
     ),
     *(unknown, failure, responses_envelope, responses_usage, responses_wire),
+    *(events, message_start, blocks, block_start, deltas, tool_use, tool_input),
+    *(stop_reason, messages_usage, messages_errors, body),
 )
 
 

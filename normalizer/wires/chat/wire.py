@@ -92,6 +92,7 @@ class ChatWire:
     """One answer of the chat or the legacy completions endpoint; a `Wire`."""
 
     names_events = False
+    bare_events: frozenset[str] = frozenset()
 
     __slots__ = (
         "_answers",
@@ -426,6 +427,10 @@ class ChatWire:
     def skips(self, data: bytes, name: str) -> bool:  # noqa: ARG002 - a `Wire` has it
         """No chunk can be left out."""
         return False
+
+    def error_in(self, value: Any, name: str = "") -> dict[str, Any] | None:
+        """The error that a JSON value is, ``value`` itself if it has the API's form; or None."""
+        return read_error(value, name)
 
     def error_body(self, error: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         """The status and the body of an error in answer to a request without a stream."""

@@ -28,6 +28,7 @@ from typing import Any
 
 from normalizer.core.dialects import RESPONSES, dialect_of
 from normalizer.core.draft import Draft
+from normalizer.core.errors import read_error
 from normalizer.core.findings import Deviation, Findings
 from normalizer.core.kept import Kept
 from normalizer.core.kinds import COMPLETION_FOR_STREAM, ERROR_BODY_FOR_STREAM
@@ -87,6 +88,7 @@ class ResponsesWire:
     """One answer of the Responses API; see `normalizer.core.wire.Wire`."""
 
     names_events = True
+    bare_events: frozenset[str] = frozenset()
     has_templates = False
 
     __slots__ = (
@@ -311,6 +313,10 @@ class ResponsesWire:
     def body(self, draft: Draft) -> dict[str, Any] | None:
         """Repair a whole JSON answer in place; the error that it is instead, if it is one."""
         return self._body.repair(draft)
+
+    def error_in(self, value: Any, name: str = "") -> dict[str, Any] | None:
+        """The error that a JSON value is, ``value`` itself if it has the API's form; or None."""
+        return read_error(value, name)
 
     def error_body(self, error: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         """The status and the JSON of an error in answer to a request without a stream."""
