@@ -38,6 +38,22 @@ from normalizer.wires.chat import (
 from normalizer.wires.chat import kinds as chat_kinds
 from normalizer.wires.chat.markup import leaks, text_calls, thinking
 from normalizer.wires.chat.markup.text_calls import repeats
+from normalizer.wires.responses import (
+    ends,
+    failure,
+    form,
+    item_events,
+    item_lifecycle,
+    outlet,
+    part_texts,
+    reading,
+    response_lifecycle,
+    text_events,
+    unknown,
+)
+from normalizer.wires.responses import envelope as responses_envelope
+from normalizer.wires.responses import usage as responses_usage
+from normalizer.wires.responses import wire as responses_wire
 
 # Every module that repairs something declares what it repairs.
 _DECLARED_IN: tuple[ModuleType, ...] = (
@@ -45,6 +61,19 @@ _DECLARED_IN: tuple[ModuleType, ...] = (
     *(call_doubts, call_members, choices, chunks, content, envelope, finish, holdback),
     *(leaks, repeats, thinking, *text_calls.FAMILIES),
     *(reasoning, tool_calls, usage, whole_calls, whole_message, wire),
+    # the Responses API's
+    *(
+        reading,
+        outlet,
+        response_lifecycle,
+        item_events,
+        item_lifecycle,
+        text_events,
+        part_texts,
+        form,
+        ends,
+    ),
+    *(unknown, failure, responses_envelope, responses_usage, responses_wire),
 )
 
 

@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 import orjson
 
+Endpoint = Literal["chat", "completions", "responses"]
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class RequestInfo:
@@ -17,17 +19,19 @@ class RequestInfo:
     Create it with `RequestInfo.parse`.
 
     * ``endpoint``: ``"chat"`` for paths that end in ``/chat/completions``, ``"completions"`` for
-      other paths that end in ``/completions``, or the value from the option ``paths``. None for all
-      other paths: their answers are never changed.
+      other paths that end in ``/completions``, ``"responses"`` for paths that end in
+      ``/responses``, or the value from the option ``paths``. None for all other paths: their
+      answers are never changed.
     * ``stream``, ``include_usage``, ``n``, ``model``, ``max_tokens``: from the body.
     * ``tools``, ``functions``: whether the body offers any.
     * ``tool_names``: the names of those; ``tool_parameters``: the JSON schemas of their parameters.
     * ``knows_tools``: whether enough of the body is known to tell that a tool was not offered: it
       has ``messages``, ``prompt``, ``tools`` or ``functions``.
     * ``forced``: whether the body demands one tool by name.
+    * ``codex``: whether the headers name Codex as the client. None: they name nobody.
     """
 
-    endpoint: Literal["chat", "completions"] | None
+    endpoint: Endpoint | None
     stream: bool | None = None
     include_usage: bool | None = None
     n: int | None = None
@@ -38,6 +42,7 @@ class RequestInfo:
     forced: bool = False
     tool_names: frozenset[str] = frozenset()
     knows_tools: bool = False
+    codex: bool | None = None
     # no part of what makes two of them equal: a schema cannot be hashed
     tool_parameters: Mapping[str, Mapping[str, Any]] = dataclasses.field(
         default_factory=dict, compare=False, repr=False
@@ -50,25 +55,27 @@ class RequestInfo:
         body: bytes | dict[str, Any] | None = None,
         *,
         paths: Sequence[str] = (),
+        headers: Mapping[str, str] | None = None,
     ) -> RequestInfo:
         """Read the path (or URL) and the JSON body of a request.
 
         ``body`` is the bytes of the body, or the object itself. If it is None, or is not a JSON
-        object, nothing is known about the request. ``paths`` is the option of `Options`. No body
-        makes it raise.
+        object, nothing is known about the request. ``paths`` is the option of `Options`.
+        ``headers`` are those of the request, with names in lower case. No body makes it raise.
 
         Example::
 
             RequestInfo.parse("/v1/chat/completions", b'{"model": "m", "stream": true}')
         """
         endpoint = _endpoint(urlsplit(path).path, paths)
+        codex = _is_codex(headers)
         if isinstance(body, (bytes, bytearray, memoryview)):
             try:
                 body = orjson.loads(body)
             except orjson.JSONDecodeError:
                 body = None
         if not isinstance(body, dict):
-            return cls(endpoint=endpoint)
+            return cls(endpoint=endpoint, codex=codex)
         stream = body.get("stream")
         options = body.get("stream_options")
         options = options if isinstance(options, dict) else {}
@@ -94,21 +101,47 @@ class RequestInfo:
                 if isinstance(function.get("parameters"), dict)
             },
             knows_tools=not _ASKS.isdisjoint(body),
+            codex=codex,
         )
+
+    @classmethod
+    def guess(cls, body: bytes) -> RequestInfo:
+        """Guess the request from the beginning of its answer.
+
+        Example::
+
+            RequestInfo.guess(b'data: {"type":"response.created"').endpoint  # "responses"
+        """
+        if b'"response.' in body or b'"object":"response"' in body.replace(b" ", b""):
+            return cls(endpoint="responses")
+        return cls(endpoint="completions" if b'"text_completion"' in body else "chat")
 
 
 # One of these is in every real request: without them only a part of it is known.
-_ASKS = frozenset({"messages", "prompt", "tools", "functions"})
+_ASKS = frozenset({"messages", "prompt", "input", "tools", "functions"})
 
 
-def _endpoint(path: str, paths: Sequence[str]) -> Literal["chat", "completions"] | None:
+_NAMED: Mapping[str, Endpoint] = {"completions": "completions", "responses": "responses"}
+
+
+def _is_codex(headers: Mapping[str, str] | None) -> bool | None:
+    """Whether the headers are Codex's. None: they do not name their client."""
+    if not headers:
+        return None
+    names = [headers[name] for name in ("originator", "user-agent") if headers.get(name)]
+    return any("codex" in name.lower() for name in names) if names else None
+
+
+def _endpoint(path: str, paths: Sequence[str]) -> Endpoint | None:
     path = path.rstrip("/")
     for named in paths:
         end, _, endpoint = named.partition("=")
         if path.endswith(end):
-            return "completions" if endpoint == "completions" else "chat"
+            return _NAMED.get(endpoint, "chat")
     if path.endswith("/chat/completions"):
         return "chat"
+    if path.endswith("/responses"):
+        return "responses"
     return "completions" if path.endswith("/completions") else None
 
 

@@ -63,7 +63,7 @@ class EventStream:
         self._found = found
         self._report = report
         self._kept = kept
-        self._reader = EventReader(found, options.max_event_bytes)
+        self._reader = EventReader(found, options.max_event_bytes, named=wire.names_events)
         wire.junk = self._reader.junk
         self._templates = Templates(found, report, wire.take_usage, options.max_event_bytes)
         if not wire.has_templates:
@@ -231,6 +231,8 @@ class EventStream:
         self._wire.fail(own("upstream_too_large", message), "error")
 
     def _invalid(self, event: Event) -> None:
+        if self._wire.skips(event.data, event.name):
+            return
         if event.name == "error" and event.kind is Kind.INVALID:
             words = event.data.decode("utf-8", "replace")
             self._wire.fail(read_error(words, "error") or own("upstream_error", words), "error")

@@ -197,7 +197,12 @@ class _Responder:
         self._decoder = undo
         self._head = message
         self._answer = Answer(
-            RequestInfo.parse(self._url, self._body, paths=self._middleware.options.paths),
+            RequestInfo.parse(
+                self._url,
+                self._body,
+                paths=self._middleware.options.paths,
+                headers=_client(self._scope),
+            ),
             self._middleware.options,
             self._middleware.on_report,
             path=path,
@@ -294,6 +299,13 @@ def without_files(scope: Scope) -> Scope:
 
 def _header(headers: Any, name: bytes) -> str | None:
     return next((value.decode("latin-1") for key, value in headers if key.lower() == name), None)
+
+
+def _client(scope: Scope) -> dict[str, str]:
+    """Return the request's headers that name its client."""
+    headers = scope["headers"]
+    named = {name: _header(headers, name.encode()) for name in ("originator", "user-agent")}
+    return {name: value for name, value in named.items() if value is not None}
 
 
 def _upstream(scope: Scope) -> str | None:

@@ -148,7 +148,7 @@ class NormalizingTransport(WrappingTransport):
             logger.warning("%s: left alone, cannot decode %s", path, names)
             return untouched
         answer = Answer(
-            RequestInfo.parse(url, body, paths=self._options.paths),
+            RequestInfo.parse(url, body, paths=self._options.paths, headers=request.headers),
             self._options,
             self._on_report,
             path=request.url.path,

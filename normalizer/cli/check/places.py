@@ -18,6 +18,7 @@ _WHOLE_CALL = "choices.*.message.tool_calls.*"
 _LEGACY = (f"{_DELTA}.function_call", f"{_DELTA}.tool_calls")
 _NAME = f"{_CALL}.function.name"
 _CALL_MEMBERS = ("type", "id", "function.name")
+_OUTPUT = "response.output.*"
 _ERROR = ("error!", "detail", "base_resp", "error_code", "object", "message")
 
 # The best place first. `*` is any member. `!` needs a value that is not empty, `?` an empty one. If
@@ -65,6 +66,37 @@ _MEMBERS: dict[str, tuple[str, ...]] = {
     "E215": ("choices.*.text", _DELTA),
     "E217": ("value", "response", "text", "content"),
     "E218": _ENVELOPE,
+    "R102": ("type",),
+    "R104": ("sequence_number",),
+    "R106": ("status", "id"),
+    "R1": ("type",),
+    "R204": ("text", "arguments", "input", "type"),
+    "R208": ("part.text", "item.content", "item.summary", "item.arguments", "item.input"),
+    "R211": ("delta",),
+    "R212": ("item.name", "type"),
+    "R2": ("type",),
+    "R301": ("response.id",),
+    "R302": ("item_id", "output_index"),
+    "R303": ("item.id",),
+    "R304": ("content_index", "summary_index"),
+    "R305": ("output_index",),
+    "R401": ("item.status", "item"),
+    "R402": ("part.type", "item.content.*.type", f"{_OUTPUT}.content.*.type"),
+    "R403": (f"{_OUTPUT}.content.*", "item.content.*", "part"),
+    "R404": ("item.arguments", "item.input", f"{_OUTPUT}.arguments"),
+    "R405": ("item.call_id",),
+    "R406": ("response.created_at", "response"),
+    "R407": ("response.text",),
+    "R501": ("text", "part.text", _OUTPUT),
+    "R502": ("text", "part.text", "arguments", _OUTPUT),
+    "R503": ("delta",),
+    "R504": ("response.output",),
+    "R506": ("response.status",),
+    "R6": ("response.usage", "usage"),
+    "R701": _ERROR,
+    "R702": ("type",),
+    "R703": ("response.error",),
+    "R707": ("object", "type", "choices"),
     "S502": _FINISH,
     "S509": _CONTENT,
     "S512": (
@@ -146,6 +178,10 @@ _TEXTS = {
     "F121": r"[\x00-\x1f]",
     "F122": r"\}\s*(?:data:)?\s*\{",
     "B804": r"^data:",
+    "R101": r"^data:",
+    "R505": r".*\[DONE.*",
+    "R704": r".(?=\s*$)",
+    "R706": r"^data:.*",
     "X705": r".(?=\s*$)",
     "X706": r"\S.*",
     "X707": r".(?=\s*$)",
