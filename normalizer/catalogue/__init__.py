@@ -28,6 +28,7 @@ from normalizer.wires.chat import (
     envelope,
     finish,
     holdback,
+    message,
     reasoning,
     tool_calls,
     usage,
@@ -42,7 +43,7 @@ from normalizer.wires.chat.markup.text_calls import repeats
 # Every module that repairs something declares what it repairs.
 _DECLARED_IN: tuple[ModuleType, ...] = (
     *(sse, event_data, errors, kinds, chat_kinds),
-    *(call_doubts, call_members, choices, chunks, content, envelope, finish, holdback),
+    *(call_doubts, call_members, choices, chunks, content, envelope, finish, holdback, message),
     *(leaks, repeats, thinking, *text_calls.FAMILIES),
     *(reasoning, tool_calls, usage, whole_calls, whole_message, wire),
 )

@@ -21,8 +21,8 @@ from normalizer.core.findings import Deviation
 from normalizer.core.lenient import clean, dumps
 from normalizer.wires.chat import content as content_stage
 from normalizer.wires.chat import reasoning as reasoning_stage
+from normalizer.wires.chat.blocks import read_blocks
 from normalizer.wires.chat.chunk import REASONING_KEYS, as_list
-from normalizer.wires.chat.content import read_blocks
 from normalizer.wires.chat.markup import Markup
 from normalizer.wires.chat.reasoning import COMPANIONS, text_of
 from normalizer.wires.chat.whole_calls import Mend, rename
