@@ -60,7 +60,7 @@ def part(module: str) -> str:
 CORE = [name for name in modules() if part(name) not in {*DOORS, "normalizer"}]
 # What the stages of the chat wire share, and what puts them together.
 SHARED = {"blocks", "call", "call_doubts", "call_identity", "call_members", "chunk", "common"}
-SHARED |= {"message", "sent", "words"}
+SHARED |= {"later_fragments", "legacy_calls", "message", "sent", "words"}
 WHOLE = {
     "answers",
     "blank",

@@ -28,6 +28,8 @@ from normalizer.wires.chat import (
     envelope,
     finish,
     holdback,
+    later_fragments,
+    legacy_calls,
     message,
     reasoning,
     tool_calls,
@@ -45,6 +47,7 @@ _DECLARED_IN: tuple[ModuleType, ...] = (
     *(sse, event_data, errors, kinds, chat_kinds),
     *(call_doubts, call_members, choices, chunks, content, envelope, finish, holdback, message),
     *(leaks, repeats, thinking, *text_calls.FAMILIES),
+    *(later_fragments, legacy_calls),
     *(reasoning, tool_calls, usage, whole_calls, whole_message, wire),
 )
 

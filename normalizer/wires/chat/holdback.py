@@ -289,10 +289,10 @@ class Holdback:
                 count_text(self._report.characters_out, choice.get("text"))
                 continue
             if "tool_calls" in delta:
-                dressed = self._stages.tools.dress(choice["index"], delta)
-                if dressed is not delta:
+                requested = self._stages.tools.as_requested(choice["index"], delta)
+                if requested is not delta:
                     draft.edit()
-                    choice["delta"] = dressed
+                    choice["delta"] = requested
             count(self._report.characters_out, delta)
         if self._options.extras == "drop" and self._drops_all(draft):
             return

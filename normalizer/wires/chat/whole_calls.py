@@ -20,7 +20,7 @@ from typing import Any
 from normalizer.core.findings import Deviation
 from normalizer.core.lenient import dumps, loads
 from normalizer.core.request import RequestInfo
-from normalizer.wires.chat import call_members
+from normalizer.wires.chat import call_members, legacy_calls
 from normalizer.wires.chat import tool_calls as calls_stage
 from normalizer.wires.chat.call import TEXT_OF, made_up_id
 from normalizer.wires.chat.call_members import kind_of, meant_name, usable
@@ -175,9 +175,9 @@ class WholeCalls:
         if calls and legacy is not None:
             self._one_of_both(message, calls, legacy)
         elif self._fits_legacy(calls):
-            if self._mend(calls_stage.MODERN_CALL):
+            if self._mend(legacy_calls.MODERN_CALL):
                 self._make_legacy(message, calls)
-        elif legacy is not None and self._tools and self._mend(calls_stage.LEGACY_CALL):
+        elif legacy is not None and self._tools and self._mend(legacy_calls.LEGACY_CALL):
             self._make_modern(message, legacy)
 
     def _one_of_both(
@@ -186,7 +186,7 @@ class WholeCalls:
         mirrored = _is_among(legacy, calls)
         if self._functions and not mirrored:
             return  # of several calls only the first fits into a `function_call`
-        if not self._mend(calls_stage.CALL_TWICE_OVER):
+        if not self._mend(legacy_calls.CALL_TWICE_OVER):
             return
         del message["function_call"]
         if not mirrored:
