@@ -69,6 +69,7 @@ WHOLE = {
     "gathered",
     "holdback",
     "kinds",
+    "one_text",
     "split",
     "stages",
     "streamed",

@@ -237,7 +237,7 @@ class EventReader:
                 return None
             start = data.find(b"\n", position) + 1
             name = data[position + 7 : start - 1]
-            if not data.startswith(b"data: {", start):
+            if not start or not data.startswith(b"data: {", start):
                 return None
         end = data.find(b"\n", start)
         if not data.startswith(b"\n\n", end):

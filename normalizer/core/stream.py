@@ -84,9 +84,10 @@ class EventStream:
                 return data if last.same else self.ready()
             if position and last.same:
                 out.append(data[:position])
-            framed = templates.take(data, position, out)
-            self._reader.received += framed - position
-            position = framed
+            if templates.several:
+                framed = templates.take(data, position, out)
+                self._reader.received += framed - position
+                position = framed
         if self._wire.ended:
             self._wire.behind(data)
         elif position < len(data):
@@ -146,7 +147,8 @@ class EventStream:
             event = reader.next()
             if event is None:
                 break
-            templates.settle()
+            if templates.any:
+                templates.settle()
             self._take(event, closing=closing)
         if self._wire.ended:
             templates.give_up()
@@ -183,12 +185,12 @@ class EventStream:
         usage = value.get("usage")
         wire.event(Draft(value, None if event.lenient else event.data), event.name)
         text = None
-        if len(sent) == 1 and not event.lenient and self._templates.wanted:
+        if len(sent) < 2 and not event.lenient and self._templates.wanted:
             text = wire.one_text()
-        if text is None:
+        if text is None or bool(text.text) != bool(sent):
             self._templates.clear()
         else:
-            self._templates.learn(event.data, sent[0], usage, text)
+            self._templates.learn(event.data, sent[0] if sent else b"", usage, text)
 
     def _no_object(self, event: Event) -> None:
         """Data that is JSON and no object: objects in a list, or nothing that could be one."""

@@ -90,7 +90,7 @@ class Wire(Protocol):
         """End with an error and nothing else: it is not known what can still leave."""
 
     def one_text(self) -> OneText | None:
-        """The one text of the event that left last, if nothing but it will differ in the next."""
+        """The one text of the event taken last, if nothing but it will differ in the next."""
 
     def take_usage(self, usage: dict[str, Any]) -> None:
         """Take the usage of an event that left by a template."""

@@ -189,7 +189,7 @@ class Usage:
     def _replace(self, usage: dict[str, Any]) -> None:
         if self._real and usage != self.value:
             self._found(USAGE_REPEATED)
-        if self.value is not None:
+        if self.value is not None and not self.value.keys() <= _COUNTERS:
             self._earlier |= _lasting(self.value)
         self._copied = False
         self.value = usage
@@ -224,6 +224,8 @@ _COUNTERS = frozenset({*_OTHER_NAMES, "total_tokens"})
 
 def with_api_names(usage: dict[str, Any]) -> dict[str, Any]:
     """Return a usage whose counters have the API's names too."""
+    if usage.get("prompt_tokens") is not None and usage.get("completion_tokens") is not None:
+        return usage
     lacking = {
         ours: usage[theirs]
         for ours, theirs in _OTHER_NAMES.items()
@@ -250,7 +252,4 @@ def _lasting(usage: dict[str, Any]) -> dict[str, Any]:
 
 
 def _counts(usage: dict[str, Any]) -> bool:
-    return any(
-        isinstance(value, (int, float)) and not isinstance(value, bool) and value
-        for value in usage.values()
-    )
+    return bool([value for value in usage.values() if value and type(value) in (int, float)])
