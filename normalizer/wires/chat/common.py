@@ -32,12 +32,8 @@ class Common:
         members = self.members
         if not self.seen:
             self.seen = True
-            known = self._known
-            if given.keys() <= known:
-                return
-            for key, value in given.items():
-                if key not in known:
-                    members[key] = None if self._nulls else value
+            if not given.keys() <= self._known:
+                self._begin(given)
         elif members:
             for key in [key for key in members if key not in given]:
                 del members[key]
@@ -45,3 +41,8 @@ class Common:
                 for key, value in members.items():
                     if value is not None and value != given[key]:
                         members[key] = None
+
+    def _begin(self, given: dict[str, Any]) -> None:
+        for key, value in given.items():
+            if key not in self._known:
+                self.members[key] = None if self._nulls else value

@@ -19,12 +19,8 @@ from normalizer.wires.chat.chunk import (
     Chunk,
     Endpoint,
 )
-from normalizer.wires.chat.content import (
-    MESSAGE_BESIDE_DELTA,
-    MESSAGE_FOR_DELTA,
-    SAYS_NOTHING,
-    THOUGHT_FLAGGED,
-)
+from normalizer.wires.chat.content import SAYS_NOTHING, THOUGHT_FLAGGED
+from normalizer.wires.chat.message import MESSAGE_BESIDE_DELTA, MESSAGE_FOR_DELTA
 from normalizer.wires.chat.reasoning import OBJECT_WITHOUT_INDEX
 from normalizer.wires.chat.stages import Stages
 from normalizer.wires.chat.usage import FOUND_IN_EACH, USAGE_IN_CHOICE, USAGE_IN_X_GROQ
