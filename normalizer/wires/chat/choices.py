@@ -89,7 +89,7 @@ class Choices:
             return [Part(draft, choices[0])]  # as most are
         if "choices" not in chunk and text_beside(chunk) and self._found(TEXT_BESIDE_CHOICES):
             choices = draft.edit()["choices"] = [self._made_of_text(draft)]
-        if type(choices) is not list or not all(type(choice) is dict for choice in choices):
+        if type(choices) is not list or not _are_objects(choices):
             self._found(CHOICES_MISSING)
             choices = draft.edit()["choices"] = as_list(choices)
         return [Part(draft, choice) for choice in choices]
@@ -99,7 +99,7 @@ class Choices:
         key = text_beside(draft.value)
         text = draft.value[key]
         if not text:
-            # Writer's last chunks have an empty one: as a member it would count as news
+            # left where it is, it would count as news
             del draft.edit()[key]
         choice: Choice = {"index": 0, "finish_reason": None}
         choice.update({"delta": {"content": text}} if self._chat else {"text": text})
@@ -187,6 +187,10 @@ class Choices:
         """Whether an index that nobody asked for counts tokens: one further with each chunk."""
         further = self._last is not None and index == self._last + 1 and self._times == 1
         return alone and further and not self._finished and index not in self._silent
+
+
+def _are_objects(choices: list[Any]) -> bool:
+    return all(type(choice) is dict for choice in choices)
 
 
 def text_beside(chunk: Chunk) -> str:

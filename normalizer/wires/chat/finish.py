@@ -127,7 +127,7 @@ class Finish:
         if not self._found(FINISH_ELSEWHERE):
             return
         part.edit()["finish_reason"] = place.holder[place.key]
-        # a whole message is read later, and keeps what it has
+        # a whole message keeps its members until the stage of the content reads it
         if place.holder is not part.choice.get("message"):
             del place.holder[place.key]
 
