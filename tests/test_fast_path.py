@@ -325,3 +325,12 @@ def test_messages_that_begin_with_what_was_sent(kind: str, beside: bool) -> None
             del one["choices"][0]["delta"]
         said.append(one)
     both(raw(*text(), *said, STOP))
+
+
+def test_a_text_that_stands_in_the_usage_too() -> None:
+    said = []
+    for number, word in enumerate(WORDS[:30]):
+        usage = {**counted(number), "text": word if number % 3 else "word"}
+        said.append(chunk({"content": word}, usage=usage))
+    outcome = both(raw(*text(), *said, STOP), WITH_USAGE)
+    assert outcome.said() == "".join(WORDS[:30])

@@ -20,6 +20,7 @@ from normalizer import Normalizer, Options, RequestInfo
 from normalizer.catalogue import CODES, Rule, rules
 from normalizer.core.report import Report
 from normalizer.wires.chat import envelope
+from normalizer.wires.responses import envelope as responses_envelope
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- deviations -->", "<!-- /deviations -->"
@@ -33,6 +34,8 @@ GROUPS = {
     "U": "Usage",
     "X": "Errors and ends",
     "B": "Kind of body",
+    "R": "Responses API",
+    "M": "Messages API",
 }
 
 INTRODUCTION = """\
@@ -132,11 +135,39 @@ ROWS = (
     ("X713", 'Opt-in: answers without a finish, kept (`unfinished="keep"`)'),
     ("X714", "Answers in another protocol (Anthropic, Gemini, Ollama), which are named"),
     (
+        "R101-R110",
+        "Responses: events without a line, a type or a number; keep-alives; other names",
+    ),
+    (
+        "R201-R213",
+        "Responses: heads, parts, deltas and ends that are missing, doubled, or come too early",
+    ),
+    (
+        "R301-R305",
+        "Responses: ids that change, are shared or missing; indexes that drift or collide",
+    ),
+    ("R401-R407", "Responses: items, parts and responses without the members that readers need"),
+    ("R501-R506", "Responses: a terminal event without its output, or none; texts that differ"),
+    ("R601-R605", "Responses: usage with other names, without a total or details, by half"),
+    ("R701-R707", "Responses: errors in other forms, failures without words, cut or empty streams"),
+    (
         "B801-B804 B807",
         "JSON instead of a stream, a stream instead of JSON, NDJSON, incomplete completions",
     ),
     ("B805 B806", "Errors with status 200; error bodies in other forms"),
     ("B808 B809", "Whole answers inside an envelope; choices without a `message` or its `content`"),
+    ("M101-M106", "Messages: no `event:` line, a wrong one, no `type`; odd pings; `[DONE]`"),
+    ("M201-M207", "Messages: `message_start` missing, twice, incomplete, with content, of a retry"),
+    ("M301-M307", "Messages: blocks with wrong indexes, without start or stop; misplaced deltas"),
+    ("M308-M312", "Messages: incomplete starts; text in starts; deltas without type or text"),
+    ("M313 M314", "Messages, reported only: thinking without a signature; empty text blocks"),
+    ("M401-M404", "Messages: calls without id or name, with one id for two, or sent twice"),
+    ("M405-M408", "Messages: input in the start; stops before the input; input for no call"),
+    ("M409 M410", "Messages, reported only: input that is no JSON; ids that the API refuses"),
+    ("M501-M507", "Messages: `stop` for `end_turn`, `end_turn` beside a call, two reasons, none"),
+    ("M601-M606", "Messages: usage that is missing, under OpenAI's names, or misplaced"),
+    ("M701-M706", "Messages: errors in other forms; no `message_stop`; cuts; other protocols"),
+    ("M801 M802", "Messages: a message for a stream; malformed blocks in a message"),
 )
 
 
@@ -225,7 +256,10 @@ def _chapter(rule: Rule) -> Iterator[str]:
         if number:
             yield from ("", "After a silence longer than `finish_timeout` it continues:")
         yield from _block(visible(piece))
-    with mock.patch.object(envelope, "now", return_value=1_700_000_000):
+    with (
+        mock.patch.object(envelope, "now", return_value=1_700_000_000),
+        mock.patch.object(responses_envelope, "now", return_value=1_700_000_000),
+    ):
         ran = run(rule)
     status = f" with status {ran.status}" if ran.status != rule.status else ""
     yield from ("", f"The client gets{status}:")
@@ -255,7 +289,8 @@ def _block(text: str) -> Iterator[str]:
 
 
 def _without_made_up(out: bytes) -> bytes:
-    return re.sub(rb'"(chatcmpl-|cmpl-|call_)[0-9a-f]{24,32}"', '"\\1…"'.encode(), out)
+    made_up = rb'"(chatcmpl-|cmpl-|call_|resp_|msg_|rs_|fc_|toolu_)[0-9a-f]{24,32}"'
+    return re.sub(made_up, '"\\1…"'.encode(), out)
 
 
 def _slug(title: str) -> str:

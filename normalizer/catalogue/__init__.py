@@ -41,6 +41,35 @@ from normalizer.wires.chat import (
 from normalizer.wires.chat import kinds as chat_kinds
 from normalizer.wires.chat.markup import leaks, text_calls, thinking
 from normalizer.wires.chat.markup.text_calls import repeats
+from normalizer.wires.messages import (
+    block_start,
+    blocks,
+    body,
+    deltas,
+    events,
+    message_start,
+    stop_reason,
+    tool_input,
+    tool_use,
+)
+from normalizer.wires.messages import errors as messages_errors
+from normalizer.wires.messages import usage as messages_usage
+from normalizer.wires.responses import (
+    ends,
+    failure,
+    form,
+    item_events,
+    item_lifecycle,
+    outlet,
+    part_texts,
+    reading,
+    response_lifecycle,
+    text_events,
+    unknown,
+)
+from normalizer.wires.responses import envelope as responses_envelope
+from normalizer.wires.responses import usage as responses_usage
+from normalizer.wires.responses import wire as responses_wire
 
 # Every module that repairs something declares what it repairs.
 _DECLARED_IN: tuple[ModuleType, ...] = (
@@ -49,6 +78,21 @@ _DECLARED_IN: tuple[ModuleType, ...] = (
     *(leaks, repeats, thinking, *text_calls.FAMILIES),
     *(later_fragments, legacy_calls),
     *(reasoning, tool_calls, usage, whole_calls, whole_message, wire),
+    # the Responses API's
+    *(
+        reading,
+        outlet,
+        response_lifecycle,
+        item_events,
+        item_lifecycle,
+        text_events,
+        part_texts,
+        form,
+        ends,
+    ),
+    *(unknown, failure, responses_envelope, responses_usage, responses_wire),
+    *(events, message_start, blocks, block_start, deltas, tool_use, tool_input),
+    *(stop_reason, messages_usage, messages_errors, body),
 )
 
 

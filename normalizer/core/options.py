@@ -44,10 +44,14 @@ class OptionFields(TypedDict, total=False):
     special_tokens: bool
     cumulative: bool
     text_tool_calls: Sequence[str]
+    empty_blocks: Literal["keep", "drop"]
     paths: Sequence[str]
     max_event_bytes: int
     max_held_bytes: int
+    max_response_bytes: int
     finish_timeout: float
+    unknown_events: Literal["auto", "keep", "ride", "drop-private"]
+    terminal: Literal["keep", "strict"]
 
 
 def _option(default: Any, text: str, *, unit: str = "", kind: str = "") -> Any:
@@ -103,13 +107,22 @@ class Options:
       ``"pythonic"`` (Llama 4, LFM2), ``"harmony"`` (gpt-oss), ``"hunyuan"``, ``"granite"``,
       ``"phi"``.
     * ``special_tokens``, ``cumulative``: repairs that need a guess. They are off by default.
+    * ``empty_blocks``: keep or drop text blocks of the Messages API that have no character.
     * ``paths``: endings of more paths to normalize as chats (``"/api/chat"``), or, with
-      ``=completions`` at the end, as legacy completions.
+      ``=completions``, ``=responses`` or ``=messages`` at the end, as these APIs.
     * ``max_event_bytes``: the limit in bytes of one event, or of a body that is read whole.
     * ``max_held_bytes``: the limit in bytes of what one stream makes us keep, by estimate, without
       the current event. Above it, held bytes that can be sent unrepaired are sent. Choices, calls
       and fragments without a name cannot: the stream ends with an error of type
       ``upstream_too_large``.
+    * ``max_response_bytes``: the limit in bytes of the text that one answer of the Responses API
+      makes us keep, because its ends repeat it. Above it, the ends pass as they came.
+    * ``unknown_events``: what happens to an event of an unknown type in the Responses API.
+      ``"auto"`` puts private ones (``codex.*``) on the next event, under their type's name, if the
+      client is known not to be Codex. ``"ride"`` does so with all unknown ones. ``"drop-private"``
+      removes private ones. ``"keep"`` sends all.
+    * ``terminal``: ``"strict"`` sends a ``response.completed`` with an ``incomplete`` response as
+      ``response.incomplete``. ``"keep"`` sends it as it came.
     * ``finish_timeout``: the seconds of silence after which `flush` sends a held finish.
     """
 
@@ -161,10 +174,13 @@ class Options:
         "Dialects of tool calls to look for in the text: hermes, kimi, qwen_coder and others.",
         kind="names",
     )
+    empty_blocks: Literal["keep", "drop"] = _option(
+        "keep", "Empty text blocks of the Messages API, which the next request must not have."
+    )
     paths: Sequence[str] = _option(
         (),
-        "Endings of more paths to normalize, as chats (/api/chat) or as legacy completions "
-        "(/api/complete=completions).",
+        "Endings of more paths to normalize, as chats (/api/chat), as legacy completions "
+        "(/api/complete=completions) or as the Responses API (/api/agent=responses).",
         kind="paths",
     )
     max_event_bytes: int = _option(
@@ -175,8 +191,22 @@ class Options:
         "Limit of what one stream makes us keep, without the current event, in bytes.",
         unit="bytes",
     )
+    max_response_bytes: int = _option(
+        32 * 1024 * 1024,
+        "Limit of the text that one answer of the Responses API makes us keep, in bytes.",
+        unit="bytes",
+    )
     finish_timeout: float = _option(
         2.0, "Silence after which a held finish is sent, in seconds.", unit="seconds"
+    )
+    unknown_events: Literal["auto", "keep", "ride", "drop-private"] = _option(
+        "auto",
+        "Responses API: send events of unknown types, put them on the next event, or remove "
+        "private ones. auto: private ones are put on it if the client is not Codex.",
+    )
+    terminal: Literal["keep", "strict"] = _option(
+        "keep",
+        "Responses API: keep or correct a response.completed whose response is incomplete.",
     )
 
     def __post_init__(self) -> None:
@@ -336,7 +366,12 @@ class Field:
 
     def _path(self, given: str, where: str) -> str:
         path, equals, endpoint = given.partition("=")
-        if not path.startswith("/") or path == "/" or any(mark in path for mark in "?#"):
+        # Vertex AI puts a verb behind a colon: /v1/…/models/m:streamRawPredict
+        if (
+            not path.startswith(("/", ":"))
+            or path in ("/", ":")
+            or any(mark in path for mark in "?#")
+        ):
             raise OptionError(f"{where} has {given!r}; a path begins with / and has no query")
         if equals and endpoint not in ENDPOINTS:
             raise OptionError(
@@ -377,7 +412,7 @@ def check_variables(environ: Mapping[str, str], *, besides: Collection[str] = ()
             )
 
 
-ENDPOINTS = ("chat", "completions")
+ENDPOINTS = ("chat", "completions", "responses", "messages")
 _YES = ("1", "true", "yes", "on")
 _NO = ("0", "false", "no", "off", "")
 

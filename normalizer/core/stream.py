@@ -63,7 +63,7 @@ class EventStream:
         self._found = found
         self._report = report
         self._kept = kept
-        self._reader = EventReader(found, options.max_event_bytes)
+        self._reader = EventReader(found, options.max_event_bytes, named=wire.names_events)
         wire.junk = self._reader.junk
         self._templates = Templates(found, report, wire.take_usage, options.max_event_bytes)
         if not wire.has_templates:
@@ -162,7 +162,7 @@ class EventStream:
             self._data(event)
             if self._kept.over and not self._wire.ended:
                 self._over(event)
-            if self._wire.holding:
+            if self._wire.holding and event.name != "ping":  # which does not break a silence
                 self._since = time.monotonic()
         elif event.kind is Kind.END_WORD and self._wire.complete:
             self._found(DONE_VARIANT)
@@ -216,6 +216,13 @@ class EventStream:
         message = f"With the event at byte {event.at} {what} are over {limit}."
         self._wire.fail(own("upstream_too_large", message), "error")
 
+    def _nothing(self, event: Event) -> None:
+        if event.name in self._wire.bare_events:
+            self._report.events_in += 1
+            self._wire.event(Draft({}), event.name)
+        else:
+            self._comment(event)
+
     def _comment(self, event: Event) -> None:
         if self._options.comments == "drop" and self._found(COMMENT_DROPPED):
             return
@@ -231,6 +238,8 @@ class EventStream:
         self._wire.fail(own("upstream_too_large", message), "error")
 
     def _invalid(self, event: Event) -> None:
+        if self._wire.skips(event.data, event.name):
+            return
         if event.name == "error" and event.kind is Kind.INVALID:
             words = event.data.decode("utf-8", "replace")
             self._wire.fail(read_error(words, "error") or own("upstream_error", words), "error")
@@ -244,7 +253,7 @@ class EventStream:
 
 _TAKEN: dict[Kind, Callable[[EventStream, Event], None]] = {
     Kind.COMMENT: EventStream._comment,
-    Kind.NOTHING: EventStream._comment,
+    Kind.NOTHING: EventStream._nothing,
     Kind.DONE: EventStream._done,
     Kind.TOO_LARGE: EventStream._too_large,
     Kind.INVALID: EventStream._invalid,

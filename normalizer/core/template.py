@@ -20,6 +20,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from normalizer.core.findings import Findings
+from normalizer.core.holes import TEXT, USAGE, Beside, Hole, agree, find_holes, parts, usage_hole
 from normalizer.core.lenient import dumps, loads
 from normalizer.core.report import Report
 from normalizer.core.spelling import keep_spelling
@@ -37,9 +38,6 @@ _WRITTEN_ARGUMENTS = re.compile(rb'(?:[^"\\\x00-\x1f{}\[\]]|\\["\\bfnrt])+').ful
 # what stands beside the text: neither "" nor 0, which may be left out
 _PADDING = re.compile(rb"[\w+/=-]+").fullmatch
 _NUMBER = re.compile(rb"[1-9][0-9]{0,14}").fullmatch
-# an object of numbers, one of them nested at the most
-_COUNTERS = re.compile(rb"\{[^{}\[\]]*(?:\{[^{}\[\]]*\}[^{}\[\]]*)*\}").match
-_TEXT, _USAGE = "text", "usage"  # the holes that are no member that leaves as it came
 _CHOICES = 4  # templates at a time: one for each choice
 _MISSES = 8  # templates learnt in vain before a stream is taken to be one that has none
 _KEPT = 64  # texts that are taken together when they are counted
@@ -62,17 +60,9 @@ class OneText(NamedTuple):
     choice: int
     keep: Callable[[str], None] | None
     mirrors: frozenset[bytes] = frozenset()
-    beside: tuple[tuple[str, str | int], ...] = ()
+    beside: Beside = ()
     has_usage: bool = False
     own_codes: frozenset[str] = frozenset()
-
-
-class _Hole(NamedTuple):
-    """Where in an event the next one may differ: from ``start`` to ``end``."""
-
-    start: int
-    end: int
-    name: str
 
 
 class Template:
@@ -101,9 +91,9 @@ class Template:
     def __init__(
         self,
         came: bytes,
-        came_holes: list[_Hole],
+        came_holes: list[Hole],
         left: bytes,
-        left_holes: list[_Hole],
+        left_holes: list[Hole],
         text: OneText,
         codes: tuple[str, ...],
         limit: int,
@@ -114,27 +104,27 @@ class Template:
         self.codes = codes
         self.same = came == left
         names = [hole.name for hole in came_holes]
-        self.takes_usage = _USAGE in names
+        self.takes_usage = USAGE in names
         self._plain = _PLAIN if self.same else _WRITTEN
         if text.kind == "arguments":
             self._plain = _ARGUMENTS if self.same else _WRITTEN_ARGUMENTS
         self.texts: list[bytes] = []
         self.usages: list[dict[str, Any]] = []  # taken off, and not yet the wire's
-        self._before, *parts = _parts(came, came_holes)
+        self._before, *behind = parts(came, came_holes)
         # what each hole is, what fits into it, and the bytes behind it
         self._holes = [
-            (name, self._fit(name, text), part) for name, part in zip(names, parts, strict=True)
+            (name, self._fit(name, text), part) for name, part in zip(names, behind, strict=True)
         ]
         self._leaves: list[bytes] = []  # the bytes that leave, with places for the holes
         self._fills: list[str] = []  # and what comes into those
         if not self.same:
-            self._leaves = [one for part in _parts(left, left_holes) for one in (part, b"")][:-1]
+            self._leaves = [one for part in parts(left, left_holes) for one in (part, b"")][:-1]
             self._fills = [hole.name for hole in left_holes]
 
     def _fit(self, name: str, text: OneText) -> Callable[[bytes], object]:
-        if name == _TEXT:
+        if name == TEXT:
             return self._plain
-        if name == _USAGE:
+        if name == USAGE:
             return bool  # whether it is a usage shows when it is parsed
         return _PADDING if type(dict(text.beside)[name]) is str else _NUMBER
 
@@ -190,11 +180,11 @@ class Template:
             values = self._read_holes(data, at, end)
             if values is None:
                 break
-            inside = values.get(_TEXT, b"")
+            inside = values.get(TEXT, b"")
             if not (inside.isascii() or _is_utf_8(inside)):
                 break
             if self.takes_usage:
-                usage = _usage(values[_USAGE])
+                usage = _usage(values[USAGE])
                 if usage is None:
                     break
                 self.usages.append(usage)
@@ -351,81 +341,17 @@ def _learn(
     inside = dumps(text.text)
     if raw == left and inside not in raw:
         inside = json.dumps(text.text).encode()
-    came_holes = left_holes = _holes(came, inside, text)
+    came_holes = left_holes = find_holes(came, inside, text.mirrors, text.beside)
     if raw != left:
-        left_holes = _holes(goes, inside, text)
-    if not came_holes or not left_holes or not _agree(came_holes, left_holes):
+        left_holes = find_holes(goes, inside, text.mirrors, text.beside)
+    if not came_holes or not left_holes or not agree(came_holes, left_holes):
         return None
     if usage and not text.has_usage:
-        hole = _usage_hole(came)
+        hole = usage_hole(came, came_holes)
         if hole is None:
             return None
         came_holes = sorted([*came_holes, hole])
     return Template(came, came_holes, goes, left_holes, text, codes, limit)
-
-
-def _agree(came: list[_Hole], left: list[_Hole]) -> bool:
-    """Whether what leaves has the holes of what came; the text may stand in fewer places."""
-    return came is left or {hole.name for hole in came} == {hole.name for hole in left}
-
-
-def _parts(event: bytes, holes: list[_Hole]) -> list[bytes]:
-    """The bytes around the holes of an event."""
-    parts, start = [], 0
-    for hole in holes:
-        parts.append(event[start : hole.start])
-        start = hole.end
-    return [*parts, event[start:]]
-
-
-def _holes(event: bytes, inside: bytes, text: OneText) -> list[_Hole]:
-    """Where an event has its text, and what stands beside it; nowhere if that is in doubt."""
-    holes = []
-    times = event.count(inside)
-    at = event.find(inside)
-    while at >= 0:
-        if times > 1 and _name_before(event, at) not in text.mirrors:
-            return []
-        holes.append(_Hole(at + 1, at + len(inside) - 1, _TEXT))
-        at = event.find(inside, at + len(inside))
-    if not holes:
-        return []
-    for name, value in text.beside:
-        hole = _hole_beside(event, name, value)
-        if hole is not None:
-            holes.append(hole)
-    return sorted(holes) if text.beside else holes
-
-
-def _name_before(event: bytes, at: int) -> bytes:
-    """The name of the member whose value begins at ``at``."""
-    end = event.rfind(b'"', 0, at)
-    if event[end + 1 : at].strip() != b":":
-        return b""
-    return event[event.rfind(b'"', 0, end) + 1 : end]
-
-
-def _value_at(event: bytes, name: str) -> int:
-    """Where the value of the only member with a name begins; -1 if there is none, or several."""
-    key = b'"' + name.encode() + b'":'
-    if event.count(key) != 1:
-        return -1
-    at = event.find(key) + len(key)
-    return at + event.startswith(b" ", at)
-
-
-def _hole_beside(event: bytes, name: str, value: str | int) -> _Hole | None:
-    at, written = _value_at(event, name), dumps(value)
-    if at < 0 or not event.startswith(written, at):
-        return None
-    quote = 1 if isinstance(value, str) else 0
-    return _Hole(at + quote, at + len(written) - quote, name)
-
-
-def _usage_hole(event: bytes) -> _Hole | None:
-    at = _value_at(event, _USAGE)
-    match = _COUNTERS(event, at) if at >= 0 else None
-    return _Hole(match.start(), match.end(), _USAGE) if match is not None else None
 
 
 def _usage(data: bytes) -> dict[str, Any] | None:

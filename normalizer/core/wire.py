@@ -31,18 +31,26 @@ class Output(Protocol):
 class Wire(Protocol):
     """One answer in one protocol: its events in, canonical events out to its `Output`.
 
-    * ``end``: how the answer ended; None while it goes on.
     * ``ended``: nothing more leaves, and the upstream may be closed.
-    * ``error``: the error event that ended the answer, if one did.
+    * ``names_events``: whether events have an ``event:`` line.
+    * ``bare_events``: the names of events that mean something without any data.
     * ``has_templates``: whether events of one form may leave without coming here (`one_text`).
     * ``junk``: the first lines that meant nothing, for messages; the core fills it.
     """
 
-    end: End | None
     ended: bool
-    error: dict[str, Any] | None
+    names_events: bool
+    bare_events: frozenset[str]
     has_templates: bool
     junk: list[bytes]
+
+    @property
+    def end(self) -> End | None:
+        """How the answer ended; None while it goes on."""
+
+    @property
+    def error(self) -> dict[str, Any] | None:
+        """The error event that ended the answer, if one did."""
 
     @property
     def holding(self) -> bool:
@@ -60,6 +68,9 @@ class Wire(Protocol):
 
     def event(self, draft: Draft, name: str) -> None:
         """Take one event; ``name`` is that of its ``event:`` line, "" for none."""
+
+    def skips(self, data: bytes, name: str) -> bool:
+        """Whether data that is no JSON is left out: the answer goes on without that event."""
 
     def comment(self, text: bytes) -> None:
         """Take a comment, or what means nothing but keeps a connection alive."""
@@ -111,6 +122,12 @@ class Wire(Protocol):
 
     def body(self, draft: Draft) -> dict[str, Any] | None:
         """Repair a whole JSON answer in place; the error that it is instead, if it is one."""
+
+    def error_in(self, value: Any, name: str = "") -> dict[str, Any] | None:
+        """The error that a JSON value is, ``value`` itself if it has the API's form; or None.
+
+        ``name`` is that of the ``event:`` line.
+        """
 
     def error_body(self, error: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         """The status and the JSON of an error in answer to a request without a stream."""

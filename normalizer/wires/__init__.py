@@ -5,6 +5,8 @@ The core knows a protocol by the interface `normalizer.core.wire.Wire` and by th
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from normalizer.core.findings import Findings
 from normalizer.core.kept import Kept
 from normalizer.core.options import Options
@@ -13,9 +15,16 @@ from normalizer.core.request import RequestInfo
 from normalizer.core.wire import Wire
 from normalizer.core.writer import Writer
 from normalizer.wires.chat.wire import ChatWire
+from normalizer.wires.messages.wire import MessagesWire
+from normalizer.wires.responses.wire import ResponsesWire
 
 # by the request's endpoint
-WIRES = {"chat": ChatWire, "completions": ChatWire}
+WIRES: dict[str, Callable[..., Wire]] = {
+    "chat": ChatWire,
+    "completions": ChatWire,
+    "responses": ResponsesWire,
+    "messages": MessagesWire,
+}
 
 
 def wire_for(

@@ -38,6 +38,7 @@ from normalizer.wires.chat.chunk import (
     Part,
     count,
     count_text,
+    endpoint_of,
 )
 from normalizer.wires.chat.holdback import CHOICES_EMPTY, Holdback, Piece
 from normalizer.wires.chat.markup import Markup
@@ -91,7 +92,7 @@ class Chunks:
         blank: Blank,
         holdback: Holdback,
     ) -> None:
-        self._endpoint = request.endpoint or "chat"
+        self._endpoint = endpoint_of(request)
         self._options = options
         self._found = found
         self._report = report

@@ -39,7 +39,7 @@ from normalizer.core.writer import Writer
 from normalizer.wires.chat.answers import Answers
 from normalizer.wires.chat.blank import Blank
 from normalizer.wires.chat.choices import TEXT_BESIDE_CHOICES, text_beside
-from normalizer.wires.chat.chunk import CHOICE_KEYS, PADDING_KEYS, as_list, strict
+from normalizer.wires.chat.chunk import CHOICE_KEYS, PADDING_KEYS, as_list, endpoint_of, strict
 from normalizer.wires.chat.chunks import Chunks
 from normalizer.wires.chat.gathered import Gathered
 from normalizer.wires.chat.holdback import Holdback
@@ -91,6 +91,9 @@ _START = 64  # bytes behind the end that tell whether they are a `[DONE]`
 class ChatWire:
     """One answer of the chat or the legacy completions endpoint; a `Wire`."""
 
+    names_events = False
+    bare_events: frozenset[str] = frozenset()
+
     __slots__ = (
         "_answers",
         "_behind",
@@ -129,7 +132,7 @@ class ChatWire:
         self.error: dict[str, Any] | None = None
         self.has_templates = not markup_wanted(options)
         self.junk: list[bytes] = []
-        self._endpoint = request.endpoint or "chat"
+        self._endpoint = endpoint_of(request)
         self._request = request
         self._options = options
         self._found = found
@@ -420,6 +423,14 @@ class ChatWire:
         self._report.error = error["error"]
         self._output.send(Draft(error))
         self._finish("error")
+
+    def skips(self, data: bytes, name: str) -> bool:  # noqa: ARG002 - a `Wire` has it
+        """No chunk can be left out."""
+        return False
+
+    def error_in(self, value: Any, name: str = "") -> dict[str, Any] | None:
+        """The error that a JSON value is, ``value`` itself if it has the API's form; or None."""
+        return read_error(value, name)
 
     def error_body(self, error: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         """The status and the body of an error in answer to a request without a stream."""
