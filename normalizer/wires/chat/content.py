@@ -13,7 +13,7 @@ from normalizer.core.lenient import clean_text, dumps
 from normalizer.wires.chat.blocks import read_blocks
 from normalizer.wires.chat.chunk import DECLARED, SPOKEN_KEYS, Delta, Part
 from normalizer.wires.chat.message import Messages
-from normalizer.wires.chat.sent import Sent, SentTexts
+from normalizer.wires.chat.sent import SentTexts
 
 ROLE_MISSING = Deviation(
     code="C301",
@@ -165,14 +165,6 @@ class Content:
     def waits(self) -> bool:
         """Whether half of a surrogate pair waits for the other one."""
         return bool(self._halves)
-
-    def keep(self, index: int, delta: Delta) -> None:
-        """Remember how much of text and reasoning a choice has sent."""
-        self.sent_texts.add(index, delta)
-
-    def sent(self, index: int, key: str) -> Sent:
-        """What a choice has sent of one kind of text."""
-        return self.sent_texts.of(index, key)
 
     def halves(self, index: int) -> list[str]:
         """Return the members in which half a pair waited, and forget them."""
