@@ -426,16 +426,22 @@ class Holdback:
         if index in self._finishes and not self._found.on(FINISH_TWICE):
             self.release_finishes(final=False)
         self.send_held_text(index)
-        size = self._kept.keep(CHUNK)
+        new = _Held(piece.draft, self._kept.keep(CHUNK), [])
         old = self._finishes.get(index)
         stands = stage.hold(index, word)
         self._ended.add(index)
-        new = _Held(piece.draft, size, [])
         if old is None:
             self._finishes[index] = new
-            return
+        else:
+            self._join_finishes(index, old, new, stands=stands)
+
+    def _join_finishes(self, index: int, old: _Held, new: _Held, *, stands: bool) -> None:
+        """Hold one of two finishes of a choice, with what the other one has beside its word.
+
+        ``stands``: the word of the new one is to be sent.
+        """
         if not stands and _says(new.choice):
-            # what the new one says has not left yet: it stays, with the weightier word
+            # the content of the new one was not sent yet: it stays, with the word of the old one
             if new.choice["finish_reason"] != old.choice["finish_reason"]:
                 new.draft.edit()
                 new.choice["finish_reason"] = old.choice["finish_reason"]
@@ -443,7 +449,7 @@ class Holdback:
         winner, loser = (new, old) if stands else (old, new)
         changed, differs = merged(winner.draft.value, loser.draft.value)
         if changed:
-            # of the other one something is kept beside it
+            # the winner holds members of the other one too, and their bytes count
             winner.draft.edit()
             winner.size += loser.size
             loser.size = 0
@@ -540,11 +546,10 @@ class Holdback:
 
     def _put_usage_on(self, held: _Held, *, last: bool) -> None:
         """Give a finish the usage that it is to have, and no other."""
-        stage, chunk = self._stages.usage, held.draft.value
-        there = chunk.get("usage")
-        if last and stage.half is not None and stage.value is None:
-            held.draft.edit()["native_usage"] = stage.half
-            stage.half = None
+        stage = self._stages.usage
+        there = held.draft.value.get("usage")
+        if last:
+            self._put_half_usage_on(held)
         apart = self._goes_apart()
         value = stage.final() if last and not apart and self._options.usage != "drop" else None
         if value is not None:
@@ -552,11 +557,17 @@ class Holdback:
             stage.value = None
             if there != value:
                 held.draft.edit()["usage"] = value
+        elif there is not None and apart:
+            held.draft.edit()["usage"] = None
         elif there is not None:
-            if apart:
-                held.draft.edit()["usage"] = None
-            else:
-                del held.draft.edit()["usage"]
+            del held.draft.edit()["usage"]
+
+    def _put_half_usage_on(self, held: _Held) -> None:
+        """Give the last finish a usage that lacks its counters, if there is no better one."""
+        stage = self._stages.usage
+        if stage.half is not None and stage.value is None:
+            held.draft.edit()["native_usage"] = stage.half
+            stage.half = None
 
     def _send_halves(self, index: int) -> None:
         """Send what half a surrogate pair becomes whose other half never came."""
@@ -575,19 +586,28 @@ class Holdback:
                 self.ride(held.draft)
             else:
                 self.send(held.draft)
-        finish, tools = self._stages.finish, self._stages.tools
+        finish = self._stages.finish
         for index in self.order:
-            if index in finish.held or index in finish.left:
-                continue
-            self.release_calls(index)
-            if self._found(FINISH_MISSING):
-                calls = tools.called(index) if tools.to_be_run(index) else None
-                word = calls or "stop"
-                finish.hold(index, word)
-                self._ended.add(index)
-                self._finishes[index] = _Held(self._blank.finish(index, word), 0, [])
+            if index not in finish.held and index not in finish.left:
+                self._add_finish(index)
         self.release()
         self._send_usage()
+        self._report_late_usage()
+
+    def _add_finish(self, index: int) -> None:
+        """Hold a finish for a choice that has none."""
+        tools = self._stages.tools
+        self.release_calls(index)
+        if not self._found(FINISH_MISSING):
+            return
+        calls = tools.called(index) if tools.to_be_run(index) else None
+        word = calls or "stop"
+        self._stages.finish.hold(index, word)
+        self._ended.add(index)
+        self._finishes[index] = _Held(self._blank.finish(index, word), 0, [])
+
+    def _report_late_usage(self) -> None:
+        """Report a usage that came when silence had let the finish go."""
         stage = self._stages.usage
         late = stage.value if stage.value is not None else stage.half
         if late is not None and self._options.usage != "drop" and self.released:
@@ -595,28 +615,36 @@ class Holdback:
             self._report.usage = without_spelling(stage.final() or late)
 
     def cut(self) -> None:
-        """The stream ends in an error: what had arrived leaves, what was held does not."""
+        """The stream ends in an error: send what had arrived, but no finish."""
         ghosts: list[dict[str, Any]] = []
         for index in list(self._calls):
             self.release_calls(index)
         for index in self.order:
             self._send_halves(index)
-            nameless = self._stages.tools.nameless(index)
-            if nameless and not self._found(tool_calls.GHOST_CALL):
-                self._send_new(index, {"tool_calls": nameless})
-            else:
-                ghosts += nameless
+            ghosts += self._nameless_at_cut(index)
             if index in self._finishes:
-                self.send_held_text(index)
-                held = self._finishes[index]
-                others = {k: v for k, v in held.choice.items() if k not in CHOICE_KEYS}
-                others.pop("native_finish_reason", None)
-                self.ride(Draft({**held.draft.value, **others}))
+                self._cut_finish(index)
         if ghosts:
             self._stages.riders.wait("nameless_tool_calls", ghosts)
         for text in self._tail:
             if text != _USAGE_HERE:
                 self._output.comment(text.encode())
+
+    def _nameless_at_cut(self, index: int) -> list[dict[str, Any]]:
+        """The fragments without a name that move to the error; none if their repair is off."""
+        nameless = self._stages.tools.nameless(index)
+        if not nameless or self._found(tool_calls.GHOST_CALL):
+            return nameless
+        self._send_new(index, {"tool_calls": nameless})
+        return []
+
+    def _cut_finish(self, index: int) -> None:
+        """Send the text of a finish that is not sent; its other members move to the error."""
+        self.send_held_text(index)
+        held = self._finishes[index]
+        others = {k: v for k, v in held.choice.items() if k not in CHOICE_KEYS}
+        others.pop("native_finish_reason", None)
+        self.ride(Draft({**held.draft.value, **others}))
 
     def ride_on_error(self, event: dict[str, Any]) -> bool:
         """Put on an error event what waited to ride; was there anything?"""
