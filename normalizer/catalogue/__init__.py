@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import Any
 
-from normalizer.core import errors, event_data, kinds, sse
+from normalizer.core import envelopes, errors, event_data, kinds, sse
 from normalizer.core.findings import Deviation
 from normalizer.wires.chat import (
     call_doubts,
@@ -73,7 +73,7 @@ from normalizer.wires.responses import wire as responses_wire
 
 # Every module that repairs something declares what it repairs.
 _DECLARED_IN: tuple[ModuleType, ...] = (
-    *(sse, event_data, errors, kinds, chat_kinds),
+    *(sse, event_data, errors, envelopes, kinds, chat_kinds),
     *(call_doubts, call_members, choices, chunks, content, envelope, finish, holdback, message),
     *(leaks, repeats, thinking, *text_calls.FAMILIES),
     *(later_fragments, legacy_calls),

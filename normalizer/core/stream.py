@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from normalizer.core.draft import Draft
+from normalizer.core.envelopes import ENVELOPE
 from normalizer.core.errors import INVALID, TOO_LARGE, read_error, words_of_page
 from normalizer.core.event import Event, Kind
 from normalizer.core.event_data import DONE_VARIANT
@@ -197,7 +198,12 @@ class EventStream:
         value, wire = event.value, self._wire
         if isinstance(value, str):
             value = _json_in(value)
-        error = read_error(value, event.name) if not isinstance(value, dict) else None
+            if isinstance(value, dict):
+                if not self._found(ENVELOPE):
+                    self._found(LINES_FOR_EVENTS)  # a string cannot leave as an event
+                wire.event(Draft(value), event.name)
+                return
+        error = read_error(value, event.name)
         if error is not None:
             wire.fail(error, "error")
             return

@@ -11,7 +11,7 @@ from typing import Any
 
 from normalizer.core.dialects import CHAT, dialect_of
 from normalizer.core.draft import Draft
-from normalizer.core.envelopes import unwrapped
+from normalizer.core.envelopes import ENVELOPE, unwrapped
 from normalizer.core.errors import (
     AFTER_DONE,
     AFTER_ERROR,
@@ -50,12 +50,6 @@ from normalizer.wires.chat.markup import wanted as markup_wanted
 from normalizer.wires.chat.one_text import one_text
 from normalizer.wires.chat.stages import Stages
 
-ENVELOPE = Deviation(
-    code="E218",
-    name="envelope-around",
-    fault="A chunk is inside an envelope, or is a JSON string.",
-    repair="The chunk is taken out, and the members beside it move to it.",
-)
 ANSWER_EMPTY = Deviation(
     code="X712",
     name="answer-empty",
