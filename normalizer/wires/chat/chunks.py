@@ -40,7 +40,8 @@ from normalizer.wires.chat.chunk import (
     count_text,
     endpoint_of,
 )
-from normalizer.wires.chat.holdback import CHOICES_EMPTY, Holdback, Piece
+from normalizer.wires.chat.held import Piece
+from normalizer.wires.chat.holdback import CHOICES_EMPTY, Holdback
 from normalizer.wires.chat.markup import Markup
 from normalizer.wires.chat.markup import wanted as markup_wanted
 from normalizer.wires.chat.split import split
@@ -80,6 +81,7 @@ class Chunks:
         "_markup",
         "_options",
         "_report",
+        "_sender",
         "_stages",
     )
 
@@ -102,6 +104,7 @@ class Chunks:
         self._stages = stages
         self._blank = blank
         self._holdback = holdback
+        self._sender = holdback.sender
         self._markup: Markup | None = None
         self._has_plain = self._endpoint == "chat" and options.reasoning == "reasoning_content"
         if markup_wanted(options) and self._endpoint == "chat":
@@ -128,7 +131,7 @@ class Chunks:
         if len(placed) == 1 and self._is_plain(placed[0]):
             self._send_plain(placed[0])
         elif len(placed) == 1:
-            news = stages.riders.news(chunk, self._holdback.last)
+            news = stages.riders.news(chunk, self._sender.last)
             self._send(draft, placed[0], self._pieces(placed[0], news=news), first=True)
         else:
             self._take_several(draft, placed)
@@ -169,7 +172,7 @@ class Chunks:
         self._blank.learn(part)
         count(report.characters_in, delta)
         self._stages.content.sent_texts.add(part.index, delta)
-        self._holdback.send(part.draft)
+        self._sender.send(part.draft)
 
     # ------------------------------------------------------------------ chunks of several choices
 
@@ -179,7 +182,7 @@ class Chunks:
         if all(self._is_text(part, mine) for part, mine in zip(parts, pieces, strict=True)):
             for part in parts:
                 self._holdback.release_calls(part.index)
-            self._holdback.send(draft)
+            self._sender.send(draft)
             return
         first = True
         for part, mine in zip(parts, pieces, strict=True):
@@ -239,7 +242,7 @@ class Chunks:
             if self._found(CHOICES_EMPTY):
                 holdback.ride(draft)
             else:
-                holdback.send(draft)
+                self._sender.send(draft)
             return
         displaced = stages.usage.chunk
         if not stages.usage.read_apart(draft):

@@ -201,6 +201,11 @@ class Usage:
         if real or any(lasting.values()):
             self.half = usage
 
+    @property
+    def goes_apart(self) -> bool:
+        """Whether the usage is to be sent in a chunk of its own."""
+        return (self.asked is True and self._found.on(USAGE_OWN_CHUNK)) or self.apart
+
     def final(self) -> dict[str, Any] | None:
         """Return the usage to be sent, in the API's form; None if there is none."""
         usage = self.value

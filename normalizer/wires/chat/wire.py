@@ -214,7 +214,7 @@ class ChatWire:
         if self._gathered is not None:
             return True
         self._passed = True
-        self._holdback.last = {}
+        self._holdback.sender.last = {}
         self._output.send(draft)
         return False
 
@@ -248,7 +248,7 @@ class ChatWire:
 
         None while something waits: then the next chunk's fate is not this one's.
         """
-        chunk = self._holdback.last
+        chunk = self._holdback.sender.last
         if self._gathered is not None or not chunk or not self._holdback.idle:
             return None
         return one_text(self._stages, self._endpoint, chunk, self._found.log)
@@ -406,7 +406,7 @@ class ChatWire:
     def _fail(self, draft: Draft, end: End) -> None:
         self._chunks.close()
         self._holdback.cut()
-        if self._holdback.ride_on_error(draft.value):
+        if self._holdback.sender.ride_on_error(draft.value):
             draft.edit()
         self.error = draft.value
         self._report.error = draft.value.get("error", draft.value)
@@ -475,7 +475,7 @@ class ChatWire:
         self._stages.reasoning.numbers = False
         self._gathered = Gathered(self._endpoint, self._report)
         self._output = self._gathered
-        self._holdback.send_to(self._gathered)
+        self._holdback.sender.output = self._gathered
 
     def whole(self) -> Any:
         """The whole answer that the events said."""
