@@ -35,6 +35,7 @@ GROUPS = {
     "X": "Errors and ends",
     "B": "Kind of body",
     "R": "Responses API",
+    "M": "Messages API",
 }
 
 INTRODUCTION = """\
@@ -155,6 +156,18 @@ ROWS = (
     ),
     ("B805 B806", "Errors with status 200; error bodies in other forms"),
     ("B808 B809", "Whole answers inside an envelope; choices without a `message` or its `content`"),
+    ("M101-M106", "Messages: no `event:` line, a wrong one, no `type`; odd pings; `[DONE]`"),
+    ("M201-M207", "Messages: `message_start` missing, twice, incomplete, with content, of a retry"),
+    ("M301-M307", "Messages: blocks with wrong indexes, without start or stop; misplaced deltas"),
+    ("M308-M312", "Messages: incomplete starts; text in starts; deltas without type or text"),
+    ("M313 M314", "Messages, reported only: thinking without a signature; empty text blocks"),
+    ("M401-M404", "Messages: calls without id or name, with one id for two, or sent twice"),
+    ("M405-M408", "Messages: input in the start; stops before the input; input for no call"),
+    ("M409 M410", "Messages, reported only: input that is no JSON; ids that the API refuses"),
+    ("M501-M507", "Messages: `stop` for `end_turn`, `end_turn` beside a call, two reasons, none"),
+    ("M601-M606", "Messages: usage that is missing, under OpenAI's names, or misplaced"),
+    ("M701-M706", "Messages: errors in other forms; no `message_stop`; cuts; other protocols"),
+    ("M801 M802", "Messages: a message for a stream; malformed blocks in a message"),
 )
 
 
@@ -243,10 +256,9 @@ def _chapter(rule: Rule) -> Iterator[str]:
         if number:
             yield from ("", "After a silence longer than `finish_timeout` it continues:")
         yield from _block(visible(piece))
-    time = {"return_value": 1_700_000_000}
     with (
-        mock.patch.object(envelope, "now", **time),
-        mock.patch.object(responses_envelope, "now", **time),
+        mock.patch.object(envelope, "now", return_value=1_700_000_000),
+        mock.patch.object(responses_envelope, "now", return_value=1_700_000_000),
     ):
         ran = run(rule)
     status = f" with status {ran.status}" if ran.status != rule.status else ""
@@ -277,9 +289,8 @@ def _block(text: str) -> Iterator[str]:
 
 
 def _without_made_up(out: bytes) -> bytes:
-    return re.sub(
-        rb'"(chatcmpl-|cmpl-|call_|resp_|msg_|rs_|fc_)[0-9a-f]{24,32}"', '"\\1…"'.encode(), out
-    )
+    made_up = rb'"(chatcmpl-|cmpl-|call_|resp_|msg_|rs_|fc_|toolu_)[0-9a-f]{24,32}"'
+    return re.sub(made_up, '"\\1…"'.encode(), out)
 
 
 def _slug(title: str) -> str:

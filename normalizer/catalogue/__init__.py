@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import Any
 
-from normalizer.core import errors, event_data, kinds, sse
+from normalizer.core import envelopes, errors, event_data, kinds, sse
 from normalizer.core.findings import Deviation
 from normalizer.wires.chat import (
     call_doubts,
@@ -38,16 +38,29 @@ from normalizer.wires.chat import (
 from normalizer.wires.chat import kinds as chat_kinds
 from normalizer.wires.chat.markup import leaks, text_calls, thinking
 from normalizer.wires.chat.markup.text_calls import repeats
+from normalizer.wires.messages import (
+    block_start,
+    blocks,
+    body,
+    deltas,
+    events,
+    message_start,
+    stop_reason,
+    tool_input,
+    tool_use,
+)
+from normalizer.wires.messages import errors as messages_errors
+from normalizer.wires.messages import usage as messages_usage
 from normalizer.wires.responses import (
     ends,
     failure,
     form,
     item_events,
-    item_lives,
-    lifecycle,
+    item_lifecycle,
     outlet,
     part_texts,
     reading,
+    response_lifecycle,
     text_events,
     unknown,
 )
@@ -57,13 +70,25 @@ from normalizer.wires.responses import wire as responses_wire
 
 # Every module that repairs something declares what it repairs.
 _DECLARED_IN: tuple[ModuleType, ...] = (
-    *(sse, event_data, errors, kinds, chat_kinds),
+    *(sse, event_data, errors, envelopes, kinds, chat_kinds),
     *(call_doubts, call_members, choices, chunks, content, envelope, finish, holdback),
     *(leaks, repeats, thinking, *text_calls.FAMILIES),
     *(reasoning, tool_calls, usage, whole_calls, whole_message, wire),
     # the Responses API's
-    *(reading, outlet, lifecycle, item_events, item_lives, text_events, part_texts, form, ends),
+    *(
+        reading,
+        outlet,
+        response_lifecycle,
+        item_events,
+        item_lifecycle,
+        text_events,
+        part_texts,
+        form,
+        ends,
+    ),
     *(unknown, failure, responses_envelope, responses_usage, responses_wire),
+    *(events, message_start, blocks, block_start, deltas, tool_use, tool_input),
+    *(stop_reason, messages_usage, messages_errors, body),
 )
 
 

@@ -28,6 +28,7 @@ GROUPS = {
     "X": "Errors and ends",
     "B": "Kind of body",
     "R": "Responses API",
+    "M": "Messages API",
 }
 
 

@@ -16,7 +16,8 @@ class Deviation:
     The stage that repairs a deviation declares it.
 
     * ``code``: ``F1xx`` framing, ``E2xx`` envelope, ``C3xx`` content and reasoning, ``T4xx`` tool
-      calls, ``S5xx`` finish, ``U6xx`` usage, ``X7xx`` errors and ends, ``B8xx`` kind of body.
+      calls, ``S5xx`` finish, ``U6xx`` usage, ``X7xx`` errors and ends, ``B8xx`` kind of body,
+      ``Mnxx`` the Messages API.
     * ``name``: kebab-case.
     * ``fault``: one sentence: what the upstream sends wrong.
     * ``repair``: one sentence: what the client gets instead.

@@ -361,7 +361,7 @@ class Normalizer:
         except ValueError:
             value, lenient = self._error_in_events(raw)
             streamed = value is not None
-        error = read_error(value, "error" if isinstance(value, dict) else "")
+        error = self._wire.error_in(value, "error" if isinstance(value, dict) else "")
         self._report.end = "error"
         self._report.error = error["error"] if error else None
         body = self._wire.error_body(error)[1] if error else None

@@ -44,6 +44,7 @@ class OptionFields(TypedDict, total=False):
     special_tokens: bool
     cumulative: bool
     text_tool_calls: Sequence[str]
+    empty_blocks: Literal["keep", "drop"]
     paths: Sequence[str]
     max_event_bytes: int
     max_held_bytes: int
@@ -106,8 +107,9 @@ class Options:
       ``"pythonic"`` (Llama 4, LFM2), ``"harmony"`` (gpt-oss), ``"hunyuan"``, ``"granite"``,
       ``"phi"``.
     * ``special_tokens``, ``cumulative``: repairs that need a guess. They are off by default.
+    * ``empty_blocks``: keep or drop text blocks of the Messages API that have no character.
     * ``paths``: endings of more paths to normalize as chats (``"/api/chat"``), or, with
-      ``=completions`` or ``=responses`` at the end, as these APIs.
+      ``=completions``, ``=responses`` or ``=messages`` at the end, as these APIs.
     * ``max_event_bytes``: the limit in bytes of one event, or of a body that is read whole.
     * ``max_held_bytes``: the limit in bytes of what one stream makes us keep, by estimate, without
       the current event. Above it, held bytes that can be sent unrepaired are sent. Choices, calls
@@ -171,6 +173,9 @@ class Options:
         (),
         "Dialects of tool calls to look for in the text: hermes, kimi, qwen_coder and others.",
         kind="names",
+    )
+    empty_blocks: Literal["keep", "drop"] = _option(
+        "keep", "Empty text blocks of the Messages API, which the next request must not have."
     )
     paths: Sequence[str] = _option(
         (),
@@ -361,7 +366,12 @@ class Field:
 
     def _path(self, given: str, where: str) -> str:
         path, equals, endpoint = given.partition("=")
-        if not path.startswith("/") or path == "/" or any(mark in path for mark in "?#"):
+        # Vertex AI puts a verb behind a colon: /v1/…/models/m:streamRawPredict
+        if (
+            not path.startswith(("/", ":"))
+            or path in ("/", ":")
+            or any(mark in path for mark in "?#")
+        ):
             raise OptionError(f"{where} has {given!r}; a path begins with / and has no query")
         if equals and endpoint not in ENDPOINTS:
             raise OptionError(
@@ -402,7 +412,7 @@ def check_variables(environ: Mapping[str, str], *, besides: Collection[str] = ()
             )
 
 
-ENDPOINTS = ("chat", "completions", "responses")
+ENDPOINTS = ("chat", "completions", "responses", "messages")
 _YES = ("1", "true", "yes", "on")
 _NO = ("0", "false", "no", "off", "")
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import orjson
 
-Endpoint = Literal["chat", "completions", "responses"]
+Endpoint = Literal["chat", "completions", "responses", "messages"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,8 +21,9 @@ class RequestInfo:
 
     * ``endpoint``: ``"chat"`` for paths that end in ``/chat/completions``, ``"completions"`` for
       other paths that end in ``/completions``, ``"responses"`` for paths that end in
-      ``/responses``, or the value from the option ``paths``. None for all other paths: their
-      answers are never changed.
+      ``/responses``, ``"messages"`` for paths that end in ``/messages`` unless the body has no list
+      ``messages``, or the value from the option ``paths``. None for all other paths: their answers
+      are never changed.
     * ``stream``, ``include_usage``, ``n``, ``model``, ``max_tokens``: from the body.
     * ``tools``, ``functions``: whether the body offers any.
     * ``tool_names``: the names of those; ``tool_parameters``: the JSON schemas of their parameters.
@@ -69,11 +71,14 @@ class RequestInfo:
         """
         endpoint = _endpoint(urlsplit(path).path, paths)
         codex = _is_codex(headers)
+        given = body is not None
         if isinstance(body, (bytes, bytearray, memoryview)):
             try:
                 body = orjson.loads(body)
             except orjson.JSONDecodeError:
                 body = None
+        if given and endpoint == "messages" and not _asks_for_message(body):
+            endpoint = None
         if not isinstance(body, dict):
             return cls(endpoint=endpoint, codex=codex)
         stream = body.get("stream")
@@ -112,16 +117,27 @@ class RequestInfo:
 
             RequestInfo.guess(b'data: {"type":"response.created"').endpoint  # "responses"
         """
-        if b'"response.' in body or b'"object":"response"' in body.replace(b" ", b""):
-            return cls(endpoint="responses")
-        return cls(endpoint="completions" if b'"text_completion"' in body else "chat")
+        found = (endpoint for sign, endpoint in _SIGNS if sign.search(body))
+        return cls(endpoint=next(found, "chat"))
 
+
+# What is in the answers of one API only, as far as their beginnings tell. An item of the Responses
+# API has the type "message" too: its own sign is asked for first.
+_SIGNS: tuple[tuple[re.Pattern[bytes], Endpoint], ...] = (
+    (re.compile(rb'"text_completion"'), "completions"),
+    (re.compile(rb'"response\.|"object"\s*:\s*"response"'), "responses"),
+    (re.compile(rb'"type"\s*:\s*"(?:message|message_start|content_block_\w+)"'), "messages"),
+)
 
 # One of these is in every real request: without them only a part of it is known.
 _ASKS = frozenset({"messages", "prompt", "input", "tools", "functions"})
 
 
-_NAMED: Mapping[str, Endpoint] = {"completions": "completions", "responses": "responses"}
+_NAMED: Mapping[str, Endpoint] = {
+    "completions": "completions",
+    "responses": "responses",
+    "messages": "messages",
+}
 
 
 def _is_codex(headers: Mapping[str, str] | None) -> bool | None:
@@ -130,6 +146,15 @@ def _is_codex(headers: Mapping[str, str] | None) -> bool | None:
         return None
     names = [headers[name] for name in ("originator", "user-agent") if headers.get(name)]
     return any("codex" in name.lower() for name in names) if names else None
+
+
+# OpenAI's Assistants API: another protocol under the same ending.
+_THREAD = re.compile(r"/threads/[^/]+/messages$")
+
+
+def _asks_for_message(body: Any) -> bool:
+    """Whether a body is one of Anthropic's Messages API; other APIs have paths that end so."""
+    return isinstance(body, dict) and isinstance(body.get("messages"), list)
 
 
 def _endpoint(path: str, paths: Sequence[str]) -> Endpoint | None:
@@ -142,6 +167,8 @@ def _endpoint(path: str, paths: Sequence[str]) -> Endpoint | None:
         return "chat"
     if path.endswith("/responses"):
         return "responses"
+    if path.endswith("/messages") and _THREAD.search(path) is None:
+        return "messages"
     return "completions" if path.endswith("/completions") else None
 
 

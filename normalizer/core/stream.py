@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from normalizer.core.draft import Draft
+from normalizer.core.envelopes import ENVELOPE
 from normalizer.core.errors import INVALID, TOO_LARGE, read_error, words_of_page
 from normalizer.core.event import Event, Kind
 from normalizer.core.event_data import DONE_VARIANT
@@ -84,9 +85,10 @@ class EventStream:
                 return data if last.same else self.ready()
             if position and last.same:
                 out.append(data[:position])
-            framed = templates.take(data, position, out)
-            self._reader.received += framed - position
-            position = framed
+            if templates.several:
+                framed = templates.take(data, position, out)
+                self._reader.received += framed - position
+                position = framed
         if self._wire.ended:
             self._wire.behind(data)
         elif position < len(data):
@@ -146,7 +148,8 @@ class EventStream:
             event = reader.next()
             if event is None:
                 break
-            templates.settle()
+            if templates.any:
+                templates.settle()
             self._take(event, closing=closing)
         if self._wire.ended:
             templates.give_up()
@@ -160,7 +163,7 @@ class EventStream:
             self._data(event)
             if self._kept.over and not self._wire.ended:
                 self._over(event)
-            if self._wire.holding:
+            if self._wire.holding and event.name != "ping":  # which does not break a silence
                 self._since = time.monotonic()
         elif event.kind is Kind.END_WORD and self._wire.complete:
             self._found(DONE_VARIANT)
@@ -183,19 +186,24 @@ class EventStream:
         usage = value.get("usage")
         wire.event(Draft(value, None if event.lenient else event.data), event.name)
         text = None
-        if len(sent) == 1 and not event.lenient and self._templates.wanted:
+        if len(sent) < 2 and not event.lenient and self._templates.wanted:
             text = wire.one_text()
-        if text is None:
+        if text is None or bool(text.text) != bool(sent):
             self._templates.clear()
         else:
-            self._templates.learn(event.data, sent[0], usage, text)
+            self._templates.learn(event.data, sent[0] if sent else b"", usage, text)
 
     def _no_object(self, event: Event) -> None:
         """Data that is JSON and no object: objects in a list, or nothing that could be one."""
         value, wire = event.value, self._wire
         if isinstance(value, str):
             value = _json_in(value)
-        error = read_error(value, event.name) if not isinstance(value, dict) else None
+            if isinstance(value, dict):
+                if not self._found(ENVELOPE):
+                    self._found(LINES_FOR_EVENTS)  # a string cannot leave as an event
+                wire.event(Draft(value), event.name)
+                return
+        error = read_error(value, event.name)
         if error is not None:
             wire.fail(error, "error")
             return
@@ -213,6 +221,13 @@ class EventStream:
         limit = f"max_held_bytes, {self._kept.limit} bytes"
         message = f"With the event at byte {event.at} {what} are over {limit}."
         self._wire.fail(own("upstream_too_large", message), "error")
+
+    def _nothing(self, event: Event) -> None:
+        if event.name in self._wire.bare_events:
+            self._report.events_in += 1
+            self._wire.event(Draft({}), event.name)
+        else:
+            self._comment(event)
 
     def _comment(self, event: Event) -> None:
         if self._options.comments == "drop" and self._found(COMMENT_DROPPED):
@@ -244,7 +259,7 @@ class EventStream:
 
 _TAKEN: dict[Kind, Callable[[EventStream, Event], None]] = {
     Kind.COMMENT: EventStream._comment,
-    Kind.NOTHING: EventStream._comment,
+    Kind.NOTHING: EventStream._nothing,
     Kind.DONE: EventStream._done,
     Kind.TOO_LARGE: EventStream._too_large,
     Kind.INVALID: EventStream._invalid,

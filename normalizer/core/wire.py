@@ -33,12 +33,14 @@ class Wire(Protocol):
 
     * ``ended``: nothing more leaves, and the upstream may be closed.
     * ``names_events``: whether events have an ``event:`` line.
+    * ``bare_events``: the names of events that mean something without any data.
     * ``has_templates``: whether events of one form may leave without coming here (`one_text`).
     * ``junk``: the first lines that meant nothing, for messages; the core fills it.
     """
 
     ended: bool
     names_events: bool
+    bare_events: frozenset[str]
     has_templates: bool
     junk: list[bytes]
 
@@ -99,7 +101,7 @@ class Wire(Protocol):
         """End with an error and nothing else: it is not known what can still leave."""
 
     def one_text(self) -> OneText | None:
-        """The one text of the event that left last, if nothing but it will differ in the next."""
+        """The one text of the event taken last, if nothing but it will differ in the next."""
 
     def take_usage(self, usage: dict[str, Any]) -> None:
         """Take the usage of an event that left by a template."""
@@ -120,6 +122,12 @@ class Wire(Protocol):
 
     def body(self, draft: Draft) -> dict[str, Any] | None:
         """Repair a whole JSON answer in place; the error that it is instead, if it is one."""
+
+    def error_in(self, value: Any, name: str = "") -> dict[str, Any] | None:
+        """The error that a JSON value is, ``value`` itself if it has the API's form; or None.
+
+        ``name`` is that of the ``event:`` line.
+        """
 
     def error_body(self, error: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         """The status and the JSON of an error in answer to a request without a stream."""

@@ -62,6 +62,10 @@ def holds_json(content_type: str | None, body: bytes | None) -> bool:
     return body is not None and body[:64].lstrip().startswith(b"{")
 
 
+# Why an answer is left alone whose path alone is that of an API.
+OTHER_API = "the request is one of another API under the same path"
+
+
 def why_untouched(status: int, content_type: str | None, body: bytes | None) -> str | None:
     """Return why the answer to a request is left alone, or None if it is changed."""
     if not has_message(status):

@@ -18,6 +18,7 @@ from normalizer.core.options import OptionFields, Options
 from normalizer.core.request import RequestInfo
 from normalizer.doors import _breaks, _task
 from normalizer.doors._answer import (
+    OTHER_API,
     Answer,
     OnReport,
     chosen,
@@ -186,7 +187,15 @@ class _Responder:
         headers = [(bytes(name), bytes(value)) for name, value in message.get("headers", [])]
         undo = decoder(codings(headers))
         path, status = self._scope["path"], message["status"]
+        request = RequestInfo.parse(
+            self._url,
+            self._body,
+            paths=self._middleware.options.paths,
+            headers=_client(self._scope),
+        )
         why = why_untouched(status, self._content_type, self._beginning or None)
+        if request.endpoint is None:
+            why = why or OTHER_API
         if why is not None:
             left_alone(path, why)
         elif undo is None:
@@ -197,12 +206,7 @@ class _Responder:
         self._decoder = undo
         self._head = message
         self._answer = Answer(
-            RequestInfo.parse(
-                self._url,
-                self._body,
-                paths=self._middleware.options.paths,
-                headers=_client(self._scope),
-            ),
+            request,
             self._middleware.options,
             self._middleware.on_report,
             path=path,

@@ -19,6 +19,7 @@ from normalizer.core.options import OptionError, Options
 from normalizer.core.request import RequestInfo
 from normalizer.doors import _breaks, _task
 from normalizer.doors._answer import (
+    OTHER_API,
     Answer,
     OnReport,
     chosen,
@@ -137,7 +138,10 @@ class NormalizingTransport(WrappingTransport):
             body = request.content
         except library.RequestNotRead:
             body = None
+        info = RequestInfo.parse(url, body, paths=self._options.paths, headers=request.headers)
         why = why_untouched(inner.status_code, request.headers.get("content-type"), body)
+        if info.endpoint is None:
+            why = why or OTHER_API
         if why is not None:
             left_alone(request.url.path, why)
             return untouched
@@ -148,7 +152,7 @@ class NormalizingTransport(WrappingTransport):
             logger.warning("%s: left alone, cannot decode %s", path, names)
             return untouched
         answer = Answer(
-            RequestInfo.parse(url, body, paths=self._options.paths, headers=request.headers),
+            info,
             self._options,
             self._on_report,
             path=request.url.path,

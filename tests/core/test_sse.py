@@ -359,3 +359,19 @@ def test_before_a_finish_they_are_not(tail: bytes) -> None:
 def test_an_event_with_a_name_of_its_own_and_no_json_is_a_keep_alive(line: bytes) -> None:
     out = normalized(line + HELLO + STOP + b"data: [DONE]\n\n")
     assert out == b": keep-alive\n\n" + HELLO + STOP + b"data: [DONE]\n\n"
+
+
+def test_an_event_line_in_pieces_does_not_bring_back_the_event_before() -> None:
+    reader = EventReader(lambda _: True, limit=LIMIT, named=True)
+    reader.receive(b'data: {"a": 1}\n\nevent: pi')
+    assert [reader.next().value for _ in range(1)] == [{"a": 1}]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_piece_that_ends_within_a_name_is_read_once(named: bool) -> None:
+    reader = EventReader(lambda _: True, LIMIT, named=named)
+    reader.receive(b'data: {"a":1}\n\nevent: resp')
+    first = reader.next()
+    assert first is not None
+    assert first.value == {"a": 1}
+    assert reader.next() is None

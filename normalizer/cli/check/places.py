@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from normalizer.cli.check import messages_places
+
 _DELTA = "choices.*.delta"
 _CALL = f"{_DELTA}.tool_calls.*"
 _REASONING = (f"{_DELTA}.reasoning", f"{_DELTA}.reasoning_content", f"{_DELTA}.reasoning_details")
@@ -151,6 +153,7 @@ _MEMBERS: dict[str, tuple[str, ...]] = {
     "X704": ("choices",),
     "X711": _FINISH,
     "X714": ("type", "object", "candidates", "message"),
+    **messages_places.MEMBERS,
 }
 
 # Framing: places by the text of the line.
@@ -187,6 +190,7 @@ _TEXTS = {
     "X707": r".(?=\s*$)",
     "X709": r"\S.*",
     "X713": r".(?=\s*$)",
+    **messages_places.TEXTS,
 }
 _LONGEST = 48
 

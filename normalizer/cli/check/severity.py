@@ -63,6 +63,19 @@ _OF: dict[str, Severity] = {
     "B": "error",
     "B806": "warning",
     "B807": "warning",
+    # the Messages API: SDKs crash, Claude Code waits or runs a tool with `{}`
+    "M": "error",
+    "M102": "warning",
+    "M105": "warning",
+    "M204": "warning",
+    "M313": "warning",
+    "M314": "warning",
+    "M409": "warning",
+    "M410": "warning",
+    "M503": "warning",
+    "M507": "warning",
+    "M605": "warning",
+    "M606": "notice",
 }
 
 

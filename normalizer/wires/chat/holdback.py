@@ -301,9 +301,10 @@ class Holdback:
 
     def _drops_all(self, draft: Draft) -> bool:
         """Take away what the API does not know; whether nothing is left to be sent."""
-        if not without_extras(draft.value):
+        raw, chunk = draft.raw, draft.edit()
+        if not without_extras(chunk):
+            draft.raw = raw
             return False
-        chunk = draft.edit()
         return all(
             choice.get("delta") == {}
             and choice.get("finish_reason") is None

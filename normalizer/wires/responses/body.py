@@ -18,11 +18,11 @@ from normalizer.core.own_error import own
 from normalizer.wires.responses import failure
 from normalizer.wires.responses.envelope import Envelope
 from normalizer.wires.responses.form import Form
-from normalizer.wires.responses.item_lives import ITEM_ID
+from normalizer.wires.responses.item_lifecycle import ITEM_ID
 from normalizer.wires.responses.names import (
     CALLS,
     PREFIXES,
-    word,
+    as_text,
 )
 
 
@@ -47,22 +47,23 @@ class Body:
             return own("upstream_invalid", failure.in_dialect(dialect))
         self._envelope.fit(draft, value, "completed")
         used: set[str] = set()
-        for item in value["output"] if isinstance(value["output"], list) else ():
+        output = value.get("output")
+        for item in output if isinstance(output, list) else ():
             if isinstance(item, dict):
-                self._item(draft, item, word(value.get("status")) or "completed", used)
+                self._item(draft, item, as_text(value.get("status")) or "completed", used)
         return None
 
     def _item(self, draft: Draft, item: dict[str, Any], status: str, used: set[str]) -> None:
         kind = self._form.item(draft, item, status)
         given = item.get("id")
-        if (not word(given) or given in used) and self._found(ITEM_ID):
+        if (not as_text(given) or given in used) and self._found(ITEM_ID):
             draft.edit()
             item["id"] = f"{PREFIXES.get(kind, 'item')}_{uuid.uuid4().hex}"
             if item.get("encrypted_content") and "native_id" not in item:
                 item["native_id"] = given if isinstance(given, str) else None
-        used.add(word(item.get("id")))
+        used.add(as_text(item.get("id")))
         if kind in CALLS:
-            self._form.call_id(draft, item, word(item.get("id")))
+            self._form.call_id(draft, item, as_text(item.get("id")))
 
 
 def is_response(value: dict[str, Any]) -> bool:
@@ -70,5 +71,5 @@ def is_response(value: dict[str, Any]) -> bool:
     if value.get("object") == "response":
         return True
     return "error" not in value and (
-        isinstance(value.get("output"), list) or word(value.get("id")).startswith("resp")
+        isinstance(value.get("output"), list) or as_text(value.get("id")).startswith("resp")
     )

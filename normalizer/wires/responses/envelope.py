@@ -15,7 +15,7 @@ from typing import Any
 from normalizer.core.draft import Draft
 from normalizer.core.findings import Deviation, Findings
 from normalizer.core.request import RequestInfo
-from normalizer.wires.responses.names import word
+from normalizer.wires.responses.names import as_text
 from normalizer.wires.responses.usage import Usage
 
 RESPONSE_ID = Deviation(
@@ -93,16 +93,16 @@ class Envelope:
         self._usage = Usage(found)
 
     def learn(self, response: dict[str, Any]) -> None:
-        """Take what the response says of itself, as far as nothing is known."""
-        self.id = self.id or word(response.get("id"))
-        self.model = self.model or word(response.get("model")) or None
+        """Take the id, model and time of a response, if none is known yet."""
+        self.id = self.id or as_text(response.get("id"))
+        self.model = self.model or as_text(response.get("model")) or None
         if self._created_at is None:
             self._created_at = _seconds(response.get("created_at"))
 
     def fit(self, draft: Draft, response: dict[str, Any], status: str) -> None:
         """Give a response that stands in this draft its id and its members."""
         self.learn(response)
-        given = word(response.get("id"))
+        given = as_text(response.get("id"))
         if not given or given != self._identity():
             if (given and self._made_up) or self._found(RESPONSE_ID):
                 draft.edit()
@@ -168,9 +168,9 @@ class Envelope:
         if type(at) is not int:
             seconds = _seconds(at)
             lacking.append(("created_at", self._created() if seconds is None else seconds))
-        if not word(response.get("status")):
+        if not as_text(response.get("status")):
             lacking.append(("status", status))
-        if not word(response.get("model")):
+        if not as_text(response.get("model")):
             lacking.append(("model", self._model()))
         if not isinstance(response.get("output"), list):
             lacking.append(("output", []))

@@ -1,4 +1,4 @@
-"""Errors: the forms that they have here, and what a failed response says of them.
+"""Errors: the forms that they have here, and the error of a failed response.
 
 Both of OpenAI's own forms of an ``error`` event pass: the nested one that api.openai.com sends,
 and the flat one of its documentation. An error in any other shape becomes both at once: flat for
@@ -13,7 +13,7 @@ from typing import Any
 from normalizer.core.draft import Draft
 from normalizer.core.errors import read_error
 from normalizer.core.findings import Deviation, Findings
-from normalizer.wires.responses.names import ERROR, word
+from normalizer.wires.responses.names import ERROR, as_text
 
 ERROR_SHAPE = Deviation(
     code="R701",
@@ -64,7 +64,7 @@ OTHER_DIALECT = Deviation(
     structural=True,
 )
 
-SILENT_FAILURE = "The upstream's response failed, and the upstream did not say why."
+SILENT_FAILURE = "The upstream's response failed, and the upstream gave no reason."
 
 
 def in_dialect(dialect: str) -> str:
@@ -72,10 +72,10 @@ def in_dialect(dialect: str) -> str:
     return f"The upstream answers in {dialect}, where OpenAI's Responses API was asked for."
 
 
-def says(error: Any) -> bool:
+def has_words(error: Any) -> bool:
     """Return whether an error has words."""
     return (isinstance(error, str) and error != "") or (
-        isinstance(error, dict) and word(error.get("message")) != ""
+        isinstance(error, dict) and as_text(error.get("message")) != ""
     )
 
 
@@ -85,8 +85,8 @@ def is_canonical(value: dict[str, Any]) -> bool:
         return False
     nested = value.get("error")
     if isinstance(nested, dict):
-        return says(nested)
-    return nested is None and word(value.get("message")) != ""
+        return has_words(nested)
+    return nested is None and as_text(value.get("message")) != ""
 
 
 def event(error: dict[str, Any]) -> dict[str, Any]:
@@ -113,19 +113,19 @@ def of_event(value: dict[str, Any]) -> dict[str, Any]:
 def of_response(error: Any) -> dict[str, Any]:
     """The error that a failed response holds: it has a ``code`` and a ``message``, both texts."""
     if not isinstance(error, dict):
-        return {"code": "upstream_error", "message": word(error) or SILENT_FAILURE}
+        return {"code": "upstream_error", "message": as_text(error) or SILENT_FAILURE}
     code = error.get("code")
     if type(code) is int:
         code = str(code)
-    code = word(code) or word(error.get("type")) or "upstream_error"
-    message = word(error.get("message")) or SILENT_FAILURE
+    code = as_text(code) or as_text(error.get("type")) or "upstream_error"
+    message = as_text(error.get("message")) or SILENT_FAILURE
     others = {k: v for k, v in error.items() if k not in ("code", "message")}
     return {"code": code, "message": message, **others}
 
 
 def of_body(error: Any) -> dict[str, Any]:
     """The error of a failed response, as the body of an answer of its own."""
-    members = error if isinstance(error, dict) else {"message": word(error)}
+    members = error if isinstance(error, dict) else {"message": as_text(error)}
     return {"message": None, "type": None, "param": None, "code": None, **members}
 
 
@@ -158,17 +158,17 @@ class Failure:
         value.update({"type": ERROR, **members})
         return True
 
-    def speaks(self, draft: Draft, response: dict[str, Any]) -> bool:
-        """Give a failed response the words of its error; False if nobody has said any."""
+    def fill(self, draft: Draft, response: dict[str, Any]) -> bool:
+        """Fill in the error of a failed response; False if none has come."""
         if not self._found.on(FAILED_SILENT):
             return True
         given = response.get("error")
         source = given
-        if not says(source):
+        if not has_words(source):
             source = draft.value.get("error")
-        if not says(source) and self.error is not None:
+        if not has_words(source) and self.error is not None:
             source = self.error["error"]
-        if not says(source):
+        if not has_words(source):
             return False
         self.put(draft, response, source)
         if draft.value.get("error") is source:

@@ -14,7 +14,7 @@ from normalizer.core.draft import Draft
 from normalizer.core.findings import Deviation, Findings
 from normalizer.core.lenient import dumps
 from normalizer.wires.responses.item import Part
-from normalizer.wires.responses.names import CALLS, PARTS, kind_of_item, word
+from normalizer.wires.responses.names import CALLS, PARTS, as_text, kind_of_item
 
 ITEM_MEMBERS = Deviation(
     code="R401",
@@ -52,16 +52,16 @@ CALL_ID = Deviation(
 # types of parts that mean another one, by the one that a place asks for
 _LOOSE = {"output_text": ("", "text"), "reasoning_text": ("", "text", "output_text")}
 
-_SAID = ("text", "delta", "content", "value", "refusal")
+_TEXT_KEYS = ("text", "delta", "content", "value", "refusal")
 
 
-def said(value: Any) -> str:
-    """The text of a part or a delta, whatever its form. Example: ``said({"text": "Hi"})``."""
+def text_of(value: Any) -> str:
+    """The text of a part or a delta, whatever its form. Example: ``text_of({"text": "Hi"})``."""
     if isinstance(value, str):
         return value
     if not isinstance(value, dict):
         return ""
-    return next((value[key] for key in _SAID if isinstance(value.get(key), str)), "")
+    return next((value[key] for key in _TEXT_KEYS if isinstance(value.get(key), str)), "")
 
 
 def written(value: Any) -> str:
@@ -97,10 +97,10 @@ class Form:
         if kind != item.get("type"):
             self._put(draft, item, "type", kind)
         if kind in CALLS or kind == "message":
-            if not word(item.get("status")):
+            if not as_text(item.get("status")):
                 self._put(draft, item, "status", status)
         if kind == "message":
-            if not word(item.get("role")):
+            if not as_text(item.get("role")):
                 self._put(draft, item, "role", role or "assistant")
             self.parts(draft, item, "content", kind)
         elif kind == "reasoning":
@@ -132,7 +132,7 @@ class Form:
 
     def call_id(self, draft: Draft, item: dict[str, Any], call_id: str) -> None:
         """Give a call its ``call_id`` where it has none."""
-        if not word(item.get("call_id")) and self._found(CALL_ID):
+        if not as_text(item.get("call_id")) and self._found(CALL_ID):
             draft.edit()
             item["call_id"] = call_id
 
@@ -153,7 +153,7 @@ class Form:
             draft.edit()
             holder[key] = blank_part(wanted, written(part))
             return
-        kind = word(part.get("type"))
+        kind = as_text(part.get("type"))
         if kind != wanted and (kind in _LOOSE.get(wanted, ()) or wanted == "summary_text"):
             better = "refusal" if not kind and "refusal" in part else wanted
             self._found(PART_TYPE)
@@ -164,7 +164,7 @@ class Form:
                 draft.edit()
                 part["annotations"] = []
             if not isinstance(part.get("text"), str):
-                self._put(draft, part, "text", said(part))
+                self._put(draft, part, "text", text_of(part))
 
     def _put(self, draft: Draft, holder: dict[str, Any], key: str, value: Any) -> None:
         if self._found(ITEM_MEMBERS):
@@ -191,9 +191,9 @@ def texts(item: dict[str, Any], kind: str) -> list[str]:
     if kind in CALLS:
         return [arguments_of(item, kind)]
     places = ("content",) if kind == "message" else ("summary", "content")
-    return [said(holder[number]) for place in places for holder, number in _parts(item, place)]
+    return [text_of(holder[number]) for place in places for holder, number in _parts(item, place)]
 
 
 def is_text(kind: str, part: Any) -> bool:
     """Return whether this part of an item holds one of its texts."""
-    return isinstance(part, dict) and word(part.get("type")) in PARTS.get(kind, {})
+    return isinstance(part, dict) and as_text(part.get("type")) in PARTS.get(kind, {})

@@ -95,9 +95,9 @@ class Item:
 
     * ``kind``: its type, which never changes; ``number``: its place, None while it has not left.
     * ``id``: under which it leaves; ``native``: the upstream's, where that is another one.
-    * ``call_id``, ``name``: of a call, as the upstream said them.
-    * ``index``: the upstream's first ``output_index``; ``named``: whether an id was ever said, and
-      ``said``: the first.
+    * ``call_id``, ``name``: of a call, as the upstream sent them.
+    * ``index``: the upstream's first ``output_index``; ``named``: whether an id ever came, and
+      ``first_id``: the first.
     * ``content``, ``summary``: its parts; ``call``: the arguments or input of a call.
     * ``given``: arguments that its head held, which count if none follow.
     * ``waiting``: events that wait for the name of a call.
@@ -111,6 +111,7 @@ class Item:
         "call_id",
         "content",
         "done",
+        "first_id",
         "given",
         "head",
         "held",
@@ -122,7 +123,6 @@ class Item:
         "named",
         "native",
         "number",
-        "said",
         "shared",
         "summary",
         "waiting",
@@ -136,7 +136,7 @@ class Item:
         self.call_id = ""
         self.name = ""
         self.named = False
-        self.said = ""
+        self.first_id = ""
         self.number: int | None = None
         self.head: dict[str, Any] = {}
         self.content: list[Part] = []

@@ -1,7 +1,7 @@
 """The events of items: which item each belongs to, and what it does to it.
 
 A head that is missing is made up when the first event of its item comes. A delta for an item that
-is done opens a new one of its kind: the old one has ended as its own `done` said. Any other event
+is done opens a new one of its kind: the old one has ended by its own `done`. Any other event
 for an item that is done came once before, and is left out.
 """
 
@@ -11,7 +11,7 @@ from normalizer.core.draft import Draft
 from normalizer.core.findings import Deviation, Findings
 from normalizer.wires.responses.form import ITEM_MEMBERS
 from normalizer.wires.responses.item import Item, Part
-from normalizer.wires.responses.item_lives import OUTPUT_INDEX, ItemLives, call_of, ids_of
+from normalizer.wires.responses.item_lifecycle import OUTPUT_INDEX, ItemLifecycle, call_of, ids_of
 from normalizer.wires.responses.items import Items
 from normalizer.wires.responses.names import (
     ADDED,
@@ -26,9 +26,9 @@ from normalizer.wires.responses.names import (
     SUMMARY_ADDED,
     SUMMARY_DONE,
     Text,
+    as_index,
+    as_text,
     kind_of_item,
-    whole,
-    word,
 )
 from normalizer.wires.responses.outlet import Outlet
 from normalizer.wires.responses.text_events import TWICE, TextEvents
@@ -41,17 +41,19 @@ AFTER_DONE = Deviation(
     structural=True,
 )
 
+_LONGEST = 200  # characters of a type, in which the kind of its item is looked for
+
 
 class ItemEvents:
     """Takes the events of items, and finds the item of each."""
 
-    __slots__ = ("_clean", "_found", "_items", "_lives", "_outlet", "_texts")
+    __slots__ = ("_clean", "_found", "_items", "_lifecycle", "_outlet", "_texts")
 
     def __init__(
-        self, outlet: Outlet, lives: ItemLives, texts: TextEvents, found: Findings
+        self, outlet: Outlet, lifecycle: ItemLifecycle, texts: TextEvents, found: Findings
     ) -> None:
-        self._items: Items = lives.items
-        self._lives = lives
+        self._items: Items = lifecycle.items
+        self._lifecycle = lifecycle
         self._texts = texts
         self._outlet = outlet
         self._found = found
@@ -66,7 +68,7 @@ class ItemEvents:
         if item is None:
             return
         if not item.opened:
-            self._lives.wait(item, draft, text.delta)
+            self._lifecycle.wait(item, draft, text.delta)
             return
         value = draft.value
         came = (value.get("item_id"), value.get("output_index"), value.get(text.number))
@@ -74,7 +76,7 @@ class ItemEvents:
         if text.number and came == (item.id, item.number, part.number):
             self._clean = (text, item, part)
 
-    def goes_on(self, draft: Draft, text: Text) -> bool:
+    def send_next(self, draft: Draft, text: Text) -> bool:
         """Send a piece of the text that the last delta was of; False if it may be another's."""
         if self._clean is None or draft.raw is None:
             return False
@@ -103,12 +105,12 @@ class ItemEvents:
         item = self._inside(draft, text.kind, again=False)
         if item is None:
             return
-        name = word(draft.value.get("name"))
+        name = as_text(draft.value.get("name"))
         if text.kind in CALLS and not item.name and name:
             item.name = name
         if not item.opened:
-            self._lives.wait(item, draft, text.done)
-            self._lives.leave(item)
+            self._lifecycle.wait(item, draft, text.done)
+            self._lifecycle.leave(item, early=True)
             return
         self._texts.done(item, text, draft)
 
@@ -135,7 +137,7 @@ class ItemEvents:
     def own(self, draft: Draft, kind: str) -> None:
         """An event of an item's own kind, or one of no known kind: it passes."""
         value = draft.value
-        ident, index = word(value.get("item_id")), whole(value.get("output_index"))
+        ident, index = as_text(value.get("item_id")), as_index(value.get("output_index"))
         of_kind = self._kind_of_stem(kind)
         if of_kind in CALLS or of_kind in PARTS:
             of_kind = ""
@@ -149,7 +151,7 @@ class ItemEvents:
         if item is not None and item.opened:
             self._texts.parts.refer(draft, item, add=of_kind in EVENTFUL)
         elif item is None and index is not None and index >= len(self._items.streamed):
-            # it refers to an item that nobody knows: what it says is more than where it says it
+            # it refers to an item that nobody knows: its content counts for more than its place
             if self._found(OUTPUT_INDEX):
                 value = draft.edit()
                 value["native_output_index"] = value.pop("output_index")
@@ -164,17 +166,17 @@ class ItemEvents:
             return
         kind, ids = kind_of_item(data), ids_of(value)
         call_id = call_of(data, kind)
-        index = whole(value.get("output_index"))
+        index = as_index(value.get("output_index"))
         item = self._items.added(kind, ids, index, call_id)
         if item is not None and item.opened:
-            self._lives.learn(item, ids, data)
+            self._lifecycle.learn(item, ids, data)
             self._found(TWICE)
             return
         if item is None:
             item = self._items.new(kind, index)
-        self._lives.learn(item, ids, data)
-        self._lives.wait(item, draft, ADDED)
-        self._lives.leave(item)
+        self._lifecycle.learn(item, ids, data)
+        self._lifecycle.wait(item, draft, ADDED)
+        self._lifecycle.leave(item)
 
     def done(self, draft: Draft, kind: str) -> None:
         """The end of an item."""
@@ -185,20 +187,20 @@ class ItemEvents:
             return
         kind, ids = kind_of_item(data), ids_of(value)
         call_id = call_of(data, kind)
-        index = whole(value.get("output_index"))
+        index = as_index(value.get("output_index"))
         item = self._items.finished(kind, ids, index, call_id)
         if item is not None and item.done is not None:
             self._found(TWICE)
             return
         if item is None:
             item = self._items.new(kind, index)
-        self._lives.learn(item, ids, data)
+        self._lifecycle.learn(item, ids, data)
         if not item.opened:
             if item.kind in CALLS and not item.name:
-                self._lives.wait(item, draft, DONE)
+                self._lifecycle.wait(item, draft, DONE)
                 return
-            self._lives.open(item, data)
-        self._lives.finish(item, draft, data, "completed")
+            self._lifecycle.open(item, data)
+        self._lifecycle.finish(item, draft, data, "completed")
         self._outlet.send(draft, DONE)
 
     def _inside(self, draft: Draft, kind: str, *, again: bool) -> Item | None:
@@ -207,7 +209,7 @@ class ItemEvents:
         ``again``: where the item is done already, a new one begins.
         """
         value = draft.value
-        ident, index = word(value.get("item_id")), whole(value.get("output_index"))
+        ident, index = as_text(value.get("item_id")), as_index(value.get("output_index"))
         item = self._items.inside(kind, ident, index)
         if item is None and not again and self._items.had(kind):
             # a straggler, unless it names an item that never was
@@ -235,22 +237,24 @@ class ItemEvents:
         if kind in CALLS:
             self._items.wait(item)
         else:
-            self._lives.open(item, {"id": ident} if ident else {})
+            self._lifecycle.open(item, {"id": ident} if ident else {})
         return item
 
     def _kind_of_part(self, draft: Draft) -> str:
         """The kind of item that a `content_part` event belongs to."""
         value = draft.value
         part = value.get("part")
-        kind = word(part.get("type")) if isinstance(part, dict) else ""
+        kind = as_text(part.get("type")) if isinstance(part, dict) else ""
         if kind in PARTS["message"]:
-            ident, index = word(value.get("item_id")), whole(value.get("output_index"))
+            ident, index = as_text(value.get("item_id")), as_index(value.get("output_index"))
             if kind == "output_text" and self._is_reasoning(ident, index):
                 return "reasoning"
             return "message"
         if kind in PARTS["reasoning"]:
             return "reasoning"
-        item = self._items.any_at(word(value.get("item_id")), whole(value.get("output_index")))
+        item = self._items.any_at(
+            as_text(value.get("item_id")), as_index(value.get("output_index"))
+        )
         return item.kind if item is not None and item.kind in PARTS else "message"
 
     def _is_reasoning(self, ident: str, index: int | None) -> bool:
@@ -262,7 +266,7 @@ class ItemEvents:
 
     def _kind_of_stem(self, kind: str) -> str:
         """The kind of item that an event of its own belongs to: the longest in its stem."""
-        stem = kind.removeprefix("response.").rpartition(".")[0]
+        stem = kind[:_LONGEST].removeprefix("response.").rpartition(".")[0]
         while stem:
             if self._items.had(stem) or stem in EVENTFUL:
                 return stem

@@ -12,9 +12,9 @@ from typing import Any
 
 from normalizer.core.draft import Draft
 from normalizer.core.findings import Findings
-from normalizer.wires.responses.form import blank_part, said
+from normalizer.wires.responses.form import blank_part, text_of
 from normalizer.wires.responses.item import Item, Part
-from normalizer.wires.responses.names import PART_DONE, PARTS, SUMMARY, SUMMARY_DONE, Text, word
+from normalizer.wires.responses.names import PART_DONE, PARTS, SUMMARY, SUMMARY_DONE, Text, as_text
 from normalizer.wires.responses.outlet import Outlet
 from normalizer.wires.responses.part_texts import NO_DELTA, PART_NOT_DONE, TEXT_MISSING, PartTexts
 
@@ -39,7 +39,7 @@ class ItemTexts:
         given: list[Any] = listed if isinstance(listed, list) else []
         if not parts and not given:
             return
-        if len(given) < len(parts) and self._merged(item, parts, given):
+        if _is_divided_otherwise(parts, given) and self._merged(item, parts, given):
             given = []
         ends: dict[int, dict[str, Any]] = {}
         unmatched: dict[str, list[Part]] = {}
@@ -69,19 +69,19 @@ class ItemTexts:
 
     def head(self, item: Item, place: str, data: dict[str, Any]) -> None:
         """A part that an item's head held: it is added blank, and its text follows."""
-        text = PARTS[item.kind].get(word(data.get("type")))
+        text = PARTS[item.kind].get(as_text(data.get("type")))
         if text is None or text.place != place:
             self._parts.add_other(item, place, {"part": data})
-        elif said(data):
+        elif text_of(data):
             part = self._parts.add(item, text, None)
-            self._parts.rest(item, part, text, said(data))
+            self._parts.rest(item, part, text, text_of(data))
 
     def _finish_part(self, item: Item, part: Part, data: dict[str, Any] | None) -> dict[str, Any]:
         """End a part; the part as it stands in the item."""
         text = PARTS[item.kind].get(part.type)
         one = dict(data) if data is not None else part.value or blank_part(part.type)
         if text is not None:
-            accepted = self._parts.complete(item, part, text, said(data))
+            accepted = self._parts.complete(item, part, text, text_of(data))
             if one.get(text.key) != accepted and not part.lost:
                 one[text.key] = accepted
             self._parts.end(item, part, text, accepted)
@@ -102,7 +102,7 @@ class ItemTexts:
 
     def _merged(self, item: Item, parts: list[Part], given: list[Any]) -> bool:
         """Whether the end holds in fewer parts what was streamed in more."""
-        streamed, end = "".join(part.text for part in parts), "".join(map(said, given))
+        streamed, end = "".join(part.text for part in parts), "".join(map(text_of, given))
         if not end or not end.startswith(streamed):
             return not end
         last = parts[-1]
@@ -115,7 +115,7 @@ class ItemTexts:
     def _match(
         self, item: Item, place: str, one: dict[str, Any], unmatched: dict[str, list[Part]]
     ) -> Part:
-        kind = word(one.get("type"))
+        kind = as_text(one.get("type"))
         parts = unmatched.get(kind)
         if parts:
             return parts.pop()
@@ -123,3 +123,11 @@ class ItemTexts:
         if text is not None and text.place == place:
             return self._parts.add(item, text, None)
         return self._parts.add_other(item, place, {"part": one})
+
+
+def _is_divided_otherwise(parts: list[Part], given: list[Any]) -> bool:
+    """Whether the end divides a text into parts in another way than it was streamed."""
+    if len(given) <= len(parts):
+        return len(given) < len(parts)
+    pairs = zip(parts, given, strict=False)
+    return any(not text_of(one).startswith(part.text) for part, one in pairs)

@@ -1,7 +1,7 @@
 """Which item does an event belong to?
 
 Upstreams name an item by an id, by an index, by both, or not at all; ids change from event to
-event, two items share one, indexes collide, drift or begin at 1. What an event says of its kind is
+event, two items share one, indexes collide, drift or begin at 1. The kind that an event names is
 never wrong, so that an event never goes to an item of another kind, and no item changes its kind.
 Within the kind the first of these rules that finds an item decides:
 
@@ -14,7 +14,7 @@ Within the kind the first of these rules that finds an item decides:
       5. none: a new one
 
     an `output_item.added`
-      1. the item with this id, unless it is done, or the upstream says another `output_index` or
+      1. the item with this id, unless it is done, or the event names another `output_index` or
          `call_id` this time: then two items share an id
       2. a call that waits for its name, has no id and no other index
       3. none: a new one
@@ -225,7 +225,7 @@ class Items:
             self._named[key] = item
             self._ids.setdefault(ident, item)
         item.named = True
-        item.said = item.said or ident
+        item.first_id = item.first_id or ident
         self._free.get(item.kind, {}).pop(item, None)
 
     def call(self, item: Item, call_id: str) -> None:
@@ -233,13 +233,13 @@ class Items:
         if call_id and not item.call_id:
             item.call_id = call_id
             self._uncalled.get(item.kind, {}).pop(item, None)
-            said = item.said
+            first = item.first_id
             self.learn(item, call_id)
-            item.said = said  # it finds the item, and is not its id
+            item.first_id = first  # it finds the item, and is not its id
 
     def open(self, item: Item, ident: str) -> None:
         """The item leaves: it gets its number, and an id that no other has."""
-        ident = ident or item.said
+        ident = ident or item.first_id
         if not ident or ident in self._used:
             item.native = ident or None
             prefix = PREFIXES.get(item.kind, "item")

@@ -1,7 +1,7 @@
 """The words of the protocol: the types of events, of items and of parts.
 
-An event's type is made of a stem and a verb: ``response.output_text`` and ``delta``. The stem says
-what the event is about, and with it which kind of item it belongs to. These tables are all that the
+An event's type is made of a stem and a verb: ``response.output_text`` and ``delta``. The stem names
+what the event is about, and with it the kind of its item. These tables are all that the
 wire knows of types. A type that is in none of them passes as it came.
 """
 
@@ -56,7 +56,7 @@ SYNONYMS = {
     "response.text.done": "response.output_text.done",
     "response.error": ERROR,
 }
-# What says only that the answer is over: its response's status says how.
+# These mean only that the answer is over: the status of the response tells how it ended.
 ENDINGS = {"response.done": COMPLETED, "response.cancelled": INCOMPLETE}
 ENDINGS["response.canceled"] = INCOMPLETE
 
@@ -151,19 +151,19 @@ def is_known(kind: str) -> bool:
     return kind.startswith("response.") and kind[9:].rpartition(".")[0] in _STEMS
 
 
-def word(value: Any) -> str:
-    """The value if it is a text that says something, else ""."""
+def as_text(value: Any) -> str:
+    """The value if it is a text, else ""."""
     return value if isinstance(value, str) else ""
 
 
-def whole(value: Any) -> int | None:
+def as_index(value: Any) -> int | None:
     """The value if it can number something, else None."""
     return value if type(value) is int and value >= 0 else None
 
 
 def kind_of_item(item: dict[str, Any]) -> str:
     """The type of an item, guessed by its members where it names none."""
-    kind = word(item.get("type"))
+    kind = as_text(item.get("type"))
     if kind:
         return kind
     if "arguments" in item:

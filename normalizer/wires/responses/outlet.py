@@ -27,7 +27,7 @@ class Nowhere:
     """The `Output` of events that become one whole answer: that is the terminal's response."""
 
     def send(self, draft: Draft, name: str = "") -> None:
-        """Drop an event: the terminal's response holds what it said."""
+        """Drop an event: the terminal's response holds its content."""
 
     def comment(self, text: bytes) -> None:
         """Drop a comment: JSON has none."""

@@ -14,14 +14,14 @@ from normalizer.core.findings import Deviation, Findings
 from normalizer.core.kept import Kept
 from normalizer.core.lenient import clean_text
 from normalizer.core.report import Report
-from normalizer.wires.responses.form import blank_part, said, written
+from normalizer.wires.responses.form import blank_part, text_of, written
 from normalizer.wires.responses.item import Item, Part
 from normalizer.wires.responses.items import Items
 from normalizer.wires.responses.names import (
     PART_ADDED,
     SUMMARY_ADDED,
     Text,
-    word,
+    as_text,
 )
 from normalizer.wires.responses.outlet import Outlet
 
@@ -108,7 +108,7 @@ class PartTexts:
 
     def add_other(self, item: Item, place: str, value: dict[str, Any]) -> Part:
         """A part without text that the upstream did not add."""
-        part = item.new_part(place, word(value["part"].get("type")), None)
+        part = item.new_part(place, as_text(value["part"].get("type")), None)
         part.value = value["part"]
         self._make_added(item, part)
         return part
@@ -146,7 +146,7 @@ class PartTexts:
             self._outlet.make(text.done, members)
 
     def complete(self, item: Item, part: Part, text: Text, given: str) -> str:
-        """The text that stands at the end, where the upstream says ``given``."""
+        """The text that stands at the end; ``given`` is the upstream's."""
         if part.half:
             part.half = ""
             self.rest(item, part, text, part.streamed + "\ufffd")
@@ -176,7 +176,7 @@ class PartTexts:
         """The whole text that a `done` holds."""
         given = holder.get(text.key)
         if text.number:
-            return said(given)
+            return text_of(given)
         if given is None or given == "":
             return item.given
         if not isinstance(given, str) and item.call is not None:
@@ -205,7 +205,7 @@ class PartTexts:
 
 
 def _place(item: Item, part: Part, text: Text) -> dict[str, Any]:
-    """The members that say what an event of a text belongs to."""
+    """The members that name the item and the part of an event."""
     place: dict[str, Any] = {"item_id": item.id, "output_index": item.number}
     return {**place, text.number: part.number} if text.number else place
 

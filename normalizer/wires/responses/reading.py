@@ -18,7 +18,7 @@ from normalizer.wires.responses.names import (
     SILENT,
     STATUS,
     SYNONYMS,
-    word,
+    as_text,
 )
 
 EVENT_NAME = Deviation(
@@ -70,7 +70,7 @@ class Reading:
     def type_of(self, draft: Draft, name: str) -> str:
         """The event's type, under the API's name; "" if it has none."""
         value = draft.value
-        given = word(value.get("type"))
+        given = as_text(value.get("type"))
         kind = given
         if not given or (given == "message" and name.startswith("response.")):
             kind = _untyped(value, name)
@@ -83,7 +83,7 @@ class Reading:
         if kind in ENDINGS:
             response = value.get("response")
             status = (response if isinstance(response, dict) else value).get("status")
-            better = BY_STATUS.get(word(status), ENDINGS[kind])
+            better = BY_STATUS.get(as_text(status), ENDINGS[kind])
         elif not kind.isprintable():
             better = " ".join(clean_text(kind).split())  # it stands on a line of its own
         if better != kind:
@@ -109,7 +109,7 @@ class Reading:
         return nested
 
     def is_silent(self, kind: str, value: dict[str, Any]) -> bool:
-        """Return whether an event says only that the connection lives."""
+        """Return whether an event only keeps the connection alive."""
         if kind in SILENT:
             return self._found(KEEP_ALIVE)
         if STATUS.get(kind) not in ("in_progress", "queued") or kind == CREATED:
@@ -124,5 +124,5 @@ def _untyped(value: dict[str, Any], name: str) -> str:
     if name.startswith("response.") or name in SILENT or name == ERROR:
         return name
     if value.get("object") == "response":
-        return BY_STATUS.get(word(value.get("status")), CREATED)
+        return BY_STATUS.get(as_text(value.get("status")), CREATED)
     return name

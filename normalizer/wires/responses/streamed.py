@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from normalizer.wires.responses.form import blank_part, said
+from normalizer.wires.responses.form import blank_part, text_of
 from normalizer.wires.responses.names import (
     ADDED,
     BY_STATUS,
@@ -22,7 +22,7 @@ from normalizer.wires.responses.names import (
     PARTS,
     SUMMARY_ADDED,
     SUMMARY_DONE,
-    word,
+    as_text,
 )
 
 _PLACES = {"message": ("content",), "reasoning": ("summary", "content")}
@@ -41,17 +41,18 @@ def _events(response: dict[str, Any]) -> Iterator[dict[str, Any]]:
     head = {**response, "status": "in_progress", "output": [], "usage": None, "error": None}
     yield {"type": CREATED, "response": dict(head)}
     yield {"type": IN_PROGRESS, "response": dict(head)}
-    for index, item in enumerate(response["output"]):
+    items = response.get("output")
+    for index, item in enumerate(items if isinstance(items, list) else ()):
         if isinstance(item, dict):
             yield from _item(item, index)
-    status = word(response.get("status"))
+    status = as_text(response.get("status"))
     kind = BY_STATUS.get(status) or ("" if status else COMPLETED)
     if kind:
         yield {"type": kind, "response": response}
 
 
 def _item(item: dict[str, Any], index: int) -> Iterator[dict[str, Any]]:
-    kind = word(item.get("type"))
+    kind = as_text(item.get("type"))
     head = {**item, "status": "in_progress"} if "status" in item else dict(item)
     for place in _PLACES.get(kind, ()):
         if isinstance(head.get(place), list):
@@ -78,12 +79,12 @@ def _part(
 ) -> Iterator[dict[str, Any]]:
     added, done = (SUMMARY_ADDED, SUMMARY_DONE) if place == "summary" else (PART_ADDED, PART_DONE)
     index = {"summary_index" if place == "summary" else "content_index": number}
-    text = PARTS[kind].get(word(part.get("type")))
+    text = PARTS[kind].get(as_text(part.get("type")))
     blank = part if text is None else blank_part(text.part)
     yield {"type": added, **where, **index, "part": blank}
     if text is not None:
         extra = {"logprobs": part.get("logprobs") or []} if text.part == "output_text" else {}
-        if said(part):
-            yield {"type": text.delta, **where, **index, "delta": said(part), **extra}
-        yield {"type": text.done, **where, **index, text.key: said(part), **extra}
+        if text_of(part):
+            yield {"type": text.delta, **where, **index, "delta": text_of(part), **extra}
+        yield {"type": text.done, **where, **index, text.key: text_of(part), **extra}
     yield {"type": done, **where, **index, "part": part}

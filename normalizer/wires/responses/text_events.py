@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from normalizer.core.draft import Draft
 from normalizer.core.findings import Deviation, Findings
-from normalizer.wires.responses.form import Form, blank_part, default, said, written
+from normalizer.wires.responses.form import Form, blank_part, default, text_of, written
 from normalizer.wires.responses.item import Item, Part
 from normalizer.wires.responses.names import (
     PART_ADDED,
@@ -27,8 +27,8 @@ from normalizer.wires.responses.names import (
     SUMMARY_ADDED,
     SUMMARY_DONE,
     Text,
-    whole,
-    word,
+    as_index,
+    as_text,
 )
 from normalizer.wires.responses.outlet import Outlet
 from normalizer.wires.responses.part_texts import PartTexts
@@ -69,9 +69,9 @@ class TextEvents:
         """A piece of text."""
         value = draft.value
         piece = self._piece(draft, text)
-        index = whole(value.get(text.number))
+        index = as_index(value.get(text.number))
         part = item.part_of(text, index) or self.parts.add(item, text, index)
-        if part.text_done:  # arguments that were whole: a bridge says them once more
+        if part.text_done:  # the arguments were whole: a bridge sends them once more
             self._found(TWICE)
             return part
         if draft.raw is None or part.half:
@@ -93,7 +93,7 @@ class TextEvents:
         """The end of a text."""
         value = draft.value
         given = self.parts.whole_of(value, text, item)
-        index = whole(value.get(text.number))
+        index = as_index(value.get(text.number))
         part = item.part_of(text, index)
         if part is None or part.text_done:
             if self._is_again(item, text, index, given):
@@ -112,7 +112,7 @@ class TextEvents:
         value = draft.value
         text, inside = self._part(item, draft, place)
         key = "summary_index" if place == "summary" else "content_index"
-        index = whole(value.get(key))
+        index = as_index(value.get(key))
         if text is not None:
             part = item.part_of(text, index)
             known = part is not None and (index is None or item.at.get((place, index)) is part)
@@ -121,7 +121,7 @@ class TextEvents:
                 if inside.startswith(part.streamed):
                     self.parts.rest(item, part, text, inside)
                 return
-        kind = word(value["part"].get("type"))
+        kind = as_text(value["part"].get("type"))
         part = item.new_part(place, kind, index)
         if text is None:
             part.value = value["part"]
@@ -137,8 +137,8 @@ class TextEvents:
         value = draft.value
         text, inside = self._part(item, draft, place)
         key = "summary_index" if place == "summary" else "content_index"
-        index = whole(value.get(key))
-        part = item.unclosed(place, word(value["part"].get("type")), index)
+        index = as_index(value.get(key))
+        part = item.unclosed(place, as_text(value["part"].get("type")), index)
         if part is None:
             known = item.at.get((place, index)) if index is not None else None
             if known is not None or (index is None and item.parts_in(place)):
@@ -159,7 +159,7 @@ class TextEvents:
 
     def annotation(self, item: Item, draft: Draft, text: Text) -> None:
         """An event about the text of a part that is none of the above."""
-        index = whole(draft.value.get(text.number))
+        index = as_index(draft.value.get(text.number))
         part = item.at.get((text.place, index or 0)) or item.last_part(text)
         self._refer(draft, item, text, part or self.parts.add(item, text, index))
 
@@ -179,7 +179,7 @@ class TextEvents:
         if given is None or isinstance(given, str):
             value["delta"] = given or ""
         else:
-            value["delta"] = said(given) if text.number else written(given)
+            value["delta"] = text_of(given) if text.number else written(given)
         piece: str = value["delta"]
         return piece
 
@@ -195,13 +195,13 @@ class TextEvents:
         """The kind of text that an event's part holds, and that text; the part gets its form."""
         if not isinstance(draft.value.get("part"), dict):
             wanted = default(item.kind, place)
-            draft.edit()["part"] = blank_part(wanted, said(draft.value.get("part")))
+            draft.edit()["part"] = blank_part(wanted, text_of(draft.value.get("part")))
         self._form.part(draft, draft.value, "part", default(item.kind, place))
         part = draft.value["part"]
-        text = PARTS[item.kind].get(word(part.get("type")))
+        text = PARTS[item.kind].get(as_text(part.get("type")))
         if text is not None and text.place != place:
             text = None
-        return text, said(part) if text is not None else ""
+        return text, text_of(part) if text is not None else ""
 
     def _refer(self, draft: Draft, item: Item, text: Text, part: Part) -> None:
         if text.number:

@@ -30,7 +30,7 @@ UNTYPED = Deviation(
 )
 
 
-# members that say something else on another event
+# members that would mean something else on another event
 _OF_EVENTS = frozenset(
     (
         *("delta", "item", "item_id", "part", "response", "text", "arguments", "input"),

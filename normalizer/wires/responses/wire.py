@@ -13,12 +13,12 @@ What is held, and until when:
 
 * events of unknown types before ``response.created``: until that has left. They follow it.
 * a call's head without a name, and what belongs to it: until the name comes, or the terminal.
-* a ``response.failed`` whose error says nothing: until the next event, which may be the error, or
+* a ``response.failed`` without a reason: until the next event, which may be the error, or
   until the end, or two seconds of silence.
 
 Text is never held, but for half a surrogate pair. A terminal event ends the answer. What comes
 behind it is left out, but for ``[DONE]``, comments and events that are not the API's. A body that
-ends without one was cut: an ``error`` and a ``response.failed`` say so, whatever it held.
+ends without one was cut: it gets an ``error`` and a ``response.failed``, whatever it held.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from typing import Any
 
 from normalizer.core.dialects import RESPONSES, dialect_of
 from normalizer.core.draft import Draft
+from normalizer.core.errors import read_error
 from normalizer.core.findings import Deviation, Findings
 from normalizer.core.kept import Kept
 from normalizer.core.kinds import COMPLETION_FOR_STREAM, ERROR_BODY_FOR_STREAM
@@ -41,10 +42,9 @@ from normalizer.wires.responses import failure
 from normalizer.wires.responses.body import Body, is_response
 from normalizer.wires.responses.ends import Ends
 from normalizer.wires.responses.item_events import ItemEvents
-from normalizer.wires.responses.item_lives import ItemLives
+from normalizer.wires.responses.item_lifecycle import ItemLifecycle
 from normalizer.wires.responses.item_texts import ItemTexts
 from normalizer.wires.responses.items import Items
-from normalizer.wires.responses.lifecycle import Lifecycle
 from normalizer.wires.responses.names import (
     ADDED,
     CREATED,
@@ -61,12 +61,13 @@ from normalizer.wires.responses.names import (
     SUMMARY_ADDED,
     SUMMARY_DONE,
     TERMINAL,
+    as_text,
     is_known,
-    word,
 )
 from normalizer.wires.responses.outlet import Outlet
 from normalizer.wires.responses.part_texts import PartTexts
 from normalizer.wires.responses.reading import Reading
+from normalizer.wires.responses.response_lifecycle import ResponseLifecycle
 from normalizer.wires.responses.streamed import events_of
 from normalizer.wires.responses.text_events import TextEvents
 from normalizer.wires.responses.unknown import Unknown
@@ -87,6 +88,7 @@ class ResponsesWire:
     """One answer of the Responses API; see `normalizer.core.wire.Wire`."""
 
     names_events = True
+    bare_events: frozenset[str] = frozenset()
     has_templates = False
 
     __slots__ = (
@@ -124,12 +126,12 @@ class ResponsesWire:
         items = Items(kept)
         parts = PartTexts(outlet, items, found, report, memory)
         texts = TextEvents(outlet, parts, found)
-        lives = ItemLives(
+        lifecycle = ItemLifecycle(
             outlet, items, ItemTexts(outlet, parts, found), texts, found, kept, memory
         )
-        self._items = ItemEvents(outlet, lives, texts, found)
-        ends = Ends(lives, found)
-        self._life = Lifecycle(request, options, found, report, kept, outlet, ends)
+        self._items = ItemEvents(outlet, lifecycle, texts, found)
+        ends = Ends(lifecycle, found)
+        self._life = ResponseLifecycle(request, options, found, report, kept, outlet, ends)
         self._body = Body(self._life.envelope, found)
         self._reading = Reading(found)
         self._unknown = Unknown(outlet, request, options, found)
@@ -159,7 +161,7 @@ class ResponsesWire:
     def event(self, draft: Draft, name: str) -> None:
         """Take one event; ``name`` is that of its ``event:`` line, "" for none."""
         kind = draft.value.get("type")
-        if name == kind and name in DELTAS and self._items.goes_on(draft, DELTAS[name]):
+        if name == kind and name in DELTAS and self._items.send_next(draft, DELTAS[name]):
             return
         self._items.other()
         kind = self._reading.type_of(draft, name)
@@ -169,9 +171,9 @@ class ResponsesWire:
         elif life.end is not None:
             self._after(draft, kind)
         elif life.failure.takes(draft, kind, name):
-            life.fails(draft)
+            life.upstream_error(draft)
         elif life.waits:
-            life.let_go()
+            life.release()
             self._after(draft, kind)
         else:
             self._event(draft, kind)
@@ -243,7 +245,7 @@ class ResponsesWire:
 
     def release(self) -> None:
         """The upstream has been silent: a failed response leaves, and nothing follows it."""
-        self._life.let_go()
+        self._life.release()
         if self.end == "error":
             self.ended = True
 
@@ -278,7 +280,7 @@ class ResponsesWire:
 
     def is_event(self, value: Any) -> bool:
         """Whether a JSON value is an event, and no whole answer."""
-        kind = word(value.get("type")) if isinstance(value, dict) else ""
+        kind = as_text(value.get("type")) if isinstance(value, dict) else ""
         return kind.startswith("response.") or kind in SILENT
 
     def gather(self) -> None:
@@ -312,6 +314,10 @@ class ResponsesWire:
         """Repair a whole JSON answer in place; the error that it is instead, if it is one."""
         return self._body.repair(draft)
 
+    def error_in(self, value: Any, name: str = "") -> dict[str, Any] | None:
+        """The error that a JSON value is, ``value`` itself if it has the API's form; or None."""
+        return read_error(value, name)
+
     def error_body(self, error: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         """The status and the JSON of an error in answer to a request without a stream."""
         code = error["error"].get("code") if isinstance(error.get("error"), dict) else None
@@ -333,10 +339,10 @@ def _foreign(value: dict[str, Any]) -> str | None:
     return None if dialect == RESPONSES else dialect
 
 
-_OF_LIFE: dict[str, Callable[[Lifecycle, Draft, str], None]] = {
-    CREATED: Lifecycle.created,
-    **dict.fromkeys(STATUS.keys() - TERMINAL.keys() - {CREATED}, Lifecycle.progress),
-    **dict.fromkeys(TERMINAL, Lifecycle.terminal),
+_OF_LIFE: dict[str, Callable[[ResponseLifecycle, Draft, str], None]] = {
+    CREATED: ResponseLifecycle.created,
+    **dict.fromkeys(STATUS.keys() - TERMINAL.keys() - {CREATED}, ResponseLifecycle.progress),
+    **dict.fromkeys(TERMINAL, ResponseLifecycle.terminal),
 }
 _OF_ITEMS: dict[str, Callable[[ItemEvents, Draft, str], None]] = {
     ADDED: ItemEvents.added,

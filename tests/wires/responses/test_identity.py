@@ -299,3 +299,28 @@ def test_an_id_that_only_an_event_inside_said_is_the_items() -> None:
     outcome = normalize(raw(created(), done_event, ended()))
     assert outcome.output[0]["id"] == "fc_9"
     assert outcome.output[0]["call_id"] == "call_9"
+
+
+def test_a_call_that_was_never_added_waits_for_its_call_id() -> None:
+    outcome = normalize(raw(created(), call_events("{}")[1:], ended()))
+    assert outcome.of("output_item.added")[0]["item"]["call_id"] == "call_1"
+    assert outcome.output == [call("{}")]
+
+
+def test_a_call_whose_call_id_never_comes_leaves_at_the_end() -> None:
+    events = call_events("{}")[1:-1]
+    for end in (ended(), event("failed", response=response("failed")), b"data: [DONE]\n\n"):
+        outcome = normalize(raw(created(), events, end))
+        assert [one["name"] for one in outcome.output] == ["f"]
+        assert outcome.said("function_call_arguments") == "{}"
+
+
+def test_parts_that_were_streamed_as_one_are_sent_once() -> None:
+    deltas = [
+        event("reasoning_summary_text.delta", **at("rs_1"), summary_index=n, delta=text)
+        for n, text in enumerate(("Think", "More"))
+    ]
+    outcome = normalize(
+        raw(created(), added(reasoning()), deltas, ended(reasoning("Think", "More")))
+    )
+    assert outcome.said("reasoning_summary_text") == "ThinkMore"

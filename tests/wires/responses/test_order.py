@@ -291,3 +291,16 @@ def test_a_response_that_is_done_ends_by_its_status(status: str) -> None:
     last = event("done", response=response(status, error={"code": "c", "message": "m"}))
     outcome = normalize(raw(created(), message_events("Hi"), last))
     assert outcome.types[-1] == status
+
+
+def test_a_created_that_comes_too_late_still_leaves_what_it_holds() -> None:
+    late = created(metadata={"a": "b"})
+    outcome = normalize(raw(text_delta("Hi"), late, late, ended(message("Hi"))))
+    assert outcome.types.count("created") == 1
+    assert [one["response"]["metadata"] for one in outcome.of("in_progress")] == [{"a": "b"}]
+
+
+def test_a_type_of_a_million_words_takes_no_time() -> None:
+    long = event("a_" * 500_000 + "call.done", item_id="x_1")
+    outcome = normalize(raw(created(), long, message_events("Hi"), ended(message("Hi"))))
+    assert outcome.types[-1] == "completed"

@@ -5,7 +5,8 @@
     output_item.done    the whole item
 
 A call cannot leave before its name is known: its head and its events wait for the name, and leave
-behind it in their order. A call that never gets a name is no call; what it had rides on the
+behind it in their order. One without a head waits for its ``call_id`` too, as long as it may come:
+a client answers a call by it. A call that never gets a name is no call, and becomes a member of the
 terminal's response. Arguments that a head holds count only if no delta follows.
 
 The id under which an item was added is its id to the end. ``encrypted_content`` is bound to the id
@@ -24,7 +25,7 @@ from normalizer.wires.responses.form import Form, blank_part
 from normalizer.wires.responses.item import Item
 from normalizer.wires.responses.item_texts import ItemTexts
 from normalizer.wires.responses.items import Items
-from normalizer.wires.responses.names import ADDED, CALLS, DELTAS, DONE, DONES, EVENTFUL, word
+from normalizer.wires.responses.names import ADDED, CALLS, DELTAS, DONE, DONES, EVENTFUL, as_text
 from normalizer.wires.responses.outlet import Outlet
 from normalizer.wires.responses.text_events import TEXT_IN_HEAD, TextEvents
 
@@ -63,7 +64,7 @@ OUTPUT_INDEX = Deviation(
 _PLACES = {"message": ("content",), "reasoning": ("summary", "content")}
 
 
-class ItemLives:
+class ItemLifecycle:
     """Begins and ends items."""
 
     __slots__ = (
@@ -100,22 +101,27 @@ class ItemLives:
         self.items.call(item, call_of(data, item.kind))
         for ident in ids:
             self.items.learn(item, ident)
-        item.name = item.name or word(data.get("name"))
+        item.name = item.name or as_text(data.get("name"))
 
     def wait(self, item: Item, draft: Draft, kind: str) -> None:
         item.waiting.append((draft, kind))
-        if item.kind in CALLS and not item.name:
+        if item.kind in CALLS and (kind != ADDED or not item.name):
             self._found(NAME_LATE)
             self.items.wait(item)
             self.items.shifted = True
             item.held += (size := CHUNK + len(draft.raw or b""))
             self._kept.size += size
 
-    def leave(self, item: Item) -> None:
-        """Send what waited for the name of a call, if it is there."""
+    def leave(self, item: Item, *, early: bool = False) -> None:
+        """Send what waited for the name of a call, if it is there.
+
+        ``early``: a call without a head waits on: its ``call_id`` may still come.
+        """
         if item.opened or (item.kind in CALLS and not item.name):
             return
         head = next((draft for draft, kind in item.waiting if kind == ADDED), None)
+        if early and head is None and not item.call_id:
+            return
         events = [(draft, kind) for draft, kind in item.waiting if draft is not head]
         item.waiting = []
         self._kept.size -= item.held
@@ -129,6 +135,11 @@ class ItemLives:
                 self._events.delta(item, DELTAS[kind], draft)
             elif kind in DONES:
                 self._events.done(item, DONES[kind], draft)
+
+    def leave_named(self) -> None:
+        """Send the calls that have a name, and waited for more."""
+        for item in self.items.waiting():
+            self.leave(item)
 
     def open(self, item: Item, data: dict[str, Any]) -> None:
         """Make up the head of an item, with what is known of it."""
@@ -148,7 +159,7 @@ class ItemLives:
             head |= {key: value for key, value in data.items() if key != "id"}
             if "status" in data or item.kind in EVENTFUL:
                 head["status"] = "in_progress"
-        self.items.open(item, word(data.get("id")))
+        self.items.open(item, as_text(data.get("id")))
         head["id"] = item.id
         if item.kind in CALLS:
             head.setdefault("call_id", item.id)
@@ -161,10 +172,10 @@ class ItemLives:
         data = draft.value["item"]
         self._form.item(draft, data, "in_progress")
         inside = _take_texts(item, draft, data, self._found)
-        if item.kind in CALLS and not word(data.get("name")):
+        if item.kind in CALLS and not as_text(data.get("name")):
             draft.edit()
             data["name"] = item.name
-        self.items.open(item, word(data.get("id")))
+        self.items.open(item, as_text(data.get("id")))
         self.identify(item, draft, data)
         self._place(item, draft)
         item.head = dict(data)
@@ -179,7 +190,7 @@ class ItemLives:
         self._form.item(draft, data, status)
         if item.kind in CALLS:
             self._texts.finish_call(item, draft, data, CALLS[item.kind])
-            if not word(data.get("name")):
+            if not as_text(data.get("name")):
                 draft.edit()
                 data["name"] = item.name
         elif item.kind == "message":
@@ -223,7 +234,7 @@ class ItemLives:
         if self._found(ITEM_NOT_DONE):
             self._outlet.make(DONE, members)
 
-    def meet(self, kind: str, data: dict[str, Any]) -> Item:
+    def new_item(self, kind: str, data: dict[str, Any]) -> Item:
         """A new item that only the terminal event has."""
         item = self.items.new(kind, None)
         self.learn(item, ids_of({"item": data}), data)
@@ -255,10 +266,10 @@ class ItemLives:
 def call_of(data: dict[str, Any], kind: str) -> str:
     """The ``call_id`` that tells one call from another, "" if none does.
 
-    Items of other kinds change theirs between head and end, and one that is only the item's id says
+    Items of other kinds change theirs between head and end. One that equals the item's id means
     nothing: it may be ours.
     """
-    call_id = word(data.get("call_id"))
+    call_id = as_text(data.get("call_id"))
     return call_id if kind in CALLS and call_id != data.get("id") else ""
 
 
@@ -299,9 +310,9 @@ def _nameless(item: Item) -> dict[str, Any]:
         if kind == text.delta and isinstance(value.get("delta"), str):
             deltas.append(value["delta"])
         elif kind == text.done:
-            whole_text = word(value.get(text.key)) or whole_text
+            whole_text = as_text(value.get(text.key)) or whole_text
         else:
             data = value.get("item") or {}
             made |= {key: one for key, one in data.items() if key != text.key}
-            whole_text = word(data.get(text.key)) or whole_text
+            whole_text = as_text(data.get(text.key)) or whole_text
     return {**made, text.key: "".join(deltas) or whole_text}

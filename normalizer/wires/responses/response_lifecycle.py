@@ -7,7 +7,7 @@
 
 ``response.created`` is made up when something needs it. Events of unknown types that come before it
 wait for it. An error has failed the response: the ``response.failed`` that must follow it is the
-upstream's, or is made up at the end. A failed response that does not say why waits for an error.
+upstream's, or is made up at the end. A failed response without a reason waits for an error.
 """
 
 from __future__ import annotations
@@ -31,10 +31,11 @@ from normalizer.wires.responses.names import (
     CREATED,
     ERROR,
     FAILED,
+    IN_PROGRESS,
     INCOMPLETE,
     STATUS,
     TERMINAL,
-    word,
+    as_text,
 )
 from normalizer.wires.responses.outlet import Outlet
 from normalizer.wires.responses.reading import Reading
@@ -71,7 +72,7 @@ STATUS_DIFFERS = Deviation(
 )
 
 
-class Lifecycle:
+class ResponseLifecycle:
     """Begins and ends the response.
 
     * ``begun``: `response.created` has left.
@@ -87,6 +88,7 @@ class Lifecycle:
         "_found",
         "_held",
         "_kept",
+        "_made_up",
         "_options",
         "_outlet",
         "_reading",
@@ -112,6 +114,7 @@ class Lifecycle:
         ends: Ends,
     ) -> None:
         self.begun = False
+        self._made_up = False  # `response.created` was ours
         self.skipped = False
         self.end: End | None = None
         self.error: dict[str, Any] | None = None
@@ -127,7 +130,7 @@ class Lifecycle:
         self._reading = Reading(found)
         self._unknown = Unknown(outlet, request, options, found)
         self._held: list[tuple[Draft, str]] = []  # unknown events, until `created` has left
-        self._failed: Draft | None = None  # a failed response that does not say why
+        self._failed: Draft | None = None  # a failed response without a reason
 
     @property
     def waits(self) -> bool:
@@ -143,8 +146,11 @@ class Lifecycle:
     def created(self, draft: Draft, kind: str) -> None:
         response = self._reading.response(draft)
         if self.begun:
-            self.envelope.learn(response)
             self._found(TWICE)
+            if self._made_up:  # what it holds was not sent yet
+                self._made_up = False
+                draft.edit()["type"] = IN_PROGRESS
+                self.progress(draft, IN_PROGRESS)
             return
         self.begun = True
         self.envelope.fit(draft, response, STATUS[kind])
@@ -169,7 +175,7 @@ class Lifecycle:
         self._ends.gather(draft, response, status)
         self.envelope.fit(draft, response, status)
         self._ends.nameless(response, draft)
-        if kind == FAILED and not self.failure.speaks(draft, response):
+        if kind == FAILED and not self.failure.fill(draft, response):
             self._failed = draft
             self.response = response
             return
@@ -189,7 +195,7 @@ class Lifecycle:
         """Make up the `response.created` that something needs; ``own``: an error of ours."""
         if self.begun:
             return
-        self.begun = True
+        self.begun = self._made_up = True
         made = self.envelope.created(response)
         if not own and not self.skipped:
             self._found(CREATED_MISSING)
@@ -204,14 +210,14 @@ class Lifecycle:
             if not self._unknown.takes(kind, draft):
                 self._outlet.send(draft, kind, moved=True)
 
-    def fails(self, draft: Draft) -> None:
-        """An error of the upstream's; the answer has failed, but for the event that says so."""
+    def upstream_error(self, draft: Draft) -> None:
+        """Send an error of the upstream's: the answer has failed."""
         self.begin({})
         self.failure.error = failure.of_event(draft.value)
         self._outlet.send(draft, ERROR)
-        self.let_go()
+        self.release()
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Send a failed response that waited for its error."""
         draft, self._failed = self._failed, None
         if draft is not None and self.response is not None:
@@ -221,7 +227,7 @@ class Lifecycle:
 
     def fail(self, error: dict[str, Any], end: End) -> None:
         """End with an error of the core's own; see `Wire.fail`."""
-        self.let_go()
+        self.release()
         if self.end is None:
             self.begin({}, own=True)
             self._outlet.make(ERROR, failure.event(error))
@@ -229,7 +235,7 @@ class Lifecycle:
 
     def close(self, broken: str | None, junk: Sequence[bytes] = ()) -> None:
         """The body has ended: the answer was complete, or was cut; ``junk``: lines of no event."""
-        self.let_go()
+        self.release()
         if self.end is None:
             self._cut(broken, junk)
 
@@ -257,7 +263,7 @@ class Lifecycle:
 
     def finish(self) -> None:
         """`[DONE]` has come: it ends the answer, with or without a terminal event."""
-        self.let_go()
+        self.release()
         if self.end is not None:
             return
         if self.failure.error is not None:
@@ -303,7 +309,7 @@ class Lifecycle:
     def _note(self, response: dict[str, Any]) -> None:
         """Put into the report how the answer ended."""
         report = self._report
-        report.finish[0] = word(response.get("status"))
+        report.finish[0] = as_text(response.get("status"))
         usage = response.get("usage")
         report.usage = usage if isinstance(usage, dict) else None
 
