@@ -338,6 +338,13 @@ DEVIATIONS = (
         CALL,
     ),
     _deviation(
+        "call-never-added-with-name",
+        "lc on",
+        "a call that was never added is named before it is ended",
+        wire(without(events_of_call(), "output_item.added", "function_call_arguments.delta")),
+        CALL,
+    ),
+    _deviation(
         "cut-in-text",
         ALL,
         "the stream is cut, without an end",

@@ -34,6 +34,8 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 ALL = (*CLEAN, *DEVIATIONS)
 JAVASCRIPT = {"on": "openai", "ao": "ai_openai", "ar": "ai_open_responses"}
 PROGRAMS = {"cx": codex, "gk": grok}
+# Grok Build reads it raw; through us it once asked again and again.
+BROKE_THROUGH_US = {"failed-without-words"}
 
 Doors = dict[str, str]
 
@@ -112,7 +114,7 @@ def test_javascript(
         pytest.param(client, one, id=f"{client}-{one.name}")
         for client in PROGRAMS
         for one in ALL
-        if one in CLEAN or client in one.broken
+        if one in CLEAN or client in one.broken or one.name in BROKE_THROUGH_US
     ],
 )
 def test_programs(doors: Doors, tmp_path: Path, client: str, one: Deviation) -> None:
