@@ -15,6 +15,7 @@ from tests.streams import (
     COMPLETIONS,
     ENVELOPE,
     STREAM,
+    USAGE,
     WITH_USAGE,
     Outcome,
     call,
@@ -222,3 +223,114 @@ def test_an_event_over_the_limit_among_many() -> None:
     outcome = both(raw(*text(), *said, STOP), max_event_bytes=500)
     assert outcome.said() == "".join(WORDS[:20])
     assert outcome.error["type"] == "upstream_too_large"
+
+
+def with_text(word: str, **delta: Any) -> dict[str, Any]:
+    """A chunk as Together sends them: the text beside the delta that has it too."""
+    one = chunk({"role": "assistant", "content": word, **delta})
+    one["choices"][0]["text"] = word
+    return one
+
+
+@pytest.mark.parametrize("odd", [0, 7, -1, 1.5, 10**20, True, None, "7", [7]])
+@pytest.mark.parametrize("path", [None, COMPLETIONS])
+def test_a_text_twice_in_each_chunk_and_its_token(odd: Any, path: str | None) -> None:
+    said = [with_text(word, token_id=number) for number, word in enumerate(WORDS)]
+    said[50] = with_text(WORDS[50], token_id=odd)
+    outcome = both(raw(*said, STOP), **({"path": path} if path else {}))
+    choices = [one["choices"][0] for one in outcome.chunks[:-1]]
+    assert [one["text"] for one in choices] == WORDS
+    tokens = [one.get("delta", one).get("token_id") for one in choices]
+    assert tokens[10:50] + tokens[51:60] == [*range(10, 50), *range(51, 60)]
+    assert tokens[50] == (odd or (None if path else odd))
+    assert outcome.report.characters_in == {"content": len("".join(WORDS))}
+
+
+@pytest.mark.parametrize("odd", ["", "word", "other ", '"', "\ud83d", None, 5])
+@pytest.mark.parametrize("holder", ["delta", "choice"])
+def test_a_text_twice_that_differs_once(odd: Any, holder: str) -> None:
+    said = [with_text(word) for word in WORDS[:40]]
+    choice = said[20]["choices"][0]
+    if holder == "delta":
+        choice["delta"]["content"] = odd
+    else:
+        choice["text"] = odd
+    body = raw(*(json_event(one) for one in said), STOP)
+    assert both(body).said().endswith("".join(WORDS[21:40]))
+
+
+def json_event(value: Any) -> bytes:
+    return b"data: " + json.dumps(value).encode() + b"\n\n"
+
+
+@pytest.mark.parametrize("text_is", ["content", "role", "m", "chatcmpl-1", "assistant", "text"])
+def test_a_text_that_is_another_member_s_value_too(text_is: str) -> None:
+    said = [with_text(word) for word in [text_is, text_is, *WORDS[:20], text_is]]
+    for one in said[5:]:
+        one["choices"][0]["delta"]["role"] = "user"
+        one["model"] = one["choices"][0]["text"]
+    assert both(raw(*said, STOP)).said() == text_is * 2 + "".join(WORDS[:20]) + text_is
+
+
+@pytest.mark.parametrize("second", ["reasoning", "thinking", "details", "details without index"])
+@pytest.mark.parametrize("odd", [None, "", "x", "much longer than the word that it stands for"])
+@pytest.mark.parametrize("policy", ["reasoning_content", "reasoning", "both", "keep"])
+def test_reasoning_under_two_names(second: str, odd: str | None, policy: str) -> None:
+    def one(word: str, other: str | None) -> dict[str, Any]:
+        detail = {"type": "reasoning.text", "text": other, "index": 0}
+        if second == "details without index":
+            del detail["index"]
+        name = "reasoning_details" if "details" in second else second
+        value: Any = [detail] if "details" in second else other
+        return chunk({"reasoning_content": word, name: value, "channel": "analysis"})
+
+    said = [one(word, word) for word in WORDS[:30]]
+    said[10] = one("the word", odd)
+    for position in range(12, 20):
+        said[position] = one("x", odd)
+    both(raw(*text("Hi"), *said, STOP), reasoning=policy)
+
+
+@pytest.mark.parametrize("created", [1700000000, 1700000007])
+@pytest.mark.parametrize("more", [{}, {"x": 1}, {"usage": USAGE}, {"x_groq": {"usage": USAGE}}])
+def test_chunks_that_say_nothing_among_others(created: int, more: dict[str, Any]) -> None:
+    nothing = chunk({}, created=created, **more)
+    said: list[dict[str, Any]] = []
+    for number, word in enumerate(WORDS[:40]):
+        said += [nothing] * (number % 5 * 3) + [chunk({"content": word})]
+    outcome = both(raw(*text(), *said, nothing, STOP, nothing), WITH_USAGE)
+    assert outcome.said() == "".join(WORDS[:40])
+    assert outcome.report.events_in == len(said) + 4
+    assert outcome.report.characters_in == {"content": len("".join(WORDS[:40]))}
+
+
+def test_usages_in_turn_in_chunks_that_say_nothing() -> None:
+    said = []
+    for number in (1, 2, 2, 1, 1, 3, 1, 1):
+        one = chunk({})
+        one["choices"][0]["usage"] = counted(number)
+        said.append(one)
+    outcome = both(raw(*text("Hi"), *said, STOP), WITH_USAGE)
+    assert outcome.report.usage == counted(1)
+
+
+@pytest.mark.parametrize("kind", ["content", "reasoning"])
+@pytest.mark.parametrize("beside", [True, False])
+def test_messages_that_begin_with_what_was_sent(kind: str, beside: bool) -> None:
+    said = []
+    for word in ["a", "a", "b", "aab", "aabb", "x", "x"]:
+        one = chunk({kind: word})
+        one["choices"][0]["message"] = {kind: word}
+        if not beside:
+            del one["choices"][0]["delta"]
+        said.append(one)
+    both(raw(*text(), *said, STOP))
+
+
+def test_a_text_that_stands_in_the_usage_too() -> None:
+    said = []
+    for number, word in enumerate(WORDS[:30]):
+        usage = {**counted(number), "text": word if number % 3 else "word"}
+        said.append(chunk({"content": word}, usage=usage))
+    outcome = both(raw(*text(), *said, STOP), WITH_USAGE)
+    assert outcome.said() == "".join(WORDS[:30])

@@ -68,6 +68,7 @@ WHOLE = {
     "gathered",
     "holdback",
     "kinds",
+    "one_text",
     "split",
     "stages",
     "streamed",

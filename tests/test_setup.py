@@ -114,5 +114,5 @@ def test_what_lies_beside_is_demanded_where_it_is_said_to_be(tmp_path: Path) -> 
         ).stdout
 
     assert "../shared/conform.py, which lies beside the repository, is not here" in outcome()
-    assert "1 skipped" in outcome()
-    assert "1 failed" in outcome(CI_SHARED="required")
+    assert "2 skipped" in outcome()
+    assert "2 failed" in outcome(CI_SHARED="required")

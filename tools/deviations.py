@@ -20,6 +20,7 @@ from normalizer import Normalizer, Options, RequestInfo
 from normalizer.catalogue import CODES, Rule, rules
 from normalizer.core.report import Report
 from normalizer.wires.chat import envelope
+from normalizer.wires.responses import envelope as responses_envelope
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- deviations -->", "<!-- /deviations -->"
@@ -33,6 +34,7 @@ GROUPS = {
     "U": "Usage",
     "X": "Errors and ends",
     "B": "Kind of body",
+    "R": "Responses API",
     "M": "Messages API",
 }
 
@@ -132,6 +134,22 @@ ROWS = (
     ("X707-X710 X712", "Streams that are cut, are empty, turn into HTML, or have one endless line"),
     ("X713", 'Opt-in: answers without a finish, kept (`unfinished="keep"`)'),
     ("X714", "Answers in another protocol (Anthropic, Gemini, Ollama), which are named"),
+    (
+        "R101-R110",
+        "Responses: events without a line, a type or a number; keep-alives; other names",
+    ),
+    (
+        "R201-R213",
+        "Responses: heads, parts, deltas and ends that are missing, doubled, or come too early",
+    ),
+    (
+        "R301-R305",
+        "Responses: ids that change, are shared or missing; indexes that drift or collide",
+    ),
+    ("R401-R407", "Responses: items, parts and responses without the members that readers need"),
+    ("R501-R506", "Responses: a terminal event without its output, or none; texts that differ"),
+    ("R601-R605", "Responses: usage with other names, without a total or details, by half"),
+    ("R701-R707", "Responses: errors in other forms, failures without words, cut or empty streams"),
     (
         "B801-B804 B807",
         "JSON instead of a stream, a stream instead of JSON, NDJSON, incomplete completions",
@@ -238,7 +256,10 @@ def _chapter(rule: Rule) -> Iterator[str]:
         if number:
             yield from ("", "After a silence longer than `finish_timeout` it continues:")
         yield from _block(visible(piece))
-    with mock.patch.object(envelope, "now", return_value=1_700_000_000):
+    with (
+        mock.patch.object(envelope, "now", return_value=1_700_000_000),
+        mock.patch.object(responses_envelope, "now", return_value=1_700_000_000),
+    ):
         ran = run(rule)
     status = f" with status {ran.status}" if ran.status != rule.status else ""
     yield from ("", f"The client gets{status}:")
@@ -268,7 +289,8 @@ def _block(text: str) -> Iterator[str]:
 
 
 def _without_made_up(out: bytes) -> bytes:
-    return re.sub(rb'"(chatcmpl-|cmpl-|call_|msg_|toolu_)[0-9a-f]{24,32}"', '"\\1…"'.encode(), out)
+    made_up = rb'"(chatcmpl-|cmpl-|call_|resp_|msg_|rs_|fc_|toolu_)[0-9a-f]{24,32}"'
+    return re.sub(made_up, '"\\1…"'.encode(), out)
 
 
 def _slug(title: str) -> str:

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import Any
 
-from normalizer.core import errors, event_data, kinds, sse
+from normalizer.core import envelopes, errors, event_data, kinds, sse
 from normalizer.core.findings import Deviation
 from normalizer.wires.chat import (
     call_doubts,
@@ -51,13 +51,42 @@ from normalizer.wires.messages import (
 )
 from normalizer.wires.messages import errors as messages_errors
 from normalizer.wires.messages import usage as messages_usage
+from normalizer.wires.responses import (
+    ends,
+    failure,
+    form,
+    item_events,
+    item_lifecycle,
+    outlet,
+    part_texts,
+    reading,
+    response_lifecycle,
+    text_events,
+    unknown,
+)
+from normalizer.wires.responses import envelope as responses_envelope
+from normalizer.wires.responses import usage as responses_usage
+from normalizer.wires.responses import wire as responses_wire
 
 # Every module that repairs something declares what it repairs.
 _DECLARED_IN: tuple[ModuleType, ...] = (
-    *(sse, event_data, errors, kinds, chat_kinds),
+    *(sse, event_data, errors, envelopes, kinds, chat_kinds),
     *(call_doubts, call_members, choices, chunks, content, envelope, finish, holdback),
     *(leaks, repeats, thinking, *text_calls.FAMILIES),
     *(reasoning, tool_calls, usage, whole_calls, whole_message, wire),
+    # the Responses API's
+    *(
+        reading,
+        outlet,
+        response_lifecycle,
+        item_events,
+        item_lifecycle,
+        text_events,
+        part_texts,
+        form,
+        ends,
+    ),
+    *(unknown, failure, responses_envelope, responses_usage, responses_wire),
     *(events, message_start, blocks, block_start, deltas, tool_use, tool_input),
     *(stop_reason, messages_usage, messages_errors, body),
 )

@@ -54,8 +54,7 @@ def _sighted(source: BinaryIO) -> tuple[bytes, RequestInfo]:
         _, brace, line = begun.partition(b"{")
         if (brace and b"\n" in line) or len(begun) > _SIGHT:
             break
-    legacy = b'"text_completion"' in begun
-    return begun, RequestInfo.parse("/v1/completions" if legacy else "/v1/chat/completions")
+    return begun, RequestInfo.guess(begun)
 
 
 _CASSETTE = (b"version:", b"interactions:", b"metadata:")

@@ -27,6 +27,7 @@ GROUPS = {
     "U": "Usage",
     "X": "Errors and ends",
     "B": "Kind of body",
+    "R": "Responses API",
     "M": "Messages API",
 }
 

@@ -13,7 +13,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from normalizer.core.findings import Deviation
 from normalizer.core.lenient import loads
+
+ENVELOPE = Deviation(
+    code="E218",
+    name="envelope-around",
+    fault="A chunk is inside an envelope, or is a JSON string.",
+    repair="The chunk is taken out, and the members beside it move to it.",
+)
 
 # The members that gateways put an answer into.
 ENVELOPES = (

@@ -48,7 +48,10 @@ class OptionFields(TypedDict, total=False):
     paths: Sequence[str]
     max_event_bytes: int
     max_held_bytes: int
+    max_response_bytes: int
     finish_timeout: float
+    unknown_events: Literal["auto", "keep", "ride", "drop-private"]
+    terminal: Literal["keep", "strict"]
 
 
 def _option(default: Any, text: str, *, unit: str = "", kind: str = "") -> Any:
@@ -106,12 +109,20 @@ class Options:
     * ``special_tokens``, ``cumulative``: repairs that need a guess. They are off by default.
     * ``empty_blocks``: keep or drop text blocks of the Messages API that have no character.
     * ``paths``: endings of more paths to normalize as chats (``"/api/chat"``), or, with
-      ``=completions`` or ``=messages`` at the end, as these APIs.
+      ``=completions``, ``=responses`` or ``=messages`` at the end, as these APIs.
     * ``max_event_bytes``: the limit in bytes of one event, or of a body that is read whole.
     * ``max_held_bytes``: the limit in bytes of what one stream makes us keep, by estimate, without
       the current event. Above it, held bytes that can be sent unrepaired are sent. Choices, calls
       and fragments without a name cannot: the stream ends with an error of type
       ``upstream_too_large``.
+    * ``max_response_bytes``: the limit in bytes of the text that one answer of the Responses API
+      makes us keep, because its ends repeat it. Above it, the ends pass as they came.
+    * ``unknown_events``: what happens to an event of an unknown type in the Responses API.
+      ``"auto"`` puts private ones (``codex.*``) on the next event, under their type's name, if the
+      client is known not to be Codex. ``"ride"`` does so with all unknown ones. ``"drop-private"``
+      removes private ones. ``"keep"`` sends all.
+    * ``terminal``: ``"strict"`` sends a ``response.completed`` with an ``incomplete`` response as
+      ``response.incomplete``. ``"keep"`` sends it as it came.
     * ``finish_timeout``: the seconds of silence after which `flush` sends a held finish.
     """
 
@@ -168,8 +179,8 @@ class Options:
     )
     paths: Sequence[str] = _option(
         (),
-        "Endings of more paths to normalize, as chats (/api/chat) or as legacy completions "
-        "(/api/complete=completions).",
+        "Endings of more paths to normalize, as chats (/api/chat), as legacy completions "
+        "(/api/complete=completions) or as the Responses API (/api/agent=responses).",
         kind="paths",
     )
     max_event_bytes: int = _option(
@@ -180,8 +191,22 @@ class Options:
         "Limit of what one stream makes us keep, without the current event, in bytes.",
         unit="bytes",
     )
+    max_response_bytes: int = _option(
+        32 * 1024 * 1024,
+        "Limit of the text that one answer of the Responses API makes us keep, in bytes.",
+        unit="bytes",
+    )
     finish_timeout: float = _option(
         2.0, "Silence after which a held finish is sent, in seconds.", unit="seconds"
+    )
+    unknown_events: Literal["auto", "keep", "ride", "drop-private"] = _option(
+        "auto",
+        "Responses API: send events of unknown types, put them on the next event, or remove "
+        "private ones. auto: private ones are put on it if the client is not Codex.",
+    )
+    terminal: Literal["keep", "strict"] = _option(
+        "keep",
+        "Responses API: keep or correct a response.completed whose response is incomplete.",
     )
 
     def __post_init__(self) -> None:
@@ -387,7 +412,7 @@ def check_variables(environ: Mapping[str, str], *, besides: Collection[str] = ()
             )
 
 
-ENDPOINTS = ("chat", "completions", "messages")
+ENDPOINTS = ("chat", "completions", "responses", "messages")
 _YES = ("1", "true", "yes", "on")
 _NO = ("0", "false", "no", "off", "")
 

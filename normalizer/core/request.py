@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-Endpoint = Literal["chat", "completions", "messages"]
+Endpoint = Literal["chat", "completions", "responses", "messages"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,15 +20,17 @@ class RequestInfo:
     Create it with `RequestInfo.parse`.
 
     * ``endpoint``: ``"chat"`` for paths that end in ``/chat/completions``, ``"completions"`` for
-      other paths that end in ``/completions``, ``"messages"`` for paths that end in ``/messages``
-      unless the body has no list ``messages``, or the value from the option ``paths``. None for all
-      other paths: their answers are never changed.
+      other paths that end in ``/completions``, ``"responses"`` for paths that end in
+      ``/responses``, ``"messages"`` for paths that end in ``/messages`` unless the body has no list
+      ``messages``, or the value from the option ``paths``. None for all other paths: their answers
+      are never changed.
     * ``stream``, ``include_usage``, ``n``, ``model``, ``max_tokens``: from the body.
     * ``tools``, ``functions``: whether the body offers any.
     * ``tool_names``: the names of those; ``tool_parameters``: the JSON schemas of their parameters.
     * ``knows_tools``: whether enough of the body is known to tell that a tool was not offered: it
       has ``messages``, ``prompt``, ``tools`` or ``functions``.
     * ``forced``: whether the body demands one tool by name.
+    * ``codex``: whether the headers name Codex as the client. None: they name nobody.
     """
 
     endpoint: Endpoint | None
@@ -42,6 +44,7 @@ class RequestInfo:
     forced: bool = False
     tool_names: frozenset[str] = frozenset()
     knows_tools: bool = False
+    codex: bool | None = None
     # no part of what makes two of them equal: a schema cannot be hashed
     tool_parameters: Mapping[str, Mapping[str, Any]] = dataclasses.field(
         default_factory=dict, compare=False, repr=False
@@ -54,18 +57,20 @@ class RequestInfo:
         body: bytes | dict[str, Any] | None = None,
         *,
         paths: Sequence[str] = (),
+        headers: Mapping[str, str] | None = None,
     ) -> RequestInfo:
         """Read the path (or URL) and the JSON body of a request.
 
         ``body`` is the bytes of the body, or the object itself. If it is None, or is not a JSON
-        object, nothing is known about the request. ``paths`` is the option of `Options`. No body
-        makes it raise.
+        object, nothing is known about the request. ``paths`` is the option of `Options`.
+        ``headers`` are those of the request, with names in lower case. No body makes it raise.
 
         Example::
 
             RequestInfo.parse("/v1/chat/completions", b'{"model": "m", "stream": true}')
         """
         endpoint = _endpoint(urlsplit(path).path, paths)
+        codex = _is_codex(headers)
         given = body is not None
         if isinstance(body, (bytes, bytearray, memoryview)):
             try:
@@ -75,7 +80,7 @@ class RequestInfo:
         if given and endpoint == "messages" and not _asks_for_message(body):
             endpoint = None
         if not isinstance(body, dict):
-            return cls(endpoint=endpoint)
+            return cls(endpoint=endpoint, codex=codex)
         stream = body.get("stream")
         options = body.get("stream_options")
         options = options if isinstance(options, dict) else {}
@@ -101,14 +106,47 @@ class RequestInfo:
                 if isinstance(function.get("parameters"), dict)
             },
             knows_tools=not _ASKS.isdisjoint(body),
+            codex=codex,
         )
 
+    @classmethod
+    def guess(cls, body: bytes) -> RequestInfo:
+        """Guess the request from the beginning of its answer.
+
+        Example::
+
+            RequestInfo.guess(b'data: {"type":"response.created"').endpoint  # "responses"
+        """
+        found = (endpoint for sign, endpoint in _SIGNS if sign.search(body))
+        return cls(endpoint=next(found, "chat"))
+
+
+# What is in the answers of one API only, as far as their beginnings tell. An item of the Responses
+# API has the type "message" too: its own sign is asked for first.
+_SIGNS: tuple[tuple[re.Pattern[bytes], Endpoint], ...] = (
+    (re.compile(rb'"text_completion"'), "completions"),
+    (re.compile(rb'"response\.|"object"\s*:\s*"response"'), "responses"),
+    (re.compile(rb'"type"\s*:\s*"(?:message|message_start|content_block_\w+)"'), "messages"),
+)
 
 # One of these is in every real request: without them only a part of it is known.
-_ASKS = frozenset({"messages", "prompt", "tools", "functions"})
+_ASKS = frozenset({"messages", "prompt", "input", "tools", "functions"})
 
 
-_NAMED: Mapping[str, Endpoint] = {"completions": "completions", "messages": "messages"}
+_NAMED: Mapping[str, Endpoint] = {
+    "completions": "completions",
+    "responses": "responses",
+    "messages": "messages",
+}
+
+
+def _is_codex(headers: Mapping[str, str] | None) -> bool | None:
+    """Whether the headers are Codex's. None: they do not name their client."""
+    if not headers:
+        return None
+    names = [headers[name] for name in ("originator", "user-agent") if headers.get(name)]
+    return any("codex" in name.lower() for name in names) if names else None
+
 
 # OpenAI's Assistants API: another protocol under the same ending.
 _THREAD = re.compile(r"/threads/[^/]+/messages$")
@@ -127,6 +165,8 @@ def _endpoint(path: str, paths: Sequence[str]) -> Endpoint | None:
             return _NAMED.get(endpoint, "chat")
     if path.endswith("/chat/completions"):
         return "chat"
+    if path.endswith("/responses"):
+        return "responses"
     if path.endswith("/messages") and _THREAD.search(path) is None:
         return "messages"
     return "completions" if path.endswith("/completions") else None

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from normalizer.core.draft import Draft
+from normalizer.core.envelopes import ENVELOPE
 from normalizer.core.errors import INVALID, TOO_LARGE, read_error, words_of_page
 from normalizer.core.event import Event, Kind
 from normalizer.core.event_data import DONE_VARIANT
@@ -84,9 +85,10 @@ class EventStream:
                 return data if last.same else self.ready()
             if position and last.same:
                 out.append(data[:position])
-            framed = templates.take(data, position, out)
-            self._reader.received += framed - position
-            position = framed
+            if templates.several:
+                framed = templates.take(data, position, out)
+                self._reader.received += framed - position
+                position = framed
         if self._wire.ended:
             self._wire.behind(data)
         elif position < len(data):
@@ -146,7 +148,8 @@ class EventStream:
             event = reader.next()
             if event is None:
                 break
-            templates.settle()
+            if templates.any:
+                templates.settle()
             self._take(event, closing=closing)
         if self._wire.ended:
             templates.give_up()
@@ -183,19 +186,24 @@ class EventStream:
         usage = value.get("usage")
         wire.event(Draft(value, None if event.lenient else event.data), event.name)
         text = None
-        if len(sent) == 1 and not event.lenient and self._templates.wanted:
+        if len(sent) < 2 and not event.lenient and self._templates.wanted:
             text = wire.one_text()
-        if text is None:
+        if text is None or bool(text.text) != bool(sent):
             self._templates.clear()
         else:
-            self._templates.learn(event.data, sent[0], usage, text)
+            self._templates.learn(event.data, sent[0] if sent else b"", usage, text)
 
     def _no_object(self, event: Event) -> None:
         """Data that is JSON and no object: objects in a list, or nothing that could be one."""
         value, wire = event.value, self._wire
         if isinstance(value, str):
             value = _json_in(value)
-        error = read_error(value, event.name) if not isinstance(value, dict) else None
+            if isinstance(value, dict):
+                if not self._found(ENVELOPE):
+                    self._found(LINES_FOR_EVENTS)  # a string cannot leave as an event
+                wire.event(Draft(value), event.name)
+                return
+        error = read_error(value, event.name)
         if error is not None:
             wire.fail(error, "error")
             return
@@ -236,6 +244,8 @@ class EventStream:
         self._wire.fail(own("upstream_too_large", message), "error")
 
     def _invalid(self, event: Event) -> None:
+        if self._wire.skips(event.data, event.name):
+            return
         if event.name == "error" and event.kind is Kind.INVALID:
             words = event.data.decode("utf-8", "replace")
             self._wire.fail(read_error(words, "error") or own("upstream_error", words), "error")

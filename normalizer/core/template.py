@@ -1,4 +1,4 @@
-"""The fast path: an event whose bytes differ from those of an earlier one in one text only.
+"""The fast path: an event whose bytes differ from those of an earlier one in a few holes only.
 
 Most events of a stream are the same bytes around another piece of text. Once a wire has repaired
 one of them, what it does to the bytes around the text is known: the next event with the same bytes
@@ -6,8 +6,10 @@ around it needs no parsing. A template is learnt from what the wire did, never f
 its rules, and only where the wire says that nothing but the text decides about the next event
 (`OneText`). Every other event clears it. Comparing costs half of what parsing does.
 
-Beside the text a template may have two more holes: OpenAI's padding (`obfuscation`), which leaves
-as it is, and a usage that is taken off every chunk: the wire gets each of them, in their order.
+The text is the first of the holes. It may stand in several members, which then have to agree in the
+next event too. The others are members that leave as they came, such as OpenAI's padding, and a
+usage that is taken off every chunk: the wire gets each of them, in their order. An event that was
+not sent because it says nothing is a template without a hole: only the same bytes say nothing too.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from normalizer.core.findings import Findings
+from normalizer.core.holes import TEXT, USAGE, Beside, Hole, agree, find_holes, parts, usage_hole
 from normalizer.core.lenient import dumps, loads
 from normalizer.core.report import Report
 from normalizer.core.spelling import keep_spelling
@@ -32,9 +35,9 @@ _WRITTEN = re.compile(rb'(?:[^"\\\x00-\x1f]|\\["\\bfnrt])+').fullmatch
 # arguments without a bracket: one could end them, and what follows the end of arguments is in doubt
 _ARGUMENTS = re.compile(rb'(?:[^"\\\x00-\x1f{}\[\]]|\\["\\/bfnrt])+').fullmatch
 _WRITTEN_ARGUMENTS = re.compile(rb'(?:[^"\\\x00-\x1f{}\[\]]|\\["\\bfnrt])+').fullmatch
-_PADDING = re.compile(rb"[\w+/=-]*").fullmatch
-# an object of numbers, one of them nested at the most
-_USAGE = re.compile(rb"\{[^{}\[\]]*(?:\{[^{}\[\]]*\}[^{}\[\]]*)*\}")
+# what stands beside the text: neither "" nor 0, which may be left out
+_PADDING = re.compile(rb"[\w+/=-]+").fullmatch
+_NUMBER = re.compile(rb"[1-9][0-9]{0,14}").fullmatch
 _CHOICES = 4  # templates at a time: one for each choice
 _MISSES = 8  # templates learnt in vain before a stream is taken to be one that has none
 _KEPT = 64  # texts that are taken together when they are counted
@@ -43,9 +46,11 @@ _KEPT = 64  # texts that are taken together when they are counted
 class OneText(NamedTuple):
     """The one text that an event had, where only it will differ in the next event.
 
+    * ``text``: "" for an event that was not sent, and would not be if it came again.
     * ``kind``: in the report; ``choice``: of the text, or of what else tells events apart.
     * ``keep``: who has to know the texts that follow.
-    * ``padding``: a text that stands beside it against listeners.
+    * ``mirrors``: names of the members that may have the same text, where several have it.
+    * ``beside``: members that leave as they came, and whose values mean nothing.
     * ``has_usage``: the event leaves with a usage, if it came with one.
     * ``own_codes``: deviations that the wire finds anew when it is given a usage (`take_usage`).
     """
@@ -54,7 +59,8 @@ class OneText(NamedTuple):
     kind: str
     choice: int
     keep: Callable[[str], None] | None
-    padding: str = ""
+    mirrors: frozenset[bytes] = frozenset()
+    beside: Beside = ()
     has_usage: bool = False
     own_codes: frozenset[str] = frozenset()
 
@@ -67,28 +73,27 @@ class Template:
     """
 
     __slots__ = (
-        "_after",
         "_before",
-        "_hole",
-        "_hole_first",
-        "_leaves_after",
-        "_leaves_before",
+        "_fills",
+        "_holes",
+        "_leaves",
         "_limit",
-        "_middle",
         "_plain",
         "codes",
         "keep",
         "kind",
         "same",
+        "takes_usage",
         "texts",
         "usages",
     )
 
     def __init__(
         self,
-        came: list[bytes],
-        left: list[bytes],
-        hole: str,
+        came: bytes,
+        came_holes: list[Hole],
+        left: bytes,
+        left_holes: list[Hole],
         text: OneText,
         codes: tuple[str, ...],
         limit: int,
@@ -97,22 +102,40 @@ class Template:
         self.kind = text.kind
         self.keep = text.keep
         self.codes = codes
-        self.same = came == left and hole != "usage"
+        self.same = came == left
+        names = [hole.name for hole in came_holes]
+        self.takes_usage = USAGE in names
         self._plain = _PLAIN if self.same else _WRITTEN
         if text.kind == "arguments":
             self._plain = _ARGUMENTS if self.same else _WRITTEN_ARGUMENTS
         self.texts: list[bytes] = []
         self.usages: list[dict[str, Any]] = []  # taken off, and not yet the wire's
-        self._hole = hole  # "", or what the other hole is: "padding", "usage", "usage first"
-        self._hole_first = hole == "usage first"
-        self._before, self._after = came[0], came[-1]
-        self._middle = came[1] if hole else b""
-        self._leaves_before, self._leaves_after = left[0], left[-1]
+        self._before, *behind = parts(came, came_holes)
+        # what each hole is, what fits into it, and the bytes behind it
+        self._holes = [
+            (name, self._fit(name, text), part) for name, part in zip(names, behind, strict=True)
+        ]
+        self._leaves: list[bytes] = []  # the bytes that leave, with places for the holes
+        self._fills: list[str] = []  # and what comes into those
+        if not self.same:
+            self._leaves = [one for part in parts(left, left_holes) for one in (part, b"")][:-1]
+            self._fills = [hole.name for hole in left_holes]
+
+    def _fit(self, name: str, text: OneText) -> Callable[[bytes], object]:
+        if name == TEXT:
+            return self._plain
+        if name == USAGE:
+            return bool  # whether it is a usage shows when it is parsed
+        return _PADDING if type(dict(text.beside)[name]) is str else _NUMBER
 
     @property
-    def takes_usage(self) -> bool:
-        """Whether a usage is taken off each event."""
-        return self._hole.startswith("usage")
+    def alone(self) -> bool:
+        """Whether no other template may stand beside this one.
+
+        Of the usages that several hold nobody knows which was the last, and whether an event says
+        nothing depends on the one that was sent before it.
+        """
+        return self.takes_usage or not self._holes
 
     @property
     def full(self) -> bool:
@@ -124,9 +147,9 @@ class Template:
 
         What leaves is put on ``out``, unless it is the `same` bytes as came.
         """
-        if self._hole:
-            return self._take_two(data, position, out)
-        before, after = self._before, self._after
+        if len(self._holes) != 1:
+            return self._take_several(data, position, out)
+        before, after = self._before, self._holes[0][2]
         start, tail, same = len(before), len(after), self.same
         texts, plain = self.texts, self._plain
         while data.startswith(before, position):
@@ -142,41 +165,50 @@ class Template:
                 break
             texts.append(inside)
             if not same:
-                out.append(self._leaves_before + inside + self._leaves_after)
+                leaves_before, _, leaves_after = self._leaves
+                out.append(leaves_before + inside + leaves_after)
             position = end + tail
         return position
 
-    def _take_two(self, data: bytes, position: int, out: list[bytes]) -> int:
-        before, middle, after = self._before, self._middle, self._after
+    def _take_several(self, data: bytes, position: int, out: list[bytes]) -> int:
+        before, after = self._before, self._holes[-1][2] if self._holes else b""
         while data.startswith(before, position):
             at = position + len(before)
-            last = data.find(b"\n", at) + 2 - len(after)
-            if last < at or last > position + self._limit or not data.startswith(after, last):
+            end = data.find(b"\n", at) + 2 if self._holes else at
+            if end < at or end > position + self._limit + len(after):
                 break
-            end = data.find(middle, at, last)
-            second = end + len(middle)
-            if end < 0:
+            values = self._read_holes(data, at, end)
+            if values is None:
                 break
-            inside, other = data[at:end], data[second:last]
-            if self._hole_first:
-                inside, other = other, inside
-            if self._plain(inside) is None or not (inside.isascii() or _is_utf_8(inside)):
+            inside = values.get(TEXT, b"")
+            if not (inside.isascii() or _is_utf_8(inside)):
                 break
-            if self._hole == "padding":
-                if _PADDING(other) is None:
-                    break
-                if not self.same:
-                    leaves = (self._leaves_before, inside, middle, other, self._leaves_after)
-                    out.append(b"".join(leaves))
-            else:
-                usage = _usage(other)
+            if self.takes_usage:
+                usage = _usage(values[USAGE])
                 if usage is None:
                     break
                 self.usages.append(usage)
-                out.append(self._leaves_before + inside + self._leaves_after)
             self.texts.append(inside)
-            position = last + len(after)
+            if not self.same:
+                self._leaves[1::2] = [values[name] for name in self._fills]
+                out.append(b"".join(self._leaves))
+            position = end
         return position
+
+    def _read_holes(self, data: bytes, at: int, end: int) -> dict[str, bytes] | None:
+        """What is in the holes of an event, the first of them ``at``; None if something else is."""
+        values: dict[str, bytes] = {}
+        for name, fits, part in self._holes:
+            stop = data.find(part, at, end)
+            if stop < 0:
+                return None
+            value = data[at:stop]
+            if name not in values and fits(value):
+                values[name] = value
+            elif values.get(name) != value:
+                return None
+            at = stop + len(part)
+        return values if at == end else None
 
     def settle(self) -> tuple[int, str]:
         """How many events were read since the last time, and their text."""
@@ -220,6 +252,11 @@ class Templates:
         """Whether there is a template."""
         return bool(self._templates)
 
+    @property
+    def several(self) -> bool:
+        """Whether there is more than one template."""
+        return len(self._templates) > 1
+
     def give_up(self) -> None:
         """Learn no more templates."""
         self.settle()
@@ -261,7 +298,10 @@ class Templates:
     def _settle(self, template: Template) -> None:
         events, text = template.settle()
         self._misses = 0
-        self._report.count(template.kind, events, len(text))
+        if template.kind:
+            self._report.count(template.kind, events, len(text))
+        else:
+            self._report.events_in += events  # they said nothing, and were not sent
         self._found.again(template.codes, events)
         if template.keep is not None:
             template.keep(text)
@@ -278,13 +318,12 @@ class Templates:
         codes = tuple(code for code in self._found.log if code not in text.own_codes)
         learnt = _learn(raw, left, usage, text, codes, self._limit)
         self._templates.pop(text.choice, None)
-        if len(self._templates) >= _CHOICES or any(
-            one.takes_usage for one in self._templates.values()
-        ):
-            # of the usages that several templates would hold nobody knew which was the last
+        if learnt is None:
+            return
+        alone = learnt.alone or any(one.alone for one in self._templates.values())
+        if alone or len(self._templates) >= _CHOICES:
             self._templates.clear()
-        if learnt is not None and not (learnt.takes_usage and self._templates):
-            self._templates[text.choice] = learnt
+        self._templates[text.choice] = learnt
 
 
 def _learn(
@@ -296,34 +335,23 @@ def _learn(
     limit: int,
 ) -> Template | None:
     """The template of an event that came as ``raw`` and left as ``left``, around its one text."""
+    came, goes = b"data: " + raw + b"\n\n", b"data: " + left + b"\n\n"
+    if not left:
+        return None if usage else Template(came, [], b"", [], text, codes, limit)
     inside = dumps(text.text)
     if raw == left and inside not in raw:
         inside = json.dumps(text.text).encode()
-    if len(inside) < 3 or raw.count(inside) != 1 or left.count(inside) != 1:
+    came_holes = left_holes = find_holes(came, inside, text.mirrors, text.beside)
+    if raw != left:
+        left_holes = find_holes(goes, inside, text.mirrors, text.beside)
+    if not came_holes or not left_holes or not agree(came_holes, left_holes):
         return None
-    came = [part + quote for part, quote in zip(raw.split(inside), (b'"', b""), strict=True)]
-    goes = [part + quote for part, quote in zip(left.split(inside), (b'"', b""), strict=True)]
-    came[1], goes[1] = b'"' + came[1], b'"' + goes[1]
-    hole = ""
     if usage and not text.has_usage:
-        hole = _usage_hole(came)
-        if not hole:
+        hole = usage_hole(came, came_holes)
+        if hole is None:
             return None
-    elif text.padding:
-        hole = _padding_hole(came, goes, text.padding)
-    came = [b"data: " + came[0], *came[1:-1], came[-1] + b"\n\n"]
-    goes = [b"data: " + goes[0], *goes[1:-1], goes[-1] + b"\n\n"]
-    return Template(came, goes, hole, text, codes, limit)
-
-
-def _usage_hole(came: list[bytes]) -> str:
-    for number, part in enumerate(came):
-        start = part.find(b'"usage":')
-        match = _USAGE.search(part, start) if start >= 0 else None
-        if match is not None and part[start + 8 : match.start()].strip() == b"":
-            came[number : number + 1] = [part[: match.start()], part[match.end() :]]
-            return "usage" if number else "usage first"
-    return ""
+        came_holes = sorted([*came_holes, hole])
+    return Template(came, came_holes, goes, left_holes, text, codes, limit)
 
 
 def _usage(data: bytes) -> dict[str, Any] | None:
@@ -339,16 +367,6 @@ def _usage(data: bytes) -> dict[str, Any] | None:
         return None
     keep_spelling(usage, data)
     return usage
-
-
-def _padding_hole(came: list[bytes], goes: list[bytes], padding: str) -> str:
-    inside = dumps(padding)[1:-1]
-    if not inside or came[1] != goes[1] or came[1].count(b'"' + inside + b'"') != 1:
-        return ""
-    middle, _, after = came[1].partition(b'"' + inside + b'"')
-    came[1:] = [middle + b'"', b'"' + after]
-    goes[1:] = came[1:]
-    return "padding"
 
 
 def _is_utf_8(inside: bytes) -> bool:

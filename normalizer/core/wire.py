@@ -31,22 +31,26 @@ class Output(Protocol):
 class Wire(Protocol):
     """One answer in one protocol: its events in, canonical events out to its `Output`.
 
-    * ``end``: how the answer ended; None while it goes on.
     * ``ended``: nothing more leaves, and the upstream may be closed.
-    * ``error``: the error event that ended the answer, if one did.
     * ``names_events``: whether events have an ``event:`` line.
     * ``bare_events``: the names of events that mean something without any data.
     * ``has_templates``: whether events of one form may leave without coming here (`one_text`).
     * ``junk``: the first lines that meant nothing, for messages; the core fills it.
     """
 
-    end: End | None
     ended: bool
-    error: dict[str, Any] | None
     names_events: bool
     bare_events: frozenset[str]
     has_templates: bool
     junk: list[bytes]
+
+    @property
+    def end(self) -> End | None:
+        """How the answer ended; None while it goes on."""
+
+    @property
+    def error(self) -> dict[str, Any] | None:
+        """The error event that ended the answer, if one did."""
 
     @property
     def holding(self) -> bool:
@@ -64,6 +68,9 @@ class Wire(Protocol):
 
     def event(self, draft: Draft, name: str) -> None:
         """Take one event; ``name`` is that of its ``event:`` line, "" for none."""
+
+    def skips(self, data: bytes, name: str) -> bool:
+        """Whether data that is no JSON is left out: the answer goes on without that event."""
 
     def comment(self, text: bytes) -> None:
         """Take a comment, or what means nothing but keeps a connection alive."""
@@ -94,7 +101,7 @@ class Wire(Protocol):
         """End with an error and nothing else: it is not known what can still leave."""
 
     def one_text(self) -> OneText | None:
-        """The one text of the event that left last, if nothing but it will differ in the next."""
+        """The one text of the event taken last, if nothing but it will differ in the next."""
 
     def take_usage(self, usage: dict[str, Any]) -> None:
         """Take the usage of an event that left by a template."""

@@ -187,7 +187,12 @@ class _Responder:
         headers = [(bytes(name), bytes(value)) for name, value in message.get("headers", [])]
         undo = decoder(codings(headers))
         path, status = self._scope["path"], message["status"]
-        request = RequestInfo.parse(self._url, self._body, paths=self._middleware.options.paths)
+        request = RequestInfo.parse(
+            self._url,
+            self._body,
+            paths=self._middleware.options.paths,
+            headers=_client(self._scope),
+        )
         why = why_untouched(status, self._content_type, self._beginning or None)
         if request.endpoint is None:
             why = why or OTHER_API
@@ -298,6 +303,13 @@ def without_files(scope: Scope) -> Scope:
 
 def _header(headers: Any, name: bytes) -> str | None:
     return next((value.decode("latin-1") for key, value in headers if key.lower() == name), None)
+
+
+def _client(scope: Scope) -> dict[str, str]:
+    """Return the request's headers that name its client."""
+    headers = scope["headers"]
+    named = {name: _header(headers, name.encode()) for name in ("originator", "user-agent")}
+    return {name: value for name, value in named.items() if value is not None}
 
 
 def _upstream(scope: Scope) -> str | None:

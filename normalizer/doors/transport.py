@@ -138,7 +138,7 @@ class NormalizingTransport(WrappingTransport):
             body = request.content
         except library.RequestNotRead:
             body = None
-        info = RequestInfo.parse(url, body, paths=self._options.paths)
+        info = RequestInfo.parse(url, body, paths=self._options.paths, headers=request.headers)
         why = why_untouched(inner.status_code, request.headers.get("content-type"), body)
         if info.endpoint is None:
             why = why or OTHER_API

@@ -16,11 +16,13 @@ from normalizer.core.wire import Wire
 from normalizer.core.writer import Writer
 from normalizer.wires.chat.wire import ChatWire
 from normalizer.wires.messages.wire import MessagesWire
+from normalizer.wires.responses.wire import ResponsesWire
 
 # by the request's endpoint
 WIRES: dict[str, Callable[..., Wire]] = {
     "chat": ChatWire,
     "completions": ChatWire,
+    "responses": ResponsesWire,
     "messages": MessagesWire,
 }
 

@@ -14,7 +14,7 @@ from normalizer.cli.check.places import place
 # Known only by a silence, which a file does not have.
 SILENCE = {"S511", "U609"}
 # Of these no place in particular is wrong.
-NOWHERE = {"E216", "X703", "X708", "X710", "X712"}
+NOWHERE = {"E216", "X703", "X708", "X710", "X712", "R705"}
 
 
 def found(one: Rule) -> Finding:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
+from normalizer import Normalizer, RequestInfo
 from normalizer.core.envelopes import ENVELOPES, unwrapped
 from tests.core.values import JSON
 
@@ -58,3 +59,12 @@ def test_half_a_surrogate_pair_in_the_string_raises_nothing() -> None:
 def test_any_value_is_read(value: Any) -> None:
     unwrapped(value)
     unwrapped({"data": value})
+
+
+def test_a_chunk_as_a_json_string_is_one_in_an_envelope() -> None:
+    chunk = {"choices": [{"index": 0, "delta": {"role": "assistant", "content": "Hi"}}]}
+    normalizer = Normalizer(RequestInfo.parse("/v1/chat/completions", {"stream": True}))
+    out = normalizer.feed(b"data: " + json.dumps(json.dumps(chunk)).encode() + b"\n\n")
+    assert b'"content":"Hi"' in out
+    assert normalizer.report.codes["E218"] == 1
+    assert "B803" not in normalizer.report.codes

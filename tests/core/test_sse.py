@@ -365,4 +365,13 @@ def test_an_event_line_in_pieces_does_not_bring_back_the_event_before() -> None:
     reader = EventReader(lambda _: True, limit=LIMIT, named=True)
     reader.receive(b'data: {"a": 1}\n\nevent: pi')
     assert [reader.next().value for _ in range(1)] == [{"a": 1}]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_piece_that_ends_within_a_name_is_read_once(named: bool) -> None:
+    reader = EventReader(lambda _: True, LIMIT, named=named)
+    reader.receive(b'data: {"a":1}\n\nevent: resp')
+    first = reader.next()
+    assert first is not None
+    assert first.value == {"a": 1}
     assert reader.next() is None

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from normalizer.cli.check import messages_places
+
 _DELTA = "choices.*.delta"
 _CALL = f"{_DELTA}.tool_calls.*"
 _REASONING = (f"{_DELTA}.reasoning", f"{_DELTA}.reasoning_content", f"{_DELTA}.reasoning_details")
@@ -18,6 +20,7 @@ _WHOLE_CALL = "choices.*.message.tool_calls.*"
 _LEGACY = (f"{_DELTA}.function_call", f"{_DELTA}.tool_calls")
 _NAME = f"{_CALL}.function.name"
 _CALL_MEMBERS = ("type", "id", "function.name")
+_OUTPUT = "response.output.*"
 _ERROR = ("error!", "detail", "base_resp", "error_code", "object", "message")
 
 # The best place first. `*` is any member. `!` needs a value that is not empty, `?` an empty one. If
@@ -65,6 +68,37 @@ _MEMBERS: dict[str, tuple[str, ...]] = {
     "E215": ("choices.*.text", _DELTA),
     "E217": ("value", "response", "text", "content"),
     "E218": _ENVELOPE,
+    "R102": ("type",),
+    "R104": ("sequence_number",),
+    "R106": ("status", "id"),
+    "R1": ("type",),
+    "R204": ("text", "arguments", "input", "type"),
+    "R208": ("part.text", "item.content", "item.summary", "item.arguments", "item.input"),
+    "R211": ("delta",),
+    "R212": ("item.name", "type"),
+    "R2": ("type",),
+    "R301": ("response.id",),
+    "R302": ("item_id", "output_index"),
+    "R303": ("item.id",),
+    "R304": ("content_index", "summary_index"),
+    "R305": ("output_index",),
+    "R401": ("item.status", "item"),
+    "R402": ("part.type", "item.content.*.type", f"{_OUTPUT}.content.*.type"),
+    "R403": (f"{_OUTPUT}.content.*", "item.content.*", "part"),
+    "R404": ("item.arguments", "item.input", f"{_OUTPUT}.arguments"),
+    "R405": ("item.call_id",),
+    "R406": ("response.created_at", "response"),
+    "R407": ("response.text",),
+    "R501": ("text", "part.text", _OUTPUT),
+    "R502": ("text", "part.text", "arguments", _OUTPUT),
+    "R503": ("delta",),
+    "R504": ("response.output",),
+    "R506": ("response.status",),
+    "R6": ("response.usage", "usage"),
+    "R701": _ERROR,
+    "R702": ("type",),
+    "R703": ("response.error",),
+    "R707": ("object", "type", "choices"),
     "S502": _FINISH,
     "S509": _CONTENT,
     "S512": (
@@ -119,6 +153,7 @@ _MEMBERS: dict[str, tuple[str, ...]] = {
     "X704": ("choices",),
     "X711": _FINISH,
     "X714": ("type", "object", "candidates", "message"),
+    **messages_places.MEMBERS,
 }
 
 # Framing: places by the text of the line.
@@ -146,11 +181,16 @@ _TEXTS = {
     "F121": r"[\x00-\x1f]",
     "F122": r"\}\s*(?:data:)?\s*\{",
     "B804": r"^data:",
+    "R101": r"^data:",
+    "R505": r".*\[DONE.*",
+    "R704": r".(?=\s*$)",
+    "R706": r"^data:.*",
     "X705": r".(?=\s*$)",
     "X706": r"\S.*",
     "X707": r".(?=\s*$)",
     "X709": r"\S.*",
     "X713": r".(?=\s*$)",
+    **messages_places.TEXTS,
 }
 _LONGEST = 48
 

@@ -138,5 +138,4 @@ def _request(recorded: RecordedRequest, body: bytes, given: RequestInfo | None) 
         return RequestInfo.parse(recorded.uri, recorded.body)
     if given is not None:
         return given
-    legacy = b'"text_completion"' in body
-    return RequestInfo.parse("/v1/completions" if legacy else "/v1/chat/completions")
+    return RequestInfo.guess(body)

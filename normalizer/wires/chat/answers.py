@@ -17,7 +17,7 @@ from normalizer.core.options import Options
 from normalizer.core.report import Report
 from normalizer.core.request import RequestInfo
 from normalizer.wires.chat.body import Body, is_error
-from normalizer.wires.chat.chunk import Chunk, Endpoint
+from normalizer.wires.chat.chunk import Chunk, endpoint_of
 from normalizer.wires.chat.kinds import (
     ANSWER_IN_ENVELOPE,
     COMPLETION_FORM,
@@ -42,7 +42,7 @@ class Answers:
         self, request: RequestInfo, options: Options, found: Findings, report: Report
     ) -> None:
         self._request = request
-        self._endpoint: Endpoint = "completions" if request.endpoint == "completions" else "chat"
+        self._endpoint = endpoint_of(request)
         self._options = options
         self._found = found
         self._report = report

@@ -35,10 +35,10 @@ from normalizer.wires.chat.chunk import (
     CHOICE_KEYS,
     TOP_KEYS,
     Choice,
-    Endpoint,
     as_list,
     count,
     count_text,
+    endpoint_of,
 )
 from normalizer.wires.chat.kinds import WHOLE, choices_in, own_numbers
 from normalizer.wires.chat.markup import Markup
@@ -73,7 +73,7 @@ class Body:
         self._request = request
         self._options = options
         self._found = found
-        self._endpoint: Endpoint = "completions" if request.endpoint == "completions" else "chat"
+        self._endpoint = endpoint_of(request)
         self._markup: Markup | None = None
         self._draft = Draft({})
 

@@ -85,6 +85,8 @@ class Choices:
         """The choices of a chunk, whose `choices` is a list of objects from now on."""
         chunk = draft.value
         choices = chunk.get("choices")
+        if type(choices) is list and len(choices) == 1 and type(choices[0]) is dict:
+            return [Part(draft, choices[0])]  # as most are
         if "choices" not in chunk and (beside := text_beside(chunk)):
             said = chunk[beside]
             if self._found(TEXT_BESIDE_CHOICES):

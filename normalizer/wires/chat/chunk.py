@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from normalizer.core.draft import Draft
 from normalizer.core.lenient import clean, rewritten
+from normalizer.core.request import RequestInfo
 from normalizer.wires.chat.words import Word
 
 Chunk = dict[str, Any]
@@ -70,6 +71,11 @@ class Part:
     def changed(self) -> bool:
         """Whether the chunk is not what came any more."""
         return self.draft.raw is None
+
+
+def endpoint_of(request: RequestInfo) -> Endpoint:
+    """Return which of the two endpoints the request is for."""
+    return "completions" if request.endpoint == "completions" else "chat"
 
 
 OBJECTS: dict[Endpoint, str] = {

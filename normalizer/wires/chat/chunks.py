@@ -38,6 +38,7 @@ from normalizer.wires.chat.chunk import (
     Part,
     count,
     count_text,
+    endpoint_of,
 )
 from normalizer.wires.chat.holdback import CHOICES_EMPTY, Holdback, Piece
 from normalizer.wires.chat.markup import Markup
@@ -91,7 +92,7 @@ class Chunks:
         blank: Blank,
         holdback: Holdback,
     ) -> None:
-        self._endpoint = "completions" if request.endpoint == "completions" else "chat"
+        self._endpoint = endpoint_of(request)
         self._options = options
         self._found = found
         self._report = report
@@ -119,7 +120,8 @@ class Chunks:
             draft.edit()["choices"] = [part.choice for part in placed]
         stages.envelope.read(draft)
         chunk = draft.value
-        if "usage" in chunk or "x_groq" in chunk or any("usage" in p.choice for p in placed):
+        counted = [part for part in placed if "usage" in part.choice]
+        if counted or "usage" in chunk or "x_groq" in chunk:
             stages.usage.read(draft, placed)
         if len(placed) == 1 and self._is_plain(placed[0]):
             self._send_plain(placed[0])
@@ -305,7 +307,7 @@ class Chunks:
         delta = part.delta
         if delta.get("tool_calls") or delta.get("function_call"):
             return self._pieces_of_calls(part, first=first)
-        nothing = part.word is None and not first and not news
+        nothing = part.word is None and not part.says and not first and not news
         if nothing and self._stages.content.says_nothing(part):
             if self._found(content_stage.SAYS_NOTHING):
                 return []
@@ -431,7 +433,7 @@ class _Piece:
 
 def _says(delta: Delta) -> bool:
     """Whether a delta has something in it beside its role."""
-    return any(value and key != "role" for key, value in delta.items())
+    return bool([key for key, value in delta.items() if value and key != "role"])
 
 
 def _only_text(delta: Delta) -> str | None:

@@ -33,6 +33,8 @@ class Common:
         if not self.seen:
             self.seen = True
             known = self._known
+            if given.keys() <= known:
+                return
             for key, value in given.items():
                 if key not in known:
                     members[key] = None if self._nulls else value

@@ -291,6 +291,8 @@ class Content:
         if delta.get("role") and found(ROLE_REPEATED):
             part.edit()
             del delta["role"]
+        if all(delta.values()):
+            return
         for key in [key for key, value in delta.items() if not value and _says_nothing(key, value)]:
             if found(MEMBER_EMPTY):
                 part.edit()

@@ -80,6 +80,7 @@ RIDER_COLLIDES = Deviation(
 # members that all chunks of a stream have; a chunk is not sent for them alone
 _NO_NEWS = TOP_KEYS | {"system_fingerprint", "service_tier", "provider", *PADDING_KEYS}
 
+_NOT_COMMON = TOP_KEYS | PADDING_KEYS  # members that a chunk of ours does not take from the others
 _KEY_BYTES = 180  # what a key and its value take beside their text
 _MILLISECONDS = 10**11  # as seconds that is the year 5138
 
@@ -122,7 +123,7 @@ class Envelope:
         self._endpoint = endpoint
         self._model = model
         self._began = now()
-        self._common = Common(TOP_KEYS | PADDING_KEYS)
+        self._common = Common(_NOT_COMMON)
 
     def learn(self, chunk: Chunk) -> None:
         """Take what is good from a chunk that is not sent itself."""
@@ -217,12 +218,8 @@ class Riders:
 
     def news(self, chunk: Chunk, sent: Chunk) -> bool:
         """Whether a chunk is worth sending for its own members, whatever its choices say."""
-        if chunk.keys() <= _NO_NEWS:
-            return False
-        return any(
-            is_news(key, value) and key not in _NO_NEWS and value != sent.get(key)
-            for key, value in chunk.items()
-        )
+        own = chunk.keys() - _NO_NEWS
+        return any(is_news(key, chunk[key]) and chunk[key] != sent.get(key) for key in own)
 
     def take(self, chunk: Chunk, sent: Chunk) -> bool:
         """Take what is news in ``chunk``, given the chunk that was sent last; was there any?"""

@@ -28,45 +28,47 @@ OBJECT_WITHOUT_INDEX = Deviation(
 
 # opaque members that hold the text too, and stay
 COMPANIONS = ("reasoning_details", "thinking_blocks")
+_HOLDERS = frozenset({*REASONING_KEYS, *COMPANIONS})
 _TEXTS = ("text", "thinking", "summary")
 
 
 class Reasoning:
     """Gives a delta's reasoning one name, once; its opaque companions stay.
 
-    ``numbers``: objects in a delta's lists get an index. A stream's clients need it, a whole
-    answer's do not.
+    * ``numbers``: objects in a delta's lists get an index. A stream's clients need it, a whole
+      answer's do not.
+    * ``differs``: the last delta had several texts; the longest is taken.
     """
 
-    __slots__ = ("_found", "_indexes", "_keep", "_names", "numbers")
+    __slots__ = ("_found", "_indexes", "_keep", "_names", "differs", "numbers")
 
     def __init__(self, found: Findings, policy: str) -> None:
         self._found = found
         self._keep = policy == "keep"
         self._names = ("reasoning_content", "reasoning") if policy == "both" else (policy,)
         self.numbers = True
+        self.differs = False
         self._indexes: dict[tuple[int, str], int] = {}
 
     def read(self, part: Part) -> None:
         """Repair the reasoning of one delta, and number the objects in its lists."""
         delta = part.delta
+        self.differs = False
         for key, value in delta.items():
             if type(value) is list and value and key != "tool_calls" and self.numbers:
                 self._number(part, key, value)
-        if self._keep:
+        if self._keep or _HOLDERS.isdisjoint(delta):
             return
         given = [name for name in REASONING_KEYS if name in delta]
         beside = [name for name in COMPANIONS if delta.get(name)]
-        if not given and not beside:
-            return
         texts = {name: delta[name] for name in given if not isinstance(delta[name], (dict, list))}
         texts |= {
             name: text for name in given if name not in texts if (text := text_of(delta[name]))
         }
         said = max((text for text in texts.values() if isinstance(text, str)), key=len, default="")
-        for name in beside:
-            within = text_of(delta[name])
-            said = within if len(within) > len(said) else said
+        withins = [text_of(delta[name]) for name in beside]
+        said = max((said, *withins), key=len)
+        self.differs = any(text and text != said for text in (*texts.values(), *withins))
         if texts or said:
             self._rename(part, texts, said)
 

@@ -7,7 +7,7 @@ from normalizer.core.kept import Kept
 from normalizer.core.options import Options
 from normalizer.core.request import RequestInfo
 from normalizer.wires.chat.choices import Choices
-from normalizer.wires.chat.chunk import Endpoint
+from normalizer.wires.chat.chunk import endpoint_of
 from normalizer.wires.chat.content import Content
 from normalizer.wires.chat.envelope import Envelope, Riders
 from normalizer.wires.chat.finish import Finish
@@ -33,7 +33,7 @@ class Stages:
     )
 
     def __init__(self, request: RequestInfo, options: Options, found: Findings, kept: Kept) -> None:
-        endpoint: Endpoint = "completions" if request.endpoint == "completions" else "chat"
+        endpoint = endpoint_of(request)
         self.finish = Finish(found, request)
         self.choices = Choices(found, endpoint, request.n)
         self.envelope = Envelope(found, endpoint, request.model)

@@ -181,7 +181,7 @@ class Usage:
             self._found(USAGE_REPEATED)
         self._copied = False
         self._real = self._real or real
-        if self.value is not None:
+        if self.value is not None and not self.value.keys() <= _COUNTERS:
             self._earlier |= {k: v for k, v in self.value.items() if _stays(k, v)}
         self.value = usage
         return True
@@ -211,6 +211,8 @@ _COUNTERS = frozenset({*_OTHER_NAMES, "total_tokens"})
 
 def with_api_names(usage: dict[str, Any]) -> dict[str, Any]:
     """A usage whose counters have the API's names too."""
+    if usage.get("prompt_tokens") is not None and usage.get("completion_tokens") is not None:
+        return usage
     lacking = {
         ours: usage[theirs]
         for ours, theirs in _OTHER_NAMES.items()
@@ -225,7 +227,4 @@ def _stays(key: str, value: Any) -> bool:
 
 
 def _counts(usage: dict[str, Any]) -> bool:
-    return any(
-        isinstance(value, (int, float)) and not isinstance(value, bool) and value
-        for value in usage.values()
-    )
+    return bool([value for value in usage.values() if value and type(value) in (int, float)])

@@ -11,7 +11,7 @@ from typing import Any
 
 from normalizer.core.dialects import CHAT, dialect_of
 from normalizer.core.draft import Draft
-from normalizer.core.envelopes import unwrapped
+from normalizer.core.envelopes import ENVELOPE, unwrapped
 from normalizer.core.errors import (
     AFTER_DONE,
     AFTER_ERROR,
@@ -39,7 +39,7 @@ from normalizer.core.writer import Writer
 from normalizer.wires.chat.answers import Answers
 from normalizer.wires.chat.blank import Blank
 from normalizer.wires.chat.choices import TEXT_BESIDE_CHOICES, text_beside
-from normalizer.wires.chat.chunk import CHOICE_KEYS, PADDING_KEYS, Endpoint, as_list, strict
+from normalizer.wires.chat.chunk import CHOICE_KEYS, PADDING_KEYS, as_list, endpoint_of, strict
 from normalizer.wires.chat.chunks import Chunks
 from normalizer.wires.chat.gathered import Gathered
 from normalizer.wires.chat.holdback import Holdback
@@ -47,15 +47,9 @@ from normalizer.wires.chat.kinds import (
     is_completion,
 )
 from normalizer.wires.chat.markup import wanted as markup_wanted
+from normalizer.wires.chat.one_text import one_text
 from normalizer.wires.chat.stages import Stages
-from normalizer.wires.chat.usage import FOUND_IN_EACH
 
-ENVELOPE = Deviation(
-    code="E218",
-    name="envelope-around",
-    fault="A chunk is inside an envelope, or is a JSON string.",
-    repair="The chunk is taken out, and the members beside it move to it.",
-)
 ANSWER_EMPTY = Deviation(
     code="X712",
     name="answer-empty",
@@ -91,6 +85,9 @@ _START = 64  # bytes behind the end that tell whether they are a `[DONE]`
 class ChatWire:
     """One answer of the chat or the legacy completions endpoint; a `Wire`."""
 
+    names_events = False
+    bare_events: frozenset[str] = frozenset()
+
     __slots__ = (
         "_answers",
         "_behind",
@@ -108,13 +105,11 @@ class ChatWire:
         "_report",
         "_request",
         "_stages",
-        "bare_events",
         "end",
         "ended",
         "error",
         "has_templates",
         "junk",
-        "names_events",
     )
 
     def __init__(
@@ -131,9 +126,7 @@ class ChatWire:
         self.error: dict[str, Any] | None = None
         self.has_templates = not markup_wanted(options)
         self.junk: list[bytes] = []
-        self.names_events = False
-        self.bare_events: frozenset[str] = frozenset()
-        self._endpoint: Endpoint = "completions" if request.endpoint == "completions" else "chat"
+        self._endpoint = endpoint_of(request)
         self._request = request
         self._options = options
         self._found = found
@@ -246,48 +239,14 @@ class ChatWire:
         return self._stages.envelope.id, self._stages.envelope.model
 
     def one_text(self) -> OneText | None:
-        """The one text of the chunk that left last, if nothing but it will differ in the next.
+        """The one text of the chunk taken last, if nothing but it will differ in the next.
 
         None while something waits: then the next chunk's fate is not this one's.
         """
         chunk = self._holdback.last
         if self._gathered is not None or not chunk or not self._holdback.idle:
             return None
-        if len(chunk["choices"]) != 1:
-            return None
-        choice = chunk["choices"][0]
-        found = self._text_of(choice["index"], choice)
-        if found is None:
-            return None
-        padding = next((chunk[key] for key in PADDING_KEYS if chunk.get(key)), "")
-        if not isinstance(padding, str):
-            return None
-        has_usage = bool(chunk.get("usage"))
-        return found._replace(padding=padding, has_usage=has_usage, own_codes=FOUND_IN_EACH)
-
-    def _text_of(self, index: int, choice: dict[str, Any]) -> OneText | None:
-        delta, text = choice.get("delta"), choice.get("text")
-        if self._endpoint == "completions":
-            return OneText(text, "content", index, None) if text and type(text) is str else None
-        if not isinstance(delta, dict) or self._stages.content.waits:
-            return None
-        said = [(key, value) for key, value in delta.items() if value]
-        if len(said) != 1 or not self._stages.content.is_open(index):
-            return None
-        ((key, value),) = said
-        if key in ("content", "reasoning_content") and type(value) is str and value:
-            kind = "content" if key == "content" else "reasoning"
-            return OneText(value, kind, index, self._stages.content.sent(index, key).add)
-        if key != "tool_calls" or type(value) is not list or len(value) != 1:
-            return None
-        fragment = value[0]
-        function = fragment.get("function")
-        if fragment.keys() != {"index", "function"} or function.keys() != {"arguments"}:
-            return None
-        arguments = self._stages.tools.steady(index, fragment["index"])
-        if arguments is None:
-            return None
-        return OneText(function["arguments"], "arguments", index, arguments.add)
+        return one_text(self._stages, self._endpoint, chunk, self._found.log)
 
     def take_usage(self, usage: dict[str, Any]) -> None:
         """Take the usage of an event that left by a template."""
@@ -458,6 +417,10 @@ class ChatWire:
         self._report.error = error["error"]
         self._output.send(Draft(error))
         self._finish("error")
+
+    def skips(self, data: bytes, name: str) -> bool:  # noqa: ARG002 - a `Wire` has it
+        """No chunk can be left out."""
+        return False
 
     def error_in(self, value: Any, name: str = "") -> dict[str, Any] | None:
         """The error that a JSON value is, ``value`` itself if it has the API's form; or None."""

@@ -266,6 +266,10 @@ class MessagesWire:
         for event in events_of(value):
             self.event(Draft(event), event["type"])
 
+    def skips(self, data: bytes, name: str) -> bool:  # noqa: ARG002 - a `Wire` has it
+        """No event is left out: what is no JSON ends the message."""
+        return False
+
     def error_in(self, value: Any, name: str = "") -> dict[str, Any] | None:
         """The error that a JSON value is, ``value`` itself if it has the API's form; or None."""
         return self._errors.read(value, name)

@@ -212,3 +212,17 @@ def test_an_option_names_further_paths() -> None:
     path = "/v1/projects/p/models/claude:streamRawPredict"
     asked = RequestInfo.parse(path, {"messages": []}, paths=(":streamRawPredict=messages",))
     assert asked.endpoint == "messages"
+
+
+@pytest.mark.parametrize(
+    ("answer", "endpoint"),
+    [
+        (written(start()), "messages"),
+        (b'{"id": "msg_1", "type": "message", "content": []}', "messages"),
+        (b'data: {"object":"text_completion"}', "completions"),
+        (b'data: {"choices":[{"delta":{"content":"\\"type\\":\\"message_start\\""}}]}', "chat"),
+        (b"", "chat"),
+    ],
+)
+def test_the_request_is_guessed_from_the_answer(answer: bytes, endpoint: str) -> None:
+    assert RequestInfo.guess(answer).endpoint == endpoint
