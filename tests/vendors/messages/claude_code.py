@@ -67,6 +67,7 @@ def ask(url: str, asked: list[dict[str, Any]], patience: float) -> Ran:
 
 
 def _ran(done: subprocess.CompletedProcess[str], asked: list[dict[str, Any]]) -> Ran:
+    assert asked, f"Claude Code asked nothing:\n{done.stdout}{done.stderr}"
     try:
         said = json.loads(done.stdout)
     except ValueError:
