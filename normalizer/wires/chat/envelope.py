@@ -155,6 +155,8 @@ class Envelope:
 
     def _repair(self, draft: Draft) -> None:
         chunk = draft.value
+        # an empty first id must not become the stream's: users look up answers by OpenRouter's
+        # `gen-…`
         self.learn(chunk)
         self._fill()
         for key in _OWN:
@@ -166,6 +168,8 @@ class Envelope:
 
     def _deviation(self, key: str, given: Any) -> Deviation:
         """What a value that is not the stream's is."""
+        # openai-python's `.stream()` skips a chunk with another `object`, and loses the finish in
+        # it
         if key == "object":
             return OBJECT_WRONG
         if key == "created":
@@ -173,6 +177,7 @@ class Envelope:
         return _CHANGES[key] if _text(given) else _MISSING[key]
 
     def _created_deviation(self, created: Any) -> Deviation:
+        # a float ends Go clients: "cannot unmarshal number … into Go struct field … of type int64"
         seconds = _seconds(created)
         if not seconds:
             return CREATED_MISSING
@@ -199,7 +204,7 @@ class Envelope:
 
 
 class Riders:
-    """Members of chunks that are not sent themselves; they ride on the next one that is.
+    """Members of chunks that are not sent themselves; they are put on the next one that is.
 
     ``waiting`` has one value a key, ``limit`` bytes in all: `full` says when it is time to let it
     go on a chunk of its own.
@@ -254,7 +259,7 @@ class Riders:
         return is_news(key, value) and value not in known
 
     def progress(self, chunk: Chunk) -> bool:
-        """Whether ``chunk`` has another value of what waits, or of what left."""
+        """Return whether ``chunk`` has a newer value of a member that waits or that was sent."""
         for key, value in extras(chunk).items():
             last = self.waiting.get(key, self._delivered.get(key))
             if last is not None and last != value and is_news(key, value):
