@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from normalizer import Normalizer, Options, RequestInfo
 from normalizer.core.lenient import clean, dumps
 from tests.streams import CHAT, COMPLETIONS, STREAM, USAGE, call, chunk, event, normalize, raw
 
@@ -154,3 +155,27 @@ def test_the_fuzzer_finds_nothing_in_the_cassettes() -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "300 executions" in done.stdout
+
+
+SPELT = b'data: {"choices":[{"delta":{"content":"x"},"z":1.10}],"y":2.50}'
+NO_DELTA = b'data: {"choices":[{"delta":[-1],"finish_reason":"length"}]}'
+NO_USAGE = b'data: {"type":"message","usage":[]}\n\ndata: [DONE]'
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "options"),
+    [
+        (CHAT, b"data: " + b"[" * 600 + b"]" * 600, {}),
+        (CHAT, SPELT, {"extras": "drop"}),
+        (CHAT, NO_DELTA, {"ignore": ("C3",)}),
+        ("/v1/responses", b'{"response":{"id":"resp_1"}}', {"select": ("X7",)}),
+        ("/v1/messages", NO_USAGE, {"ignore": ("M",)}),
+    ],
+)
+def test_what_the_fuzzer_found_once(path: str, body: bytes, options: dict[str, Any]) -> None:
+    """The last guard has nothing to catch."""
+    for stream in (True, False):
+        request = RequestInfo.parse(path, {"messages": [], "stream": stream})
+        normalizer = Normalizer(request, Options(**options))
+        out = normalizer.feed(body + b"\n\n") + normalizer.close()
+        assert b"normalizer_error" not in out

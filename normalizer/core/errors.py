@@ -130,7 +130,10 @@ def read_error(value: Any, name: str = "") -> dict[str, Any] | None:
     if isinstance(value, dict):
         return _of_object(value, named=named)
     if isinstance(value, list):
-        found = next((error for item in value if (error := read_error(item))), None)
+        found = next(
+            (error for item in value if isinstance(item, dict) and (error := read_error(item))),
+            None,
+        )
         if found is not None:
             return found
     return {"error": _canonical(value, {})} if named else None

@@ -79,9 +79,10 @@ class Sender:
 
     def _drops_all(self, draft: Draft) -> bool:
         """Remove what the API does not have; return whether nothing is left to be sent."""
-        if not without_extras(draft.value):
+        raw, chunk = draft.raw, draft.edit()
+        if not without_extras(chunk):
+            draft.raw = raw
             return False
-        chunk = draft.edit()
         return all(
             choice.get("delta") == {}
             and choice.get("finish_reason") is None

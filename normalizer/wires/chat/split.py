@@ -26,8 +26,9 @@ def split(choice: Choice, blank: Blank) -> tuple[Choice, Choice]:
             finish[key] = value
     if chat:
         finish["delta"] = dict(blank.of_delta(index))
-        text.setdefault("delta", {})
-        text["delta"] = {**text["delta"], **_lacking(blank.of_delta(index), text["delta"])}
+        delta = text.setdefault("delta", {})
+        if isinstance(delta, dict):
+            text["delta"] = {**delta, **_lacking(blank.of_delta(index), delta)}
     else:
         finish["text"] = ""
     members = blank.of_choice(index)

@@ -59,7 +59,9 @@ class Gathered:
     def _end(self, event: dict[str, Any]) -> None:
         delta, usage = event.get("delta"), event.get("usage")
         self.message |= delta if isinstance(delta, dict) else {}
-        figures = self.message.setdefault("usage", {})
+        figures = self.message.get("usage")
+        if not isinstance(figures, dict):
+            figures = self.message["usage"] = {}
         for name, figure in (usage if isinstance(usage, dict) else {}).items():
             if figure is not None or name not in figures:
                 figures[name] = figure

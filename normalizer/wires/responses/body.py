@@ -47,7 +47,8 @@ class Body:
             return own("upstream_invalid", failure.in_dialect(dialect))
         self._envelope.fit(draft, value, "completed")
         used: set[str] = set()
-        for item in value["output"] if isinstance(value["output"], list) else ():
+        output = value.get("output")
+        for item in output if isinstance(output, list) else ():
             if isinstance(item, dict):
                 self._item(draft, item, as_text(value.get("status")) or "completed", used)
         return None

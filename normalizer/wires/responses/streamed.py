@@ -41,7 +41,8 @@ def _events(response: dict[str, Any]) -> Iterator[dict[str, Any]]:
     head = {**response, "status": "in_progress", "output": [], "usage": None, "error": None}
     yield {"type": CREATED, "response": dict(head)}
     yield {"type": IN_PROGRESS, "response": dict(head)}
-    for index, item in enumerate(response["output"]):
+    items = response.get("output")
+    for index, item in enumerate(items if isinstance(items, list) else ()):
         if isinstance(item, dict):
             yield from _item(item, index)
     status = as_text(response.get("status"))
