@@ -2,7 +2,7 @@
 
 A plain answer is read by programs member by member, so nothing in it moves that does not have to:
 what is wrong is put right where it stands, every other member stays in its order, null, `[]` or
-not, and an answer without a fault leaves byte for byte.
+not, and an answer without a fault stays byte for byte.
 
 In this order, for each choice: its message, the text, the reasoning, the calls, the finish. The
 finish word is read first, because arguments that were cut stay cut.

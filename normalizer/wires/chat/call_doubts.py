@@ -8,7 +8,7 @@
 * A **flush**: a torn beginning that comes once more, to its end (vLLM). Only the end is new, unless
   the call goes on: then it was a nested object that begins as the whole did.
 
-They wait for the next fragment of their call, the next chunk that says something in their choice,
+They wait for the next fragment of their call, the next chunk with content of their choice,
 or the finish. Their chunks are held by the holdback; what becomes of them is decided here.
 """
 

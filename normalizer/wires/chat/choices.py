@@ -51,7 +51,7 @@ _DIGITS = 9  # that an index given as text may have; more is no index, and may b
 class Choices:
     """Gives each choice its index. Says which, of those nobody asked for, belong together.
 
-    * ``silent``: a choice of the last chunk that nobody asked for and that says nothing.
+    * ``silent``: a choice of the last chunk that nobody asked for and that has no content.
     """
 
     __slots__ = (
@@ -71,7 +71,7 @@ class Choices:
     def __init__(self, found: Findings, endpoint: Endpoint, n: int | None) -> None:
         self._found = found
         self._chat = endpoint == "chat"
-        self._last: int | None = None  # the upstream's index of the last choice that said something
+        self._last: int | None = None  # the upstream's index of the last choice with content
         self._times = 0  # chunks of it
         self.silent: Part | None = None
         self._silent: set[int] = set()

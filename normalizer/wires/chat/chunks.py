@@ -311,7 +311,7 @@ class Chunks:
         """A choice appears that has not been seen."""
         holdback = self._holdback
         if self._stages.choices.single and holdback.holding:
-            # nobody asked for a second answer: the first one is over, and may leave
+            # nobody asked for a second answer: the first one is over, and can be sent
             holdback.release_finishes(final=False)
         holdback.order[index] = None
         self._kept.size += CHOICE

@@ -1,4 +1,4 @@
-"""One id, one object, one time and one model for the whole stream, and what rides along."""
+"""One id, one object, one time and one model for the whole stream, and other members of chunks."""
 
 from __future__ import annotations
 
@@ -159,8 +159,9 @@ class Envelope:
         # `gen-…`
         self.learn(chunk)
         self._fill()
-        for key in _OWN:
-            given, right = chunk.get(key), getattr(self, key)
+        # all are read before the first is changed: `edit` may put other objects for numbers
+        for key, given in [(key, chunk.get(key)) for key in _OWN]:
+            right = getattr(self, key)
             if given == right and type(given) is type(right):
                 continue
             if self._found(self._deviation(key, given)):

@@ -96,7 +96,7 @@ class Finish:
         self.failure: str | None = None
         self.held: dict[int, str] = {}  # words that wait for the end
         self.left: dict[int, str] = {}
-        self._spoke: set[int] = set()  # choices with text behind a finish of calls
+        self._spoke: set[int] = set()  # choices with text after a finish of calls
         self._executed: set[int] = set()  # choices whose calls the server ran itself
 
     def read(self, part: Part) -> None:
@@ -178,7 +178,7 @@ class Finish:
             self.held[index] = word
             return True
         if self._found(FINISH_TWICE):
-            # text behind the calls: the server has run them, and this is the end of its answer
+            # text after the calls: the server has run them, and this is the end of its answer
             if index in self._spoke and word == "stop":
                 self._executed.add(index)
             elif WEIGHTS.get(word, 0) <= WEIGHTS.get(old, 0):
@@ -213,7 +213,7 @@ class Finish:
         ``offered``: a call is the client's to run.
         """
         if word in _CALLS:
-            # an agent that finds no call behind `tool_calls` asks again, for ever
+            # an agent that gets `tool_calls` and no call asks again, for ever
             if not called:
                 return CALLS_WITHOUT_CALL
             return None if called == word else CALLS_OF_OTHER_KIND

@@ -113,7 +113,7 @@ class Holdback:
         self._finishes = Finishes(stages, blank, options, found, report, kept, self.sender)
         self._calls: dict[int, deque[Held]] = {}
         self._put_off: dict[int, Held] = {}
-        self._tail: list[str] = []  # comments, and the usage chunk's place, behind a held finish
+        self._tail: list[str] = []  # comments after a held finish, and the usage chunk's place
         self._tail_size = 0  # bytes of the comments in it
         self._usage_waits = False  # the usage chunk's place is in it
         self.order: dict[int, None] = {}

@@ -49,7 +49,7 @@ _BESIDE = (*PADDING_KEYS, "token_id")
 # chunk is of another form
 _READ = DECLARED | {*REASONING_KEYS, "extra_content", "tool_results"}
 _KINDS = {"content": "content", "reasoning_content": "reasoning"}
-_NO_CHOICE = -1  # of a chunk that says nothing
+_NO_CHOICE = -1  # of a chunk without news
 
 
 def one_text(stages: Stages, endpoint: Endpoint, chunk: Chunk, codes: list[str]) -> OneText | None:

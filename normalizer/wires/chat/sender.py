@@ -109,7 +109,7 @@ class Sender:
         return news
 
     def send_riders(self, index: int) -> None:
-        """Send what waits to ride on chunks of its own: one for each value of a key."""
+        """Send what waits on chunks of its own: one for each value of a member."""
         riders = self._stages.riders
         while riders.waiting:
             waiting = riders.count
@@ -119,7 +119,7 @@ class Sender:
                 return
 
     def _send_empty(self, index: int) -> None:
-        """Send a chunk for what rides on it; the first of a choice has its role."""
+        """Send a chunk with an empty delta for what waits; the first of a choice has its role."""
         content = self._stages.content
         opens = self._endpoint == "chat" and not content.is_open(index)
         if opens:

@@ -139,7 +139,7 @@ class WholeCalls:
     # ------------------------------------------------------------------ which calls there are
 
     def _legacy(self, message: dict[str, Any]) -> dict[str, Any] | None:
-        """The `function_call` of a message, if it says something."""
+        """The `function_call` of a message, if it has a value."""
         legacy = message.get("function_call")
         return legacy if isinstance(legacy, dict) and any(legacy.values()) else None
 

@@ -79,7 +79,7 @@ DIALECT = Deviation(
 
 KEEP_ALIVE = b": keep-alive"
 _DONE_LINES = (b"data: [DONE]", b"data:[DONE]")
-_START = 64  # bytes behind the end that tell whether they are a `[DONE]`
+_START = 64  # bytes after the end that show whether they are a `[DONE]`
 
 
 class ChatWire:
@@ -143,8 +143,8 @@ class ChatWire:
             request, options, found, report, kept, self._stages, blank, self._holdback
         )
         self._answers = Answers(request, options, found, report)
-        self._behind: bytes | None = b""  # what came behind the end; None once that was reported
-        self._lacks_done = False  # an error was the end, and no `[DONE]` has come behind it
+        self._behind: bytes | None = b""  # what came after the end; None once that was reported
+        self._lacks_done = False  # an error was the end, and no `[DONE]` has come after it
         self._passed = False  # an object that is no chunk has left as it came
         self._presumed: dict[str, Any] | None = None  # what an object without choices may mean
 
