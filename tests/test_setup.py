@@ -54,7 +54,7 @@ def test_every_environment_has_its_versions() -> None:
         re.findall(r"environment \.venv\S* ([a-z][\w-]+)", (ROOT / "tools/test").read_text())
     )
     names |= set(re.findall(r"^ {4}'(openai\S+) ", (ROOT / "tools/test").read_text(), re.MULTILINE))
-    assert names >= {"test", "stories", "optillm", "openai2-httpx", "openai3-httpx2"}
+    assert names >= {"test", "stories", "vendors", "optillm", "openai2-httpx", "openai3-httpx2"}
     for name in sorted(names):
         assert functions(f"requirements {name}").stdout.split()
         assert Path(functions(f"constraints {name}").stdout.strip()) in PINS

@@ -33,7 +33,7 @@ FAILED_SILENT = Deviation(
     name="responses-failed-without-words",
     fault="`response.failed` holds no error: it stands beside the response, in an event before or "
     "behind it, or nowhere.",
-    repair="The error moves into the response.",
+    repair="The error is copied into the response.",
 )
 TRUNCATED = Deviation(
     code="R704",
@@ -171,8 +171,6 @@ class Failure:
         if not has_words(source):
             return False
         self.put(draft, response, source)
-        if draft.value.get("error") is source:
-            draft.edit().pop("error", None)
         return True
 
     def put(self, draft: Draft, response: dict[str, Any], source: Any) -> None:
