@@ -191,6 +191,7 @@ class ToolCalls:
             call.arguments.begun = call.arguments.begun or bool(text)
             return []
         if call.stash:
+            call.kind = members.kind  # a fragment without a name may not show it
             return self._with_stash(calls, call, fragment, text, part)
         if opens:
             return self._head(calls, call, fragment, text, part)
