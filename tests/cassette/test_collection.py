@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import datetime
 import json
 import re
@@ -55,6 +56,13 @@ def test_there_are_cassettes() -> None:
     assert {"azure", "ollama", "optillm", "vllm", "llama-cpp-python"} <= upstreams
     assert len(upstreams) >= 10
     assert len(PATHS) >= 40
+    apis = collections.Counter(
+        RequestInfo.parse(urlsplit(each.request.uri).path, each.request.body).endpoint
+        for path in PATHS
+        for each in load(path).interactions
+    )
+    assert apis["responses"] >= 12
+    assert apis["messages"] >= 10
 
 
 @each
