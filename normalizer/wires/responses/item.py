@@ -60,7 +60,7 @@ class Part:
 
     def append(self, text: str, kept: Kept) -> None:
         """Take the text of a delta that leaves."""
-        kept.size += len(text)
+        kept.size += len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
         if kept.over:
             self.lost = True
             self._pieces.clear()

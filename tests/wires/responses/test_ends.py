@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from normalizer import Normalizer, Options, RequestInfo
+from normalizer.core.kept import Kept
+from normalizer.wires.responses.item import Part
 from tests.wires.responses.streams import (
     DONE,
     PATH,
@@ -265,3 +267,14 @@ def test_a_break_is_told_in_words_that_complete_a_sentence() -> None:
     assert outcome.events[-2]["message"] == (
         "The upstream's stream ended because its connection broke."
     )
+
+
+def test_the_limit_of_what_is_kept_counts_bytes() -> None:
+    part = Part("output_text", 0)
+    kept = Kept(4)
+    part.append("ä", kept)
+    part.append("ö", kept)
+    assert kept.size == 4
+    assert not part.lost
+    part.append("a", kept)
+    assert part.lost
