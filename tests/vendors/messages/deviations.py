@@ -29,6 +29,7 @@ from tests.wires.messages.streams import (
 
 NOTE = "The kettle is blue."
 COMMAND = {"command": "cat note.txt"}
+AGAIN = {"command": "cat ./note.txt"}
 INPUT = json.dumps(COMMAND)
 # of `start` and `reason`
 USAGE = (25, 5)
@@ -165,6 +166,11 @@ DEVIATIONS = (
         LOOKS,
     ),
     Deviation(
+        "tool-id-twice",
+        written(start(), *SAYS, *CALLS, bash(2), piece(2, json.dumps(AGAIN)), stopped(2), *CALLED),
+        dataclasses.replace(LOOKS, calls=(("Bash", COMMAND), ("Bash", AGAIN))),
+    ),
+    Deviation(
         "stop-reason-end-turn-with-tool",
         written(start(), *SAYS, *CALLS, *END),
         LOOKS,
@@ -173,6 +179,11 @@ DEVIATIONS = (
         "stop-reason-length",
         written(start(), *SAYS, reason("length"), STOP),
         dataclasses.replace(SAID, stop="max_tokens"),
+    ),
+    Deviation(
+        "no-message-delta",
+        written(start(), *SAYS, *CALLS, STOP),
+        dataclasses.replace(LOOKS, usage=(25, 1)),
     ),
     Deviation(
         "message-delta-no-usage",

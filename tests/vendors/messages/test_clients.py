@@ -75,8 +75,10 @@ tool-input-in-start             wrong   right   right      right        right   
 tool-stopped-early              wrong   right   right      right        right   wrong   wrong
 partial-json-object             raises  raises  raises     right        raises  raises  wrong
 tool-block-twice-identical      wrong   wrong   wrong      wrong        wrong   wrong   right
+tool-id-twice                   right   right   right      right        right   right   wrong
 stop-reason-end-turn-with-tool  wrong   wrong   wrong      wrong        wrong   wrong   right
 stop-reason-length              wrong   wrong   wrong      wrong        wrong   wrong   wrong
+no-message-delta                wrong   wrong   wrong      wrong        wrong   wrong   wrong
 message-delta-no-usage          raises  raises  wrong      raises       raises  raises  right
 message-delta-twice             wrong   wrong   wrong      wrong        wrong   wrong   wrong
 no-message-stop                 right   right   right      right        raises  wrong   right
