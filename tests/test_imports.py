@@ -59,16 +59,20 @@ def part(module: str) -> str:
 
 CORE = [name for name in modules() if part(name) not in {*DOORS, "normalizer"}]
 # What the stages of the chat wire share, and what puts them together.
-SHARED = {"call", "call_doubts", "call_identity", "call_members", "chunk", "common", "words"}
+SHARED = {"blocks", "call", "call_doubts", "call_identity", "call_members", "chunk", "common"}
+SHARED |= {"later_fragments", "legacy_calls", "message", "sent", "words"}
 WHOLE = {
     "answers",
     "blank",
     "body",
     "chunks",
+    "finishes",
     "gathered",
+    "held",
     "holdback",
     "kinds",
     "one_text",
+    "sender",
     "split",
     "stages",
     "streamed",

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 import openai
 import pytest
 from starlette.applications import Starlette
 
-from normalizer import NormalizingMiddleware, NormalizingTransport
+from normalizer import NormalizingMiddleware, NormalizingTransport, RequestInfo
+from normalizer.proxy import Upstream
 from tests.streams import STREAM, chunk, raw
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
@@ -43,6 +46,27 @@ def test_code(monkeypatch: pytest.MonkeyPatch) -> None:
         names = run(report, client=client)
         names["response"].parse().close()
     assert run(core, request_body=STREAM, raw_bytes=BODY)["out"].endswith(b"data: [DONE]\n\n")
+
+
+def test_the_lines_for_coding_agents_lead_to_their_apis() -> None:
+    upstream = Upstream(url=first(r"serve --upstream (\S+) "))
+    codex = tomllib.loads(first(r"-c '(model_providers\.local=.*)'$"))["model_providers"]["local"]
+    assert codex["wire_api"] == "responses"
+    bases = {"responses": codex["base_url"], "messages": first(r"ANTHROPIC_BASE_URL=(\S+) claude$")}
+    # what each client puts behind its base URL
+    paths = {"responses": "/responses", "messages": "/v1/messages"}
+    for endpoint, base in bases.items():
+        url = urlsplit(base + paths[endpoint])
+        assert url.netloc == "127.0.0.1:8900"
+        body: dict[str, Any] = {"messages": []} if endpoint == "messages" else {}
+        assert RequestInfo.parse(url.path, body).endpoint == endpoint
+        assert upstream.target(url.path) == f"http://localhost:8000/v1/{endpoint}"
+
+
+def first(pattern: str) -> str:
+    found = re.search(pattern, README, re.MULTILINE)
+    assert found is not None
+    return found[1]
 
 
 def test_the_two_commands_are_there() -> None:

@@ -15,7 +15,12 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PINS = sorted((ROOT / "tools" / "constraints").glob("*.txt"))
-LOCKS = sorted((ROOT / "tests").glob("*/package-lock.json"))
+LOCKS = sorted(
+    path
+    for folders in ("*", "*/*")
+    for path in (ROOT / "tests").glob(f"{folders}/package-lock.json")
+    if "node_modules" not in path.parts
+)
 
 
 def functions(text: str, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -38,6 +38,7 @@ requirements() {
     openai3-httpx2 | openai3-httpx) echo '-e .[clients] openai>=3,<4' ;;
     stories) echo '-e .[stories]' ;;
     vendors) echo '-e .[vendors]' ;;
+    vendors-messages) echo '-e .[vendors-messages]' ;;
     # OptiLLM without what it requires: of that only what its server imports. The rest is PyTorch and
     # its like, 1.7 GB for models that it would run itself.
     optillm) echo '--no-deps optillm==0.4.0' ;;

@@ -28,6 +28,9 @@ from normalizer.wires.chat import (
     envelope,
     finish,
     holdback,
+    later_fragments,
+    legacy_calls,
+    message,
     reasoning,
     tool_calls,
     usage,
@@ -71,8 +74,9 @@ from normalizer.wires.responses import wire as responses_wire
 # Every module that repairs something declares what it repairs.
 _DECLARED_IN: tuple[ModuleType, ...] = (
     *(sse, event_data, errors, envelopes, kinds, chat_kinds),
-    *(call_doubts, call_members, choices, chunks, content, envelope, finish, holdback),
+    *(call_doubts, call_members, choices, chunks, content, envelope, finish, holdback, message),
     *(leaks, repeats, thinking, *text_calls.FAMILIES),
+    *(later_fragments, legacy_calls),
     *(reasoning, tool_calls, usage, whole_calls, whole_message, wire),
     # the Responses API's
     *(

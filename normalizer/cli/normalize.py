@@ -76,7 +76,7 @@ def _recorded(name: str, number: int | None) -> Answer | None:
         return None
     there = list(answers(name, None))
     if not there:
-        raise Failure(f"{name}: the file has no answer of a chat or completion")
+        raise Failure(f"{name}: the file has no answer of an API that we know")
     if number is None and len(there) > 1:
         raise Failure(
             f"{name}: the file has {len(there)} answers: choose one with --interaction, "

@@ -79,7 +79,7 @@ class Proxy:
         )
         app: ASGIApp = Models(self._forward, self._forward)
         app = NormalizingMiddleware(app, options=config.options)
-        app = Observer(app, metrics())
+        app = Observer(app, metrics(), paths=config.options.paths)
         self._app = with_cors(app, config.cors) if config.cors else app
         self._running: set[asyncio.Task[object] | None] = set()
 

@@ -20,8 +20,12 @@ _BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 class Metrics(Protocol):
     """The interface of a counter of answers."""
 
-    def count(self, report: Report, upstream: str, first: float | None) -> None:
-        """Count an answer that is over. ``first``: seconds to its first event, or None."""
+    def count(self, report: Report, endpoint: str, upstream: str, first: float | None) -> None:
+        """Count an answer that is over.
+
+        ``endpoint`` is the API of its path: chat, completions, responses or messages. ``first`` is
+        the number of seconds to its first event, or None.
+        """
 
     def page(self) -> tuple[int, bytes]:
         """Return the status and the body of `/metrics`."""
@@ -31,7 +35,7 @@ class Metrics(Protocol):
 class NoMetrics:
     """The metrics without prometheus_client."""
 
-    def count(self, report: Report, upstream: str, first: float | None) -> None:
+    def count(self, report: Report, endpoint: str, upstream: str, first: float | None) -> None:
         """Count nothing."""
 
     def page(self) -> tuple[int, bytes]:
@@ -53,8 +57,8 @@ class Prometheus:
         self._registry = registry = prometheus_client.CollectorRegistry()
         self._streams = prometheus_client.Counter(
             "normalizer_streams_total",
-            "Answers to chat and completion requests, by how they ended.",
-            ["end"],
+            "Answers that may be repaired, by how they ended and by API.",
+            ["end", "endpoint"],
             registry=registry,
         )
         self._repairs = prometheus_client.Counter(
@@ -71,9 +75,9 @@ class Prometheus:
             registry=registry,
         )
 
-    def count(self, report: Report, upstream: str, first: float | None) -> None:
-        """Count an answer that is over. ``first``: seconds to its first event, or None."""
-        self._streams.labels(report.end or "closed").inc()
+    def count(self, report: Report, endpoint: str, upstream: str, first: float | None) -> None:
+        """Count an answer that is over; see `Metrics.count`."""
+        self._streams.labels(report.end or "closed", endpoint).inc()
         for code, count in report.codes.items():
             self._repairs.labels(code, upstream).inc(count)
         if first is not None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 
 from normalizer.core.report import Report
+from normalizer.core.request import RequestInfo
 from normalizer.doors.asgi import ASGIApp, Message, Receive, Scope, Send
 from normalizer.proxy.forward import (
     ShuttingDownError,
@@ -33,9 +35,11 @@ class Observer:
     The line contains no query, header or content, because those contain keys and prompts.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, *, paths: Sequence[str] = ()) -> None:
+        """``paths`` is the option of `Options`: the metrics name the API of each answer."""
         self._app = app
         self._metrics = metrics
+        self._paths = paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         refused = refusal(scope)
@@ -77,7 +81,9 @@ class Observer:
         upstream: Upstream | None = scope["state"].get("upstream")
         url = upstream.url if upstream is not None else "-"
         if report is not None:
-            self._metrics.count(report, url, seen.first if seen.streams else None)
+            target = f"http://app{scope['path']}"
+            endpoint = RequestInfo.parse(target, paths=self._paths).endpoint or "-"
+            self._metrics.count(report, endpoint, url, seen.first if seen.streams else None)
         if access.isEnabledFor(logging.INFO):
             access.info("%s", _line(scope, seen, report, url))
 

@@ -191,11 +191,13 @@ def to_upstream(headers: Headers, *, key: str | None, identity: bool) -> list[tu
 
 
 def _own_key(key: str, sent: set[bytes]) -> tuple[bytes, bytes]:
-    # The upstream reads its key where Azure's and Google's clients put theirs.
+    # The upstream reads its key where Azure's, Google's and Anthropic's clients put theirs.
     if b"api-key" in sent:
         return b"api-key", key.encode()
-    if b"x-goog-api-key" in sent and b"authorization" not in sent:
-        return b"x-goog-api-key", key.encode()
+    if b"authorization" not in sent:
+        for name in (b"x-goog-api-key", b"x-api-key"):
+            if name in sent:
+                return name, key.encode()
     return b"authorization", f"Bearer {key}".encode()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from normalizer.cli.check.notes import CONTINUES
-from normalizer.cli.check.probes import PROBES
+from normalizer.cli.check.probe_table import PROBES as ALL_PROBES
 from tests.cli.conftest import Run
 from tests.conftest import (
     DONE,
@@ -25,6 +25,7 @@ from tests.conftest import (
     chunk,
 )
 
+PROBES = ALL_PROBES["chat"]
 ServeApp = Callable[[ASGIApp], str]
 JSON = (b"content-type", b"application/json")
 

@@ -96,11 +96,15 @@ class Proxied:
 
 
 def read_broken(
-    client: httpx2.Client, url: str, on_data: Callable[[], object] = lambda: None
+    client: httpx2.Client,
+    url: str,
+    on_data: Callable[[], object] = lambda: None,
+    *,
+    request: dict[str, Any] = STREAMED,
 ) -> bytes:
     """What arrives of a stream that does not end as an answer ends; fails if it does."""
     came = b""
-    with client.stream("POST", url, json=STREAMED) as response:
+    with client.stream("POST", url, json=request) as response:
         try:
             for data in response.iter_raw():
                 came += data

@@ -75,7 +75,7 @@ def test_metrics(
     for _ in range(8):
         running.wait_for("end=done")
     page = client.get(running.url + "/metrics").text
-    assert sample(page, 'normalizer_streams_total{end="done"}') == 8
+    assert sample(page, 'normalizer_streams_total{end="done",endpoint="chat"}') == 8
     repairs = sample(page, f'normalizer_repairs_total{{code="F103",upstream="{url}"}}')
     assert repairs == 8 * UNSPACED.count(b"data:")
     first = f'normalizer_time_to_first_event_seconds_count{{upstream="{url}"}}'

@@ -15,7 +15,8 @@ from normalizer.cli.check.lint import Answer, Linted, lint
 from normalizer.cli.check.notes import notes
 from normalizer.cli.check.outcome import exit_code, unanswered
 from normalizer.cli.check.output import as_github, as_json, console, show, summary
-from normalizer.cli.check.probes import PROBES, Server, chosen, stops
+from normalizer.cli.check.probe_table import APIS, NAMES, Api, chosen
+from normalizer.cli.check.probes import Server, stops
 from normalizer.cli.check.sources import answers, files
 from normalizer.cli.group import Failure
 from normalizer.cli.options import option_flags, request_flags
@@ -31,6 +32,7 @@ def _collect(
     key_env: str | None,
     probes: tuple[str, ...],
     timeout: float,
+    api: Api | None,
 ) -> Iterator[tuple[str, Answer]]:
     """Yield all answers, each with a text that describes the current work."""
     for target in targets:
@@ -43,9 +45,11 @@ def _collect(
             key = os.environ.get(key_env)
             if not key:
                 raise Failure(f"--key-env: the variable {key_env} is not set")
-        with Server(target, key=key, timeout=timeout) as server:
+        with Server(target, key=key, timeout=timeout, api=api) as server:
+            wanted = chosen(server.api, probes)
+            if not wanted:
+                raise Failure(f"--probe: there is no such probe of the API {server.api}")
             asked = model or server.model()
-            wanted = list(chosen(probes))
             for number, probe in enumerate(wanted, start=1):
                 answer = server.ask(probe, asked)
                 stopped = stops(probe, answer.status)
@@ -65,10 +69,15 @@ def _collect(
     "--key-env", metavar="NAME", help="For a server: the environment variable with its API key."
 )
 @click.option(
+    "--api",
+    type=click.Choice(APIS),
+    help="For a server: the API to probe.  [default: the last word of the URL, or chat]",
+)
+@click.option(
     "--probe",
     "probes",
     multiple=True,
-    type=click.Choice([probe.name for probe in PROBES]),
+    type=click.Choice(NAMES),
     help="For a server: send only this request. Repeatable.  [default: all]",
 )
 @click.option(
@@ -100,6 +109,7 @@ def check(
     key_env: str | None,
     probes: tuple[str, ...],
     timeout: float,
+    api: Api | None,
     form: str,
 ) -> None:
     """Find the faults of streams, and the clients that break on them.
@@ -107,11 +117,13 @@ def check(
     A TARGET is a file (.sse as `curl -N` writes it, a cassette, a HAR, NDJSON), a folder of files,
     - for standard input, or the base URL of a server. A server gets a fixed set of requests: text,
     tools, parallel tools, usage, two choices, seven tokens, an answer without streaming, a legacy
-    completion and an invalid request.
+    completion and an invalid request. --api responses and --api messages send the requests of
+    these APIs. So does a URL that ends in /responses or /messages.
 
     \b
         stream-normalizer check answer.sse
         stream-normalizer check http://localhost:8000/v1 --model llama3
+        stream-normalizer check http://localhost:8000/v1/responses --model llama3
         curl -sN http://localhost:8000/v1/chat/completions … | stream-normalizer check -
 
     Each finding has the number of its event. Only events with data count:
@@ -141,7 +153,13 @@ def check(
         transient=True,
     )
     collected = _collect(
-        targets, request, model=model, key_env=key_env, probes=probes, timeout=timeout
+        targets,
+        request,
+        model=model,
+        key_env=key_env,
+        probes=probes,
+        timeout=timeout,
+        api=api,
     )
     # Some versions of rich write a line feed for what is not shown.
     with waiting if err.is_terminal else contextlib.nullcontext():
@@ -156,7 +174,7 @@ def check(
             elif form == "text":
                 show(out, one, explained)
     if not linted:
-        raise Failure("the targets contain no answer of a chat or completion")
+        raise Failure("the targets contain no answer of an API that we know")
     if form == "json":
         click.echo(as_json(linted))
     elif form == "text":

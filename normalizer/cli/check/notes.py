@@ -10,6 +10,17 @@ from normalizer.cli.check.outcome import outcome, words
 CONTINUES = "/v1/completions continues text: use /v1/chat/completions for a chat"
 
 
+# What is invalid in the request of the probe `error`, by endpoint.
+_INVALID = {
+    "chat": "whose messages are not a list",
+    "responses": "whose input is a number",
+    "messages": "whose message has a number for its role",
+}
+# The words for an answer that the limit cut or the provider withheld, as each API calls them.
+_CUT = {"length": "finish_reason length", "max_tokens": "stop_reason max_tokens"}
+_WITHHELD = {"content_filter": "finish_reason content_filter", "refusal": "stop_reason refusal"}
+
+
 def notes(linted: Linted) -> Iterator[str]:
     """Yield the notes on one answer, a line each.
 
@@ -29,20 +40,21 @@ def notes(linted: Linted) -> Iterator[str]:
         yield f"the body has no answer{f': {said}' if said else ''}"
         return
     elif answer.probe == "error":
-        yield "the server answered a request whose messages are not a list: it does not check them"
+        invalid = _INVALID.get(request.endpoint or "chat", "that is invalid")
+        yield f"the server answered a request {invalid}: it does not check its requests"
     finishes = set(report.finish.values())
     if request.endpoint == "completions":
         yield CONTINUES
-    if "length" in finishes:
+    for word in sorted(finishes & _CUT.keys()):
         limit = (
             "the token limit" if request.max_tokens is None else f"max_tokens={request.max_tokens}"
         )
-        yield f"finish_reason length: {limit} cut the answer"
+        yield f"{_CUT[word]}: {limit} cut the answer"
         if report.characters_in.get("reasoning") and not report.characters_in.get("content"):
             yield "all tokens are reasoning, none are the answer: increase max_tokens"
-    if "content_filter" in finishes:
-        yield "finish_reason content_filter: the provider withheld the rest"
-    if answer.probe is not None and request.tools and finishes <= {"stop"} and came == "answered":
+    for word in sorted(finishes & _WITHHELD.keys()):
+        yield f"{_WITHHELD[word]}: the provider withheld the rest"
+    if answer.probe is not None and request.tools and came == "answered" and _no_call(linted):
         yield ("the model answered with text and called no tool: it may not support tools")
     if request.include_usage and report.usage is None and report.end == "done":
         yield "the request asked for stream_options.include_usage, but no usage came"
@@ -50,6 +62,14 @@ def notes(linted: Linted) -> Iterator[str]:
         yield f"the request asked for n={request.n} choices, but {len(report.finish)} came"
     if answer.end == "closed":
         yield "the client closed the stream early, so its end was not checked"
+
+
+def _no_call(linted: Linted) -> bool:
+    """Whether an answer ended as one without a call ends."""
+    if linted.answer.request.endpoint == "responses":
+        # its status is the same with and without a call
+        return not linted.report.characters_in.get("arguments")
+    return set(linted.report.finish.values()) <= {"stop", "end_turn"}
 
 
 def _status(linted: Linted) -> str:

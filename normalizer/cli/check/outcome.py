@@ -18,7 +18,7 @@ _TAG = re.compile(r"</?[a-zA-Z!][^<>]*>")
 def outcome(linted: Linted) -> Outcome:
     """Return the outcome of a request.
 
-    * ``"answered"``: there is an answer of a chat or completion. The invalid request of a probe
+    * ``"answered"``: there is an answer of a model. The invalid request of a probe
       counts as answered if the server refused it.
     * ``"refused"``: the status is 300 or above.
     * ``"failed"``: an error came after the head.

@@ -1,10 +1,9 @@
-"""Probes: the fixed set of requests that `check` sends to a live server."""
+"""A live server that `check` sends its probes to."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 import httpx2
@@ -12,90 +11,34 @@ import httpx2
 from normalizer import RequestInfo
 from normalizer.cli.check.lint import Answer, End, lint
 from normalizer.cli.check.notes import notes
+from normalizer.cli.check.probe_table import COMPLETIONS, Api, Probe, api_of, base_of
 from normalizer.cli.group import Failure
 
-_CHAT, _COMPLETIONS = "chat/completions", "completions"
+# the version of Anthropic's API: a request without it is refused
+_ANTHROPIC_VERSION = "2023-06-01"
 _MOST = 16 * 1024 * 1024  # bytes of one answer: a model may never stop
 
 
-class Probe(NamedTuple):
-    """A request without its model: name, path and body."""
-
-    name: str
-    path: str
-    body: dict[str, Any]
-
-
-def _asked(text: str) -> list[dict[str, str]]:
-    return [{"role": "user", "content": text}]
-
-
-_WEATHER = {
-    "type": "function",
-    "function": {
-        "name": "get_weather",
-        "description": "The weather in a city, right now.",
-        "parameters": {
-            "type": "object",
-            "properties": {"city": {"type": "string"}},
-            "required": ["city"],
-        },
-    },
-}
-_HELLO = {"messages": _asked("Say hello in five words."), "stream": True, "max_tokens": 256}
-_CITIES = "What is the weather in Paris, in Tokyo and in Lima? Call the tool once for each of them."
-
-PROBES = (
-    Probe("text", _CHAT, _HELLO),
-    Probe("usage", _CHAT, {**_HELLO, "stream_options": {"include_usage": True}}),
-    Probe("n=2", _CHAT, {**_HELLO, "n": 2}),
-    Probe(
-        "max_tokens=7",
-        _CHAT,
-        {"messages": _asked("Count from one to fifty, in words."), "stream": True, "max_tokens": 7},
-    ),
-    Probe(
-        "tools",
-        _CHAT,
-        {
-            "messages": _asked("What is the weather in Paris? Use the tool."),
-            "tools": [_WEATHER],
-            "stream": True,
-            "max_tokens": 512,
-        },
-    ),
-    Probe(
-        "parallel-tools",
-        _CHAT,
-        {"messages": _asked(_CITIES), "tools": [_WEATHER], "stream": True, "max_tokens": 1024},
-    ),
-    Probe("no-stream", _CHAT, {**_HELLO, "stream": False}),
-    Probe(
-        "completions",
-        _COMPLETIONS,
-        {"prompt": "Once upon a time", "stream": True, "max_tokens": 16},
-    ),
-    # Every server has to refuse it. The form of its refusal is checked.
-    Probe("error", _CHAT, {"messages": "no list", "stream": True, "max_tokens": 1}),
-)
-
-
 class Server:
-    """A live server with an API like OpenAI's. Use it as a context manager.
+    """A live server with an API like OpenAI's or Anthropic's. Use it as a context manager.
 
     ``url`` is its base URL, most often with the path ``/v1``. ``key`` is its API key. ``timeout``
-    is the longest silence, in seconds.
+    is the longest silence, in seconds. ``api`` is the API to probe. None: the one that the path of
+    the URL names, or else the chat.
     """
 
-    def __init__(self, url: str, *, key: str | None, timeout: float) -> None:
+    def __init__(
+        self, url: str, *, key: str | None, timeout: float, api: Api | None = None
+    ) -> None:
         if not urlsplit(url).hostname:
             raise Failure(f"{url} is not the URL of a server, such as http://localhost:8000/v1")
-        for ending in (_CHAT, _COMPLETIONS):
-            url = url.rstrip("/").removesuffix(f"/{ending}")
-        self.url = url
+        self.api: Api = api or api_of(url)
+        self.url = base_of(url)
         headers = {"accept-encoding": "identity"}
+        if self.api == "messages":
+            headers["anthropic-version"] = _ANTHROPIC_VERSION
         if key is not None:
-            headers["authorization"] = f"Bearer {key}"
+            headers |= _credentials(self.api, urlsplit(url).hostname or "", key)
         self._client = httpx2.Client(headers=headers, timeout=timeout)
 
     def __enter__(self) -> Server:
@@ -159,6 +102,19 @@ class Server:
         return Failure(f"{self.url} cannot be reached: {error}; is the server running?")
 
 
+def _credentials(api: Api, host: str, key: str) -> dict[str, str]:
+    """Return the headers with a key.
+
+    Anthropic's API has a header of its own, and refuses a key in the other one. Servers of other
+    people read either of them.
+    """
+    bearer = {"authorization": f"Bearer {key}"}
+    if api != "messages":
+        return bearer
+    own = {"x-api-key": key}
+    return own if host.endswith("anthropic.com") else own | bearer
+
+
 def _read(body: Iterable[bytes], pieces: list[bytes]) -> End:
     size = 0
     for piece in body:
@@ -174,9 +130,4 @@ def stops(probe: Probe, status: int) -> bool:
 
     A server without the legacy completions may have everything else.
     """
-    return status in (401, 403) or (status == 404 and probe.path == _CHAT)
-
-
-def chosen(names: tuple[str, ...]) -> Iterator[Probe]:
-    """Yield the probes with these names, or all probes if there are no names."""
-    yield from (probe for probe in PROBES if not names or probe.name in names)
+    return status in (401, 403) or (status == 404 and probe.path != COMPLETIONS)

@@ -37,7 +37,7 @@ def files(targets: Iterable[str]) -> Iterator[str]:
 
 
 def answers(name: str, request: RequestInfo | None) -> Iterator[Answer]:
-    """Yield the answers to chat and completion requests in a file, or in standard input for ``-``.
+    """Yield the answers in a file that can be repaired. ``-`` is standard input.
 
     ``request`` is the request for a file that does not contain it. None: guess it from the answer.
     Raises `Failure` for a file that cannot be read.

@@ -75,8 +75,8 @@ class Answers:
             return error
         found = self._found
         if not has_choices(value):
-            if draft.raw is None and not opened and found(COMPLETION_FORM):
-                draft.value = clean(value)
+            if not opened:
+                self._make_strict(draft)
             return None
         if draft.raw is None and not found.any and not found(COMPLETION_FORM):
             return None
@@ -85,6 +85,11 @@ class Answers:
         if error is None:
             body.tell(self._report, draft.value)
         return error
+
+    def _make_strict(self, draft: Draft) -> None:
+        """Make strict JSON of a body that only a lenient parser could read."""
+        if draft.raw is None and self._found(COMPLETION_FORM):
+            draft.value = clean(draft.value)
 
     def _opened(self, value: Any) -> tuple[Any, bool]:
         """An answer out of its envelope, and whether it was in one."""

@@ -13,7 +13,6 @@ failure. What it said rides on the error, in its own `choices`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from normalizer.core.draft import Draft
@@ -98,15 +97,24 @@ class Body:
             draft.value, error = clean(draft.value), clean(error)
         self._number(draft.value["choices"])
         for choice, thought in zip(draft.value["choices"], blocks, strict=True):
-            word = self._word(draft.value, choice)
-            cut = error is not None or (word is not None and word.reason in _CUT)
-            calls = self._message(choice, thought, cut=cut) if chat else None
-            if error is None:
-                self._finish(choice, word, calls)
+            self._choice(choice, thought, failed=error is not None)
         self._envelope(draft.value)
         self._usage(draft.value)
         self._drop_extras(draft)
         return None if error is None else {**error, **_beside_error(draft.value)}
+
+    def _choice(self, choice: Choice, thought: str, *, failed: bool) -> None:
+        """Repair the message and the finish of a choice.
+
+        ``failed``: the answer is an error. Then its calls may be incomplete, and it has no finish.
+        """
+        word = self._word(self._draft.value, choice)
+        cut = failed or (word is not None and word.reason in _CUT)
+        calls = None
+        if self._endpoint == "chat":
+            calls = self._message(choice, thought, cut=cut)
+        if not failed:
+            self._finish(choice, word, calls)
 
     def tell(self, report: Report, value: dict[str, Any]) -> None:
         """Enter a repaired answer, which leaves as it is, into the report."""
@@ -134,20 +142,23 @@ class Body:
     # ------------------------------------------------------------------ an error
 
     def _error(self, value: dict[str, Any]) -> dict[str, Any] | None:
-        """The error event that an answer is, if it is one."""
+        """Return the error event that an answer is, None if it is no error."""
         choices: list[Choice] = value["choices"]
-        # the upstream's words say more than its finish
+        # the upstream's own words tell more than its finish does
         for error in (_error_in(choice) for choice in choices):
             if error is not None and (read := read_error({"error": error})):
                 self._found(ERROR_SHAPE)
                 return {"error": read["error"]}
-        given = (self._word(value, choice) for choice in choices)
-        word = next((word.reason for word in given if word is not None and word.failed), None)
+        word = self._word_of_failure(value, choices)
         if word is None or not self._found(FAILURE_WORD):
             return None
         message = f"The upstream finished with {word!r}."
         own = {"message": message, "type": "upstream_error", "param": None, "code": word}
         return {"error": own}
+
+    def _word_of_failure(self, value: dict[str, Any], choices: list[Choice]) -> str | None:
+        given = (self._word(value, choice) for choice in choices)
+        return next((word.reason for word in given if word is not None and word.failed), None)
 
     def _word(self, value: dict[str, Any], choice: Choice) -> words.Word | None:
         place = words.where(choice, value)
@@ -194,28 +205,29 @@ class Body:
 
     def _legacy_text(self, choice: Choice) -> None:
         text = choice.get("text")
-        if isinstance(text, str):
-            return
+        if text is None:
+            text = self._text_of_message(choice)
+        if not isinstance(text, str) and self._mend(content_stage.CONTENT_NOT_TEXT):
+            choice["text"] = "" if text is None else dumps(text).decode()
+
+    def _text_of_message(self, choice: Choice) -> Any:
+        """Move the text of a chat's choice to `text`; return it, None if there is none."""
+        text = None
         given = (choice.get("message"), choice.get("delta"))
         for holder in [one for one in given if isinstance(one, dict)]:
             if text is None and self._mend(chunks_stage.OTHER_ENDPOINT):
                 repair_text(holder, self._mend)
                 text = choice["text"] = holder.get("content") or holder.get("text") or ""
-        if not isinstance(text, str) and self._mend(content_stage.CONTENT_NOT_TEXT):
-            choice["text"] = "" if text is None else dumps(text).decode()
+        return text
 
     def _finish(self, choice: Choice, word: words.Word | None, calls: WholeCalls | None) -> None:
         """Give a choice its finish, in the API's words."""
-        given = choice.get("finish_reason")
         if word is None:
-            if self._mend(holdback_stage.FINISH_MISSING):
-                choice["finish_reason"] = (calls.kind if calls else None) or "stop"
-                if given and given != "null":
-                    choice.setdefault("native_finish_reason", given)
+            self._add_finish(choice, calls)
             return
         if word.failed:
             return
-        if words.read(given) is None:
+        if words.read(choice.get("finish_reason")) is None:
             if not self._mend(finish_stage.FINISH_ELSEWHERE):
                 return
             choice["finish_reason"] = word.reason
@@ -227,24 +239,31 @@ class Body:
         if deviation is not None and self._mend(deviation):
             choice["finish_reason"] = right
 
+    def _add_finish(self, choice: Choice, calls: WholeCalls | None) -> None:
+        """Give a choice without a finish the one that fits its calls."""
+        given = choice.get("finish_reason")
+        if not self._mend(holdback_stage.FINISH_MISSING):
+            return
+        choice["finish_reason"] = (calls.kind if calls else None) or "stop"
+        if given and given != "null":
+            choice.setdefault("native_finish_reason", given)
+
     def _finish_after(self, reason: str, calls: WholeCalls | None) -> tuple[Deviation | None, str]:
-        """The reason that fits the calls, and the deviation that the other one is."""
-        kind = calls.kind if calls is not None else None
+        """Return the reason that fits the calls, and the deviation that another one is."""
         if calls is None or reason in _CUT:
             return None, reason
-        if reason in _CALLS:
-            if kind is None:
-                return finish_stage.CALLS_WITHOUT_CALL, "stop"
-            return (None if kind == reason else finish_stage.CALLS_OF_OTHER_KIND), kind
-        to_be_run = bool(calls.names) and self._runs(calls.names)
-        if kind is None or self._request.forced or not to_be_run:
-            return None, reason
-        return finish_stage.STOP_AFTER_CALLS, kind
+        kind = calls.kind
+        if reason not in _CALLS:
+            to_be_run = kind is not None and not self._request.forced and self._runs(calls.names)
+            return (finish_stage.STOP_AFTER_CALLS, kind) if kind and to_be_run else (None, reason)
+        if kind is None:
+            return finish_stage.CALLS_WITHOUT_CALL, "stop"
+        return (None if kind == reason else finish_stage.CALLS_OF_OTHER_KIND), kind
 
-    def _runs(self, names: Iterable[str]) -> bool:
-        """Whether the client runs a tool of these names: it offered it, as far as is known."""
+    def _runs(self, names: set[str]) -> bool:
+        """Return whether the client runs one of these tools: it offered it, as far as is known."""
         request = self._request
-        return not request.knows_tools or not request.tool_names.isdisjoint(names)
+        return bool(names) and not (request.knows_tools and request.tool_names.isdisjoint(names))
 
     # ------------------------------------------------------------------ the answer's own members
 
@@ -288,9 +307,7 @@ class Body:
         if not isinstance(usage, dict):
             return
         right = dict(usage_stage.with_api_names(usage))
-        prompt, completion = right.get("prompt_tokens"), right.get("completion_tokens")
-        if right.get("total_tokens") is None and type(prompt) is int and type(completion) is int:
-            right["total_tokens"] = prompt + completion
+        usage_stage.add_total(right)
         if right != usage and self._mend(usage_stage.USAGE_FORM):
             usage.update(right)
 

@@ -144,6 +144,16 @@ class Call:
         self.half = ""
         self.arguments = Arguments()
 
+    @property
+    def head_waits(self) -> bool:
+        """Whether the first fragment has come and is not sent yet."""
+        return self.head is not None and self.head.waits
+
+    @property
+    def head_sent(self) -> bool:
+        """Whether the first fragment was sent: its id and name can change no more."""
+        return self.head is not None and not self.head.waits
+
 
 class Fragment:
     """A piece of a call that is to be sent, and whether it still waits.

@@ -144,7 +144,12 @@ class Doubts:
         elif doubt.kind == "flush":
             self._leave(doubt)
             call.arguments.add(doubt.text)
-        elif not doubt.arguments.begun or doubt.arguments.same(call.arguments):
+        else:
+            self._decide_again(calls, doubt)
+
+    def _decide_again(self, calls: Calls, doubt: Doubt) -> None:
+        """Drop arguments that came again if they are the same; others may be another call's."""
+        if not doubt.arguments.begun or doubt.arguments.same(doubt.call.arguments):
             if self._found(HEAD_TWICE if doubt.head is not None else ARGUMENTS_AGAIN):
                 self._drop(doubt)
             else:

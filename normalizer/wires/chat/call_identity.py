@@ -75,6 +75,26 @@ class Calls:
         self.legacy: Call | None = None
         self.answered = False
 
+    @property
+    def to_be_run(self) -> bool:
+        """Whether a call is the client's to run: the server has not done it."""
+        return not self.answered and any(call.name for call in self.all)
+
+    @property
+    def whole(self) -> bool:
+        """Whether there are calls, and the arguments of all of them are complete."""
+        return self.count > 0 and all(call.arguments.whole for call in self.all if call.name)
+
+    @property
+    def names(self) -> set[str]:
+        """The names of the calls."""
+        return {call.name for call in self.all if call.name}
+
+    @property
+    def cut(self) -> bool:
+        """Whether the arguments of a call are incomplete."""
+        return any(call.arguments.torn for call in self.all)
+
     def of(self, members: Members) -> tuple[Call | None, Meaning]:
         """The call that a fragment is about, and what it does to it."""
         if members.ident in self.by_id:
@@ -94,17 +114,14 @@ class Calls:
 
     def _with_known_id(self, members: Members, known: Call) -> tuple[Call | None, Meaning]:
         candidate = self._candidate(members)
+        # two calls may share an id
         if candidate is not None and candidate.given == members.ident:
             known = candidate
-        name, begun = members.name, known.arguments.begun
-        if not name:
+        if not members.name:
             return known, Meaning.CONTINUES
-        elsewhere = members.place is not None and known.upstream not in (None, members.place)
-        if name != known.name and known.name and (begun or elsewhere):
+        if _is_another(members, known):
             return None, Meaning.OPENS
-        if elsewhere and begun and is_object(members.text):
-            return None, Meaning.OPENS
-        if name == known.name and known.arguments.whole:
+        if members.name == known.name and known.arguments.whole:
             return known, Meaning.COMES_AGAIN
         return known, Meaning.CONTINUES
 
@@ -121,18 +138,36 @@ class Calls:
 
     def _without_id(self, members: Members, candidate: Call | None) -> tuple[Call | None, Meaning]:
         if candidate is None:
-            drifts = members.place is not None and not members.name
-            last = self.last if drifts and self.last is not None and self.last.name else None
-            return last, Meaning.OPENS if last is None else Meaning.CONTINUES
+            return self._on_new_index(members)
         if not members.name or not candidate.name or not candidate.arguments.begun:
             return candidate, Meaning.CONTINUES
         if members.name != candidate.name:
             return None, Meaning.OPENS
-        if candidate.arguments.whole and is_object(members.text):
-            if members.place is not None and candidate.upstream == members.place:
-                return candidate, Meaning.COMES_AGAIN
-            return None, Meaning.OPENS
-        return candidate, Meaning.CONTINUES
+        if not candidate.arguments.whole or not is_object(members.text):
+            return candidate, Meaning.CONTINUES
+        if members.place is not None and candidate.upstream == members.place:
+            return candidate, Meaning.COMES_AGAIN
+        return None, Meaning.OPENS
+
+    def _on_new_index(self, members: Members) -> tuple[Call | None, Meaning]:
+        """A fragment without an id where no call is open."""
+        drifts = members.place is not None and not members.name
+        if drifts and self.last is not None and self.last.name:
+            return self.last, Meaning.CONTINUES
+        return None, Meaning.OPENS
+
+    def ends_name(self, call: Call, text: str) -> bool:
+        """Whether a fragment of ``call`` shows that the name that may go on is complete."""
+        return self.naming is not None and (self.naming is not call or bool(text))
+
+
+def _is_another(members: Members, known: Call) -> bool:
+    """Whether a named fragment with the id of ``known`` opens another call."""
+    begun = known.arguments.begun
+    elsewhere = members.place is not None and known.upstream not in (None, members.place)
+    if known.name and members.name != known.name and (begun or elsewhere):
+        return True
+    return elsewhere and begun and is_object(members.text)
 
 
 def is_object(text: str) -> bool:

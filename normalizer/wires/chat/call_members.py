@@ -100,15 +100,26 @@ class CallMembers:
             part.edit()
             holder = {"name": holder} if isinstance(holder, str) and holder else {}
             fragment[kind] = holder
+        self._move_into(holder, fragment, beside, part)
+        if kind == "function":
+            self._rename_parameters(holder, part)
+        return holder
+
+    def _move_into(
+        self, holder: dict[str, Any], fragment: dict[str, Any], beside: list[str], part: Part
+    ) -> None:
+        """Move what stands beside `function` into it."""
         for key in beside:
             if holder.get(key) is None and self._found(MISPLACED):
                 part.edit()
                 holder[key] = fragment.pop(key)
-        if holder.get("arguments") is None and holder.get("parameters") is not None:
-            if kind == "function" and self._found(MISPLACED):
-                part.edit()
-                holder["arguments"] = holder.pop("parameters")
-        return holder
+
+    def _rename_parameters(self, holder: dict[str, Any], part: Part) -> None:
+        if holder.get("arguments") is not None or holder.get("parameters") is None:
+            return
+        if self._found(MISPLACED):
+            part.edit()
+            holder["arguments"] = holder.pop("parameters")
 
     def _ident(self, fragment: dict[str, Any], holder: dict[str, Any], part: Part) -> str:
         ident = fragment.get("id")

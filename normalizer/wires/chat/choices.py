@@ -87,18 +87,23 @@ class Choices:
         choices = chunk.get("choices")
         if type(choices) is list and len(choices) == 1 and type(choices[0]) is dict:
             return [Part(draft, choices[0])]  # as most are
-        if "choices" not in chunk and (beside := text_beside(chunk)):
-            said = chunk[beside]
-            if self._found(TEXT_BESIDE_CHOICES):
-                if not said:
-                    del draft.edit()[beside]  # it is no news either
-                choice: Choice = {"index": 0, "finish_reason": None}
-                choice.update({"delta": {"content": said}} if self._chat else {"text": said})
-                choices = draft.edit()["choices"] = [choice]
-        if type(choices) is not list or not all(type(choice) is dict for choice in choices):
+        if "choices" not in chunk and text_beside(chunk) and self._found(TEXT_BESIDE_CHOICES):
+            choices = draft.edit()["choices"] = [self._made_of_text(draft)]
+        if type(choices) is not list or not _are_objects(choices):
             self._found(CHOICES_MISSING)
             choices = draft.edit()["choices"] = as_list(choices)
         return [Part(draft, choice) for choice in choices]
+
+    def _made_of_text(self, draft: Draft) -> Choice:
+        """A choice with the text that stands beside `choices`."""
+        key = text_beside(draft.value)
+        text = draft.value[key]
+        if not text:
+            # left where it is, it would count as news
+            del draft.edit()[key]
+        choice: Choice = {"index": 0, "finish_reason": None}
+        choice.update({"delta": {"content": text}} if self._chat else {"text": text})
+        return choice
 
     def place(self, parts: list[Part]) -> list[Part]:
         """Give each part the index that it means; those that say something."""
@@ -126,12 +131,8 @@ class Choices:
 
     def _index(self, part: Part, *, alone: bool) -> int | None:
         """The index that a choice means; None for one that nobody asked for, and that is silent."""
-        index = part.choice.get("index")
-        if type(index) is not int or index < 0:
-            self._found(INDEX_MISSING)
-            text = index if isinstance(index, str) and len(index) <= _DIGITS else ""
-            index = int(text) if text.isdecimal() else 0
-        if not self.single or (index == 0 and not self._counting) or index in self._own:
+        index = self._given_index(part.choice)
+        if self._is_expected(index):
             self._times = self._times + 1 if index == self._last else 1
             self._last = index
             return index
@@ -140,21 +141,29 @@ class Choices:
             return 0
         return self._unasked(part, index, alone=alone)
 
+    def _given_index(self, choice: Choice) -> int:
+        index = choice.get("index")
+        if type(index) is int and index >= 0:
+            return index
+        self._found(INDEX_MISSING)
+        text = index if isinstance(index, str) and len(index) <= _DIGITS else ""
+        return int(text) if text.isdecimal() else 0
+
+    def _is_expected(self, index: int) -> bool:
+        """Whether an index may be what it says: several were asked for, or it is the first."""
+        return not self.single or (index == 0 and not self._counting) or index in self._own
+
     def _unasked(self, part: Part, index: int, *, alone: bool) -> int | None:
         """The index of a choice that nobody asked for, seen the first time."""
         text, called = _says(part.choice)
-        if self._last is None and not self._silent and self._found(INDEX_COUNTS_TOKENS):
-            self._counting = True
-            return 0
-        if called and not text and self._last is not None:
-            if self._found(CHOICES_SPLIT):
+        mistake = self._mistake(index, text=text, called=called, alone=alone)
+        if mistake is not None and self._found(mistake):
+            if mistake is CHOICES_SPLIT:
                 self._joined.add(index)
-                return 0
-        elif (text or called) and self._counts(index, alone=alone):
-            if self._found(INDEX_COUNTS_TOKENS):
+            else:
                 self._counting = True
-                return 0
-        elif not text and not called and part.word is None:
+            return 0
+        if not text and not called and part.word is None:
             # the first choice's calls may be to come: nothing shows yet whose choice this is
             self._silent.add(index)
             part.index = index
@@ -164,10 +173,24 @@ class Choices:
         self._last, self._times = index, 1
         return index
 
+    def _mistake(self, index: int, *, text: bool, called: bool, alone: bool) -> Deviation | None:
+        """The mistake that a choice nobody asked for shows, None if it is a choice of its own."""
+        if self._last is None:
+            return None if self._silent else INDEX_COUNTS_TOKENS
+        if called and not text:
+            return CHOICES_SPLIT
+        if (text or called) and self._counts(index, alone=alone):
+            return INDEX_COUNTS_TOKENS
+        return None
+
     def _counts(self, index: int, *, alone: bool) -> bool:
         """Whether an index that nobody asked for counts tokens: one further with each chunk."""
         further = self._last is not None and index == self._last + 1 and self._times == 1
         return alone and further and not self._finished and index not in self._silent
+
+
+def _are_objects(choices: list[Any]) -> bool:
+    return all(type(choice) is dict for choice in choices)
 
 
 def text_beside(chunk: Chunk) -> str:

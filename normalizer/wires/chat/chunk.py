@@ -107,11 +107,8 @@ def count(counted: dict[str, int], delta: Delta) -> None:
     for key, value in delta.items():
         if not value:
             continue
-        if key == "tool_calls":
-            _count_arguments(counted, [call.get("function") for call in as_list(value)])
-        elif key == "function_call":
-            # llama-cpp-python has one call under both names
-            _count_arguments(counted, [] if delta.get("tool_calls") else [value])
+        if key in ("tool_calls", "function_call"):
+            _count_arguments(counted, _functions(delta, key))
         elif type(value) is str:
             if key in ("content", "refusal"):
                 counted[key] = counted.get(key, 0) + len(value)
@@ -122,6 +119,14 @@ def count(counted: dict[str, int], delta: Delta) -> None:
 
 
 _REASONING = frozenset(REASONING_KEYS)
+
+
+def _functions(delta: Delta, key: str) -> list[Any]:
+    """The functions under one of the two names that calls have."""
+    if key == "tool_calls":
+        return [call.get("function") for call in as_list(delta[key])]
+    # llama-cpp-python has one call under both names
+    return [] if delta.get("tool_calls") else [delta[key]]
 
 
 def _count_arguments(counted: dict[str, int], functions: list[Any]) -> None:

@@ -40,7 +40,8 @@ from normalizer.wires.chat.chunk import (
     count_text,
     endpoint_of,
 )
-from normalizer.wires.chat.holdback import CHOICES_EMPTY, Holdback, Piece
+from normalizer.wires.chat.held import Piece
+from normalizer.wires.chat.holdback import CHOICES_EMPTY, Holdback
 from normalizer.wires.chat.markup import Markup
 from normalizer.wires.chat.markup import wanted as markup_wanted
 from normalizer.wires.chat.split import split
@@ -62,6 +63,8 @@ FINISH_WITH_CONTENT = Deviation(
 _PLAIN = ("content", "reasoning_content")
 # members that a stage looks at, if they are null
 _READ = DECLARED | (frozenset(REASONING_KEYS) - {"reasoning_content"})
+# members that the API's own finish does not have, null or not
+_NEVER_ON_FINISH = DECLARED - {"role"}
 _TEXTS = ("content", "refusal", *REASONING_KEYS)
 
 
@@ -78,6 +81,7 @@ class Chunks:
         "_markup",
         "_options",
         "_report",
+        "_sender",
         "_stages",
     )
 
@@ -100,6 +104,7 @@ class Chunks:
         self._stages = stages
         self._blank = blank
         self._holdback = holdback
+        self._sender = holdback.sender
         self._markup: Markup | None = None
         self._has_plain = self._endpoint == "chat" and options.reasoning == "reasoning_content"
         if markup_wanted(options) and self._endpoint == "chat":
@@ -126,7 +131,7 @@ class Chunks:
         if len(placed) == 1 and self._is_plain(placed[0]):
             self._send_plain(placed[0])
         elif len(placed) == 1:
-            news = stages.riders.news(chunk, self._holdback.last)
+            news = stages.riders.news(chunk, self._sender.last)
             self._send(draft, placed[0], self._pieces(placed[0], news=news), first=True)
         else:
             self._take_several(draft, placed)
@@ -166,8 +171,8 @@ class Chunks:
         delta, report = part.delta, self._report
         self._blank.learn(part)
         count(report.characters_in, delta)
-        self._stages.content.keep(part.index, delta)
-        self._holdback.send(part.draft)
+        self._stages.content.sent_texts.add(part.index, delta)
+        self._sender.send(part.draft)
 
     # ------------------------------------------------------------------ chunks of several choices
 
@@ -177,7 +182,7 @@ class Chunks:
         if all(self._is_text(part, mine) for part, mine in zip(parts, pieces, strict=True)):
             for part in parts:
                 self._holdback.release_calls(part.index)
-            self._holdback.send(draft)
+            self._sender.send(draft)
             return
         first = True
         for part, mine in zip(parts, pieces, strict=True):
@@ -195,27 +200,31 @@ class Chunks:
 
     def _send(self, draft: Draft, part: Part, pieces: list[_Piece], *, first: bool) -> None:
         """Send the pieces of a choice; ``first``: the chunk's own members are for them."""
-        holdback = self._holdback
+        alone = len(draft.value["choices"]) == 1
         if not pieces:
-            holdback.leave_decided(part.index)
-            if first and len(draft.value["choices"]) == 1 and holdback.ride(draft):
+            self._holdback.leave_decided(part.index)
+            if first and alone and self._holdback.ride(draft):
                 self._found(CHOICES_EMPTY)
-            return
-        chunk = draft.value
-        whole = len(pieces) == 1 and pieces[0].choice is part.choice and len(chunk["choices"]) == 1
-        if whole:
+        elif alone and len(pieces) == 1 and pieces[0].choice is part.choice:
             piece = pieces[0]
-            holdback.take(Piece(draft, part.index, piece.fragments, piece.word, part.says))
-            return
-        members = {key: value for key, value in chunk.items() if key != "choices"} if first else {}
-        usage = members.pop("usage", None) if pieces[-1].word is not None else None
-        for number, piece in enumerate(pieces):
-            one = self._stages.envelope.chunk([piece.choice])
-            if number == 0 and first:
+            self._holdback.take(Piece(draft, part.index, piece.fragments, piece.word, part.says))
+        else:
+            self._send_apart(draft, part, pieces, first=first)
+
+    def _send_apart(self, draft: Draft, part: Part, pieces: list[_Piece], *, first: bool) -> None:
+        """Send each piece in a chunk of its own: the first has the members, the last the usage."""
+        chunk = draft.value if first else {}
+        members = {key: value for key, value in chunk.items() if key != "choices"}
+        last = pieces[-1]
+        usage = members.pop("usage", None) if last.word is not None else None
+        for piece in pieces:
+            if first and piece is pieces[0]:
                 one = Draft({**members, "choices": [piece.choice]})
-            if number == len(pieces) - 1 and usage is not None:
+            else:
+                one = self._stages.envelope.chunk([piece.choice])
+            if piece is last and usage is not None:
                 one.value["usage"] = usage
-            holdback.take(Piece(one, part.index, piece.fragments, piece.word))
+            self._holdback.take(Piece(one, part.index, piece.fragments, piece.word))
 
     # ------------------------------------------------------------------ chunks without choices
 
@@ -233,7 +242,7 @@ class Chunks:
             if self._found(CHOICES_EMPTY):
                 holdback.ride(draft)
             else:
-                holdback.send(draft)
+                self._sender.send(draft)
             return
         displaced = stages.usage.chunk
         if not stages.usage.read_apart(draft):
@@ -252,15 +261,9 @@ class Chunks:
             self._begin(index)
         if self._endpoint == "completions":
             return self._pieces_of_text(part)
-        if "delta" not in part.choice and isinstance(part.choice.get("text"), str):
-            if self._found(OTHER_ENDPOINT):
-                part.edit()["delta"] = {"content": part.choice.pop("text")}
-        stages = self._stages
-        content, delta = stages.content, part.delta
-        content.read(part, called=bool(stages.tools.called(index)))
-        if self._markup is not None:
-            self._read_markup(self._markup, part)
-        delta = part.delta
+        self._read_content(part)
+        stages, delta = self._stages, part.delta
+        content = stages.content
         first = not content.is_open(index)
         stages.reasoning.read(part)
         if self._answers_calls(index, delta):
@@ -270,13 +273,22 @@ class Chunks:
         says = part.says = _says(delta)
         if says and self._holdback.ends:
             self._holdback.goes_on(index, text=bool(delta.get("content")))
-        content.keep(index, delta)
+        content.sent_texts.add(index, delta)
         pieces = self._pieces_of_delta(part, first=first, news=news)
         if first and (pieces or part.word is not None):
             content.open(index)
         if part.word is None:
             return pieces
         return self._with_finish(part, pieces, says=says, first=first)
+
+    def _read_content(self, part: Part) -> None:
+        """Find the delta of a choice, and the text in it."""
+        if "delta" not in part.choice and isinstance(part.choice.get("text"), str):
+            if self._found(OTHER_ENDPOINT):
+                part.edit()["delta"] = {"content": part.choice.pop("text")}
+        self._stages.content.read(part, called=bool(self._stages.tools.called(part.index)))
+        if self._markup is not None:
+            self._read_markup(self._markup, part)
 
     def _answers_calls(self, index: int, delta: Delta) -> bool:
         """Whether a delta shows that the server has run the calls of its choice itself.
@@ -321,11 +333,7 @@ class Chunks:
         choice = part.choice
         alone = [_Piece(choice, word=word)]
         if not (says or first) or not pieces:
-            if any(value is not None for value in part.delta.values()) or (
-                part.delta.keys() & {"content", "refusal", "tool_calls", "function_call"}
-            ):
-                self._found(content_stage.MEMBER_EMPTY)
-                part.edit()["delta"] = dict.fromkeys(self._undeclared(part.delta))
+            self._empty_delta(part)
             return alone
         if len(pieces) == 1 and self._stay_together(part.index, pieces[0].fragments):
             return alone
@@ -345,8 +353,13 @@ class Chunks:
             return True
         return not self._found(FINISH_WITH_CONTENT) and decided
 
-    def _undeclared(self, delta: Delta) -> list[str]:
-        return [key for key in delta if key not in DECLARED]
+    def _empty_delta(self, part: Part) -> None:
+        """Remove what is not null from the delta of a finish that has no news beside it."""
+        delta = part.delta
+        if _NEVER_ON_FINISH.isdisjoint(delta) and all(item is None for item in delta.values()):
+            return
+        self._found(content_stage.MEMBER_EMPTY)
+        part.edit()["delta"] = dict.fromkeys(key for key in delta if key not in DECLARED)
 
     # ------------------------------------------------------------------ calls
 
@@ -355,18 +368,12 @@ class Chunks:
         choice, delta = part.choice, part.delta
         fragments = self._stages.tools.read(part)
         self._holdback.leave_decided(part.index)
-        others = any(value for key, value in delta.items() if key not in ("role", "tool_calls"))
         if not fragments:
-            # a piece of a name that waits, or fragments without one, or a legacy call
-            if delta.get("tool_calls") or "function_call" not in delta:
-                part.edit()
-                delta.pop("tool_calls", None)
-            return [_Piece(choice)] if others or (delta and first) else []
+            return self._pieces_without_fragments(part, first=first)
         if not part.changed:
             return [_Piece(choice, fragments)]
         pieces: list[_Piece] = []
-        text = any(delta.get(key) for key in _TEXTS)
-        if text and fragments[0].head:
+        if fragments[0].head and any(delta.get(key) for key in _TEXTS):
             del delta["tool_calls"]
             pieces.append(_Piece(choice))
         for group in _groups(fragments):
@@ -378,6 +385,15 @@ class Chunks:
                 delta["tool_calls"] = values
                 pieces.append(_Piece(choice, group))
         return pieces
+
+    def _pieces_without_fragments(self, part: Part, *, first: bool) -> list[_Piece]:
+        """A delta with a piece of a name that waits, fragments without one, or a legacy call."""
+        delta = part.delta
+        if delta.get("tool_calls") or "function_call" not in delta:
+            part.edit()
+            delta.pop("tool_calls", None)
+        news = any(value for key, value in delta.items() if key not in ("role", "tool_calls"))
+        return [_Piece(part.choice)] if news or (delta and first) else []
 
     # ------------------------------------------------------------------ markup
 

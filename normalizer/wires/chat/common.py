@@ -29,19 +29,23 @@ class Common:
 
     def add(self, given: dict[str, Any]) -> None:
         """Take another object."""
-        members = self.members
         if not self.seen:
             self.seen = True
-            known = self._known
-            if given.keys() <= known:
-                return
-            for key, value in given.items():
-                if key not in known:
-                    members[key] = None if self._nulls else value
-        elif members:
-            for key in [key for key in members if key not in given]:
-                del members[key]
-            if not self._nulls:
-                for key, value in members.items():
-                    if value is not None and value != given[key]:
-                        members[key] = None
+            if not given.keys() <= self._known:
+                self._begin(given)
+        elif self.members:
+            self._narrow(given)
+
+    def _begin(self, given: dict[str, Any]) -> None:
+        for key, value in given.items():
+            if key not in self._known:
+                self.members[key] = None if self._nulls else value
+
+    def _narrow(self, given: dict[str, Any]) -> None:
+        members = self.members
+        for key in [key for key in members if key not in given]:
+            del members[key]
+        if not self._nulls:
+            for key, value in members.items():
+                if value is not None and value != given[key]:
+                    members[key] = None

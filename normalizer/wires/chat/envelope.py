@@ -77,6 +77,9 @@ RIDER_COLLIDES = Deviation(
     repair="The member gets a chunk of its own.",
 )
 
+_OWN = ("id", "object", "created", "model")
+_MISSING = {"id": ID_MISSING, "model": MODEL_MISSING}
+_CHANGES = {"id": ID_CHANGES, "model": MODEL_CHANGES}
 # members that all chunks of a stream have; a chunk is not sent for them alone
 _NO_NEWS = TOP_KEYS | {"system_fingerprint", "service_tier", "provider", *PADDING_KEYS}
 
@@ -148,19 +151,26 @@ class Envelope:
             and chunk.get("object") == self.object
         ):
             return
-        found = self._found
+        self._repair(draft)
+
+    def _repair(self, draft: Draft) -> None:
+        chunk = draft.value
         self.learn(chunk)
         self._fill()
-        ident, model = chunk.get("id"), chunk.get("model")
-        if ident != self.id and found(ID_CHANGES if _text(ident) else ID_MISSING):
-            draft.edit()["id"] = self.id
-        if chunk.get("object") != self.object and found(OBJECT_WRONG):
-            draft.edit()["object"] = self.object
-        if created != self.created or type(created) is not int:
-            if found(self._created_deviation(created)):
-                draft.edit()["created"] = self.created
-        if model != self.model and found(MODEL_CHANGES if _text(model) else MODEL_MISSING):
-            draft.edit()["model"] = self.model
+        for key in _OWN:
+            given, right = chunk.get(key), getattr(self, key)
+            if given == right and type(given) is type(right):
+                continue
+            if self._found(self._deviation(key, given)):
+                draft.edit()[key] = right
+
+    def _deviation(self, key: str, given: Any) -> Deviation:
+        """What a value that is not the stream's is."""
+        if key == "object":
+            return OBJECT_WRONG
+        if key == "created":
+            return self._created_deviation(given)
+        return _CHANGES[key] if _text(given) else _MISSING[key]
 
     def _created_deviation(self, created: Any) -> Deviation:
         seconds = _seconds(created)
@@ -222,24 +232,26 @@ class Riders:
         return any(is_news(key, chunk[key]) and chunk[key] != sent.get(key) for key in own)
 
     def take(self, chunk: Chunk, sent: Chunk) -> bool:
-        """Take what is news in ``chunk``, given the chunk that was sent last; was there any?"""
-        news = [
-            (key, value)
-            for key, value in extras(chunk).items()
-            if is_news(key, value)
-            and value != sent.get(key)
-            and value != self._delivered.get(key)
-            and value != self.waiting.get(key)
-        ]
-        if news:
-            padding = [(key, chunk[key]) for key in PADDING_KEYS if chunk.get(key) is not None]
-            for key, value in [*news, *padding]:
-                if key in self.waiting and key not in PADDING_KEYS:
-                    self._later.setdefault(key, deque()).append(value)
-                else:
-                    self.waiting[key] = value
-                self._size += _KEY_BYTES + len(key) + len(dumps(value))
-        return bool(news)
+        """Take what is news in ``chunk``, given the chunk that was sent last.
+
+        Return whether there was any.
+        """
+        news = [one for one in extras(chunk).items() if self._is_new(*one, sent)]
+        if not news:
+            return False
+        padding = [(key, chunk[key]) for key in PADDING_KEYS if chunk.get(key) is not None]
+        for key, value in [*news, *padding]:
+            if key in self.waiting and key not in PADDING_KEYS:
+                self._later.setdefault(key, deque()).append(value)
+            else:
+                self.waiting[key] = value
+            self._size += _KEY_BYTES + len(key) + len(dumps(value))
+        return True
+
+    def _is_new(self, key: str, value: Any, sent: Chunk) -> bool:
+        """Whether neither the last chunk nor an earlier rider has this value."""
+        known = (sent.get(key), self._delivered.get(key), self.waiting.get(key))
+        return is_news(key, value) and value not in known
 
     def progress(self, chunk: Chunk) -> bool:
         """Whether ``chunk`` has another value of what waits, or of what left."""

@@ -101,24 +101,35 @@ class Finish:
 
     def read(self, part: Part) -> None:
         """Read the word of a choice; from now on the choice has it in the API's words."""
-        choice, found = part.choice, self._found
-        reason = choice.get("finish_reason")
-        if reason is None and not self._is_elsewhere(part):
-            if "finish_reason" not in choice and found(FINISH_KEY_MISSING):
+        choice, chunk = part.choice, part.draft.value
+        if choice.get("finish_reason") is None and not self._is_elsewhere(part):
+            if "finish_reason" not in choice and self._found(FINISH_KEY_MISSING):
                 part.edit()["finish_reason"] = None
             return
-        place = words.where(choice, part.draft.value)
+        place = words.where(choice, chunk)
         if place is None:
-            empty = FINISH_EMPTY if reason is not None else FINISH_KEY_MISSING
-            if choice.get("finish_reason", "") is not None and found(empty):
-                part.edit()["finish_reason"] = None
+            self._clear(part)
             return
         reason = place.holder[place.key]
-        if (place.holder is not choice or place.key != "finish_reason") and found(FINISH_ELSEWHERE):
-            part.edit()["finish_reason"] = reason
-            if place.holder is not choice.get("message"):
-                del place.holder[place.key]
+        if place.holder is not choice or place.key != "finish_reason":
+            self._move(part, place)
         self._take(part, reason)
+
+    def _clear(self, part: Part) -> None:
+        """Put null where what stands there is no word."""
+        choice = part.choice
+        empty = FINISH_KEY_MISSING if choice.get("finish_reason") is None else FINISH_EMPTY
+        if choice.get("finish_reason", "") is not None and self._found(empty):
+            part.edit()["finish_reason"] = None
+
+    def _move(self, part: Part, place: words.Place) -> None:
+        """Move a word to `finish_reason` of the choice."""
+        if not self._found(FINISH_ELSEWHERE):
+            return
+        part.edit()["finish_reason"] = place.holder[place.key]
+        # a whole message keeps its members until the stage of the content reads it
+        if place.holder is not part.choice.get("message"):
+            del place.holder[place.key]
 
     def _is_elsewhere(self, part: Part) -> bool:
         choice, chunk = part.choice, part.draft.value
@@ -186,13 +197,25 @@ class Finish:
         word = self.held[index]
         if index in self._executed:
             return word
-        if word == "stop" and called and not self._forced and to_be_run and self._asked(names):
-            return called if self._found(STOP_AFTER_CALLS) else word
-        if word in _CALLS and not called:
-            return "stop" if self._found(CALLS_WITHOUT_CALL) else word
-        if word in _CALLS and called and called != word:
-            return called if self._found(CALLS_OF_OTHER_KIND) else word
-        return word
+        offered = to_be_run and self._asked(names)
+        misfit = self._misfit(word, called, offered=offered)
+        if misfit is None or not self._found(misfit):
+            return word
+        return called or "stop"
+
+    def _misfit(self, word: str, called: str | None, *, offered: bool) -> Deviation | None:
+        """What is wrong with a word for the calls that were streamed; None if it fits.
+
+        ``offered``: a call is the client's to run.
+        """
+        if word in _CALLS:
+            if not called:
+                return CALLS_WITHOUT_CALL
+            return None if called == word else CALLS_OF_OTHER_KIND
+        # the API itself finishes with `stop` after a call that the request forced
+        if word != "stop" or not called or self._forced or not offered:
+            return None
+        return STOP_AFTER_CALLS
 
     def _asked(self, names: set[str]) -> bool:
         """Whether the request offered one of the tools that were called, as far as is known."""

@@ -27,7 +27,7 @@ All that is held is counted in `Kept`.
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, NamedTuple
+from typing import Any
 
 from normalizer.core.draft import Draft
 from normalizer.core.findings import Deviation, Findings
@@ -38,18 +38,11 @@ from normalizer.core.report import Report
 from normalizer.core.wire import Output
 from normalizer.wires.chat import tool_calls, usage
 from normalizer.wires.chat.blank import Blank
-from normalizer.wires.chat.call import Fragment
-from normalizer.wires.chat.chunk import (
-    CHOICE_KEYS,
-    Choice,
-    Chunk,
-    Endpoint,
-    count,
-    count_text,
-    without_extras,
-)
-from normalizer.wires.chat.finish import FINISH_TWICE, merged
-from normalizer.wires.chat.split import split
+from normalizer.wires.chat.chunk import CHOICE_KEYS, Choice, Endpoint
+from normalizer.wires.chat.finish import FINISH_TWICE
+from normalizer.wires.chat.finishes import Finishes
+from normalizer.wires.chat.held import Held, Piece
+from normalizer.wires.chat.sender import Sender
 from normalizer.wires.chat.stages import Stages
 
 CHOICES_EMPTY = Deviation(
@@ -75,70 +68,29 @@ _CUT = ("length", "content_filter")
 _USAGE_HERE = ""  # in the tail: where the usage chunk came
 
 
-class Piece(NamedTuple):
-    """A chunk with one choice, that is sent or held: what it has of calls, its finish word.
-
-    ``says``: its delta has something in it. One that has not passes in front of what waits.
-    """
-
-    draft: Draft
-    choice: int
-    fragments: list[Fragment]
-    word: str | None = None
-    says: bool = True
-
-
-class _Held:
-    """A chunk that waits, with the bytes that it makes us keep."""
-
-    __slots__ = ("_decided", "draft", "fragments", "size")
-
-    def __init__(self, draft: Draft, size: int, fragments: list[Fragment]) -> None:
-        self.draft = draft
-        self.size = size
-        self.fragments = fragments
-        self._decided = 0  # fragments at the beginning that wait no more, and never will again
-
-    @property
-    def waits(self) -> bool:
-        fragments = self.fragments
-        while self._decided < len(fragments) and not fragments[self._decided].waits:
-            self._decided += 1
-        return self._decided < len(fragments)
-
-    @property
-    def choice(self) -> Choice:
-        choice: Choice = self.draft.value["choices"][0]
-        return choice
-
-
 class Holdback:
-    """Sends chunks to its `Output`, or holds them until they may leave.
+    """Sends chunks, or holds them until it is known that they are right.
 
-    * ``order``: the choices that have come; ``last``: the chunk that left last.
-    * ``released``: what was held had to leave before the end, the upstream being silent.
+    * ``sender``: sends what does not wait.
+    * ``order``: the choices that have come, in their order.
+    * ``released``: what was held was sent before the end, because the upstream was silent.
     """
 
     __slots__ = (
-        "_blank",
         "_calls",
-        "_ended",
-        "_endpoint",
         "_finishes",
         "_found",
         "_kept",
         "_options",
-        "_output",
         "_put_off",
         "_report",
-        "_rode",
         "_stages",
         "_tail",
         "_tail_size",
         "_usage_waits",
-        "last",
         "order",
         "released",
+        "sender",
     )
 
     def __init__(
@@ -153,23 +105,18 @@ class Holdback:
         kept: Kept,
     ) -> None:
         self._stages = stages
-        self._blank = blank
-        self._endpoint = endpoint
         self._options = options
         self._found = found
         self._report = report
-        self._output = output
         self._kept = kept
-        self._calls: dict[int, deque[_Held]] = {}
-        self._finishes: dict[int, _Held] = {}
-        self._ended: set[int] = set()  # choices whose finish is held, or has left
-        self._put_off: dict[int, _Held] = {}
+        self.sender = Sender(stages, blank, endpoint, options, report, output)
+        self._finishes = Finishes(stages, blank, options, found, report, kept, self.sender)
+        self._calls: dict[int, deque[Held]] = {}
+        self._put_off: dict[int, Held] = {}
         self._tail: list[str] = []  # comments, and the usage chunk's place, behind a held finish
         self._tail_size = 0  # bytes of the comments in it
         self._usage_waits = False  # the usage chunk's place is in it
-        self._rode = False  # what waited to ride left with the last chunk
         self.order: dict[int, None] = {}
-        self.last: Chunk = {}
         self.released = False
 
     # ------------------------------------------------------------------ what others ask
@@ -177,17 +124,18 @@ class Holdback:
     @property
     def holding(self) -> bool:
         """Whether a finish is held."""
-        return bool(self._finishes)
+        return bool(self._finishes.held)
 
     @property
     def ends(self) -> bool:
         """Whether a choice has finished, as far as is known."""
-        return bool(self._finishes or self._stages.finish.left)
+        return bool(self._finishes.held or self._stages.finish.left)
 
     @property
     def idle(self) -> bool:
         """Whether nothing waits on which the next chunk's fate depends."""
-        return not (self._finishes or self._calls or self._stages.riders.waiting or self._rode)
+        waits = self._finishes.held or self._calls or self._stages.riders.waiting
+        return not (waits or self.sender.rode)
 
     @property
     def finished(self) -> bool:
@@ -196,15 +144,11 @@ class Holdback:
 
     def _all_finished(self) -> bool:
         # a choice has appeared before its finish is held, and a finish that is held leaves
-        return len(self._ended) >= len(self.order)
+        return len(self._finishes.ended) >= len(self.order)
 
     def is_open(self, index: int) -> bool:
         """Whether anything of a choice waits that its next text decides about."""
-        return index in self._calls or index in self._finishes
-
-    def send_to(self, output: Output) -> None:
-        """From now on chunks go there."""
-        self._output = output
+        return index in self._calls or index in self._finishes.held
 
     # ------------------------------------------------------------------ chunks
 
@@ -215,17 +159,17 @@ class Holdback:
             self._hold_finish(piece)
         elif piece.fragments:
             queue = self._calls.setdefault(piece.choice, deque())
-            queue.append(_Held(piece.draft, self._kept.keep(CHUNK), piece.fragments))
+            queue.append(Held(piece.draft, self._kept.keep(CHUNK), piece.fragments))
             self._leave(piece.choice)
         else:
             if piece.says:
                 self.release_calls(piece.choice)
-            self.send(piece.draft)
+            self.sender.send(piece.draft)
 
     def goes_on(self, index: int, *, text: bool) -> None:
         """A choice says something, ``text`` or something else: a held finish was not its end."""
         if self._stages.finish.spoke(index, text=text):
-            self.send_held_text(index)
+            self._finishes.send_text(index)
         else:
             self.release_finishes(final=False)
 
@@ -249,7 +193,7 @@ class Holdback:
         if not queue:
             self._calls.pop(index, None)
 
-    def _send_calls(self, held: _Held) -> None:
+    def _send_calls(self, held: Held) -> None:
         """Send a chunk of calls, as its fragments have turned out."""
         draft = held.draft
         if any(fragment.gone or fragment.changed for fragment in held.fragments):
@@ -262,12 +206,12 @@ class Holdback:
                 if not any(value is not None for value in delta.values()):
                     self.ride(draft)
                     return
-        self.send(draft)
+        self.sender.send(draft)
 
     def put_off(self, index: int, draft: Draft) -> None:
         """Hold the first chunk of a choice that nobody asked for and that says nothing."""
         if index not in self._put_off:
-            self._put_off[index] = _Held(draft, self._kept.keep(CHUNK), [])
+            self._put_off[index] = Held(draft, self._kept.keep(CHUNK), [])
 
     def taken_up(self, index: int) -> Draft | None:
         """The chunk of a choice that was put off and that now says something."""
@@ -277,86 +221,18 @@ class Holdback:
         self._kept.size -= held.size
         return held.draft
 
-    def send(self, draft: Draft) -> None:
-        """Send a chunk, with what waits to ride on one."""
-        riders, chunk = self._stages.riders, draft.value
-        self._rode = bool(riders.waiting)
-        if self._rode and riders.mount(chunk):
-            draft.edit()
-        for choice in chunk["choices"]:
-            delta = choice.get("delta")
-            if not isinstance(delta, dict):
-                count_text(self._report.characters_out, choice.get("text"))
-                continue
-            if "tool_calls" in delta:
-                dressed = self._stages.tools.dress(choice["index"], delta)
-                if dressed is not delta:
-                    draft.edit()
-                    choice["delta"] = dressed
-            count(self._report.characters_out, delta)
-        if self._options.extras == "drop" and self._drops_all(draft):
-            return
-        self.last = chunk
-        self._output.send(draft)
-
-    def _drops_all(self, draft: Draft) -> bool:
-        """Take away what the API does not know; whether nothing is left to be sent."""
-        raw, chunk = draft.raw, draft.edit()
-        if not without_extras(chunk):
-            draft.raw = raw
-            return False
-        return all(
-            choice.get("delta") == {}
-            and choice.get("finish_reason") is None
-            and not choice.get("logprobs")
-            for choice in chunk["choices"]
-        ) and not chunk.get("usage")
-
-    # ------------------------------------------------------------------ riders
-
     def ride(self, draft: Draft) -> bool:
-        """Take what rides of a chunk that is not sent itself; was there anything new?
+        """Keep the members of a chunk that is not sent itself for the next one.
 
-        Another value of what waits, or of what left, is progress: it leaves at once, on an empty
-        delta.
+        Return whether there was anything new.
         """
-        riders, chunk = self._stages.riders, draft.value
-        index = next(reversed(self.order), 0)
-        if index in self._stages.finish.left:
-            return riders.take(chunk, self.last)
-        progress = riders.progress(chunk)
-        if progress:
-            self._send_riders(index)
-        news = riders.take(chunk, self.last)
-        if progress or riders.full:
-            self._send_riders(index)
-        return news
-
-    def _send_riders(self, index: int) -> None:
-        """Send what waits to ride on chunks of its own: one for each value of a key."""
-        riders = self._stages.riders
-        while riders.waiting:
-            waiting = riders.count
-            self._send_empty(index)
-            if riders.count == waiting:
-                return
-
-    def _send_empty(self, index: int) -> None:
-        """Send a chunk for what rides on it; the first of a choice has its role."""
-        content = self._stages.content
-        opens = self._endpoint == "chat" and not content.is_open(index)
-        if opens:
-            content.open(index)
-        self._send_new(index, {"role": "assistant", "content": ""} if opens else {})
-
-    def _send_new(self, index: int, delta: dict[str, Any]) -> None:
-        self.send(self._blank.chunk(index, delta))
+        return self.sender.ride(draft, next(reversed(self.order), 0))
 
     # ------------------------------------------------------------------ comments and usage
 
     def comment(self, text: bytes) -> bool:
         """Whether a comment may leave now; else it leaves behind the finish that is held."""
-        if not self._finishes or self.released or not self._all_finished():
+        if not self._finishes.held or self.released or not self._all_finished():
             return True
         size = COMMENT + len(text)
         self._tail_size += size
@@ -375,7 +251,7 @@ class Holdback:
         if usage_waits:
             self.usage_came()
         for text in comments:
-            self._output.comment(text.encode())
+            self.sender.output.comment(text.encode())
 
     def _forget_tail(self) -> None:
         self._tail.clear()
@@ -385,7 +261,7 @@ class Holdback:
 
     def usage_came(self) -> None:
         """A usage chunk came: it leaves behind the finishes that are held."""
-        if self.released and not self._finishes:
+        if self.released and not self._finishes.held:
             self._send_usage()
         elif not self._usage_waits:
             self._usage_waits = True
@@ -395,7 +271,7 @@ class Holdback:
         """Send the usage in its own chunk, if it is to have one."""
         stage = self._stages.usage
         value = stage.final()
-        if value is None or not self._goes_apart():
+        if value is None or not stage.goes_apart:
             return
         draft = stage.chunk
         if draft is None:
@@ -409,76 +285,41 @@ class Holdback:
             draft.edit()["usage"] = value
         self._report.usage = without_spelling(value)
         stage.value = None
-        self.send(draft)
-
-    def _goes_apart(self) -> bool:
-        stage = self._stages.usage
-        return (stage.asked is True and self._found.on(usage.USAGE_OWN_CHUNK)) or stage.apart
+        self.sender.send(draft)
 
     # ------------------------------------------------------------------ finishes
 
     def _hold_finish(self, piece: Piece) -> None:
         stage, index = self._stages.finish, piece.choice
-        word = piece.word or "stop"
-        if index in stage.left and not stage.outweighs_left(index, word):
+        if index in stage.left and not stage.outweighs_left(index, piece.word or "stop"):
             if self._found(FINISH_TWICE):
-                self._send_without_finish(piece)
+                self._send_text_of(piece)
                 return
-        if index in self._finishes and not self._found.on(FINISH_TWICE):
+        if index in self._finishes.held and not self._found.on(FINISH_TWICE):
             self.release_finishes(final=False)
-        self.send_held_text(index)
-        size = self._kept.keep(CHUNK)
-        old = self._finishes.get(index)
-        stands = stage.hold(index, word)
-        self._ended.add(index)
-        new = _Held(piece.draft, size, [])
-        if old is None:
-            self._finishes[index] = new
-            return
-        if not stands and _says(new.choice):
-            # what the new one says has not left yet: it stays, with the weightier word
-            if new.choice["finish_reason"] != old.choice["finish_reason"]:
-                new.draft.edit()
-                new.choice["finish_reason"] = old.choice["finish_reason"]
-            stands = True
-        winner, loser = (new, old) if stands else (old, new)
-        changed, differs = merged(winner.draft.value, loser.draft.value)
-        if changed:
-            # of the other one something is kept beside it
-            winner.draft.edit()
-            winner.size += loser.size
-            loser.size = 0
-        self._kept.size -= loser.size
-        self._finishes[index] = winner
-        if differs is not None:
-            chunk = self._stages.envelope.chunk([])
-            chunk.value.update(differs)
-            self.send(chunk)
+        self._finishes.hold(piece)
 
-    def _send_without_finish(self, piece: Piece) -> None:
-        chunk = piece.draft.value
-        choice = chunk["choices"][0]
-        if not _says(choice):
+    def _send_text_of(self, piece: Piece) -> None:
+        """Send what came with a finish that is not sent."""
+        text = self._finishes.text_of(piece)
+        if text is None:
             self.ride(piece.draft)
-            return
-        text, _ = split(choice, self._blank)
-        said = {key: value for key, value in chunk.items() if key != "usage"}
-        self.send(Draft({**said, "choices": [text]}))
+        else:
+            self.sender.send(text)
 
-    def send_held_text(self, index: int) -> None:
-        """Send the text that is held together with a finish: more of its choice has come."""
-        held = self._finishes.get(index)
-        if held is None or not _says(held.choice):
-            return
-        chunk = held.draft.value
-        text, finish = split(held.choice, self._blank)
-        self.send(Draft({**{k: v for k, v in chunk.items() if k != "usage"}, "choices": [text]}))
-        bare = self._stages.envelope.chunk([finish])
-        if "usage" in chunk:
-            bare.value["usage"] = chunk["usage"]
-        size = min(held.size, CHUNK * len(finish))
-        self._kept.size += size - held.size
-        self._finishes[index] = _Held(bare, size, [])
+    def release_finishes(self, *, final: bool) -> None:
+        """Send the finishes held; if ``final``, a usage that nobody asked for is on the last."""
+        for index, one in list(self._finishes.held.items()):
+            self._before_finish(index, one.choice)
+        self._finishes.send(final=final)
+
+    def _add_finish(self, index: int) -> None:
+        """Hold a finish for a choice that has none."""
+        tools = self._stages.tools
+        self.release_calls(index)
+        if self._found(FINISH_MISSING):
+            calls = tools.called(index) if tools.to_be_run(index) else None
+            self._finishes.add(index, calls or "stop")
 
     def release(self) -> None:
         """Send every finish that is held, what goes before it and what goes behind it."""
@@ -487,21 +328,10 @@ class Holdback:
             if text == _USAGE_HERE:
                 self._send_usage()
             else:
-                self._output.comment(text.encode())
+                self.sender.output.comment(text.encode())
         self._forget_tail()
         if self._all_finished():
             self._send_usage()
-
-    def release_finishes(self, *, final: bool) -> None:
-        """Send the finishes held; if ``final``, a usage that nobody asked for is on the last."""
-        held = list(self._finishes.items())
-        for index, one in held:
-            self._before_finish(index, one.choice)
-        for number, (index, one) in enumerate(held):
-            self._send_finish(index, one, last=final and number == len(held) - 1)
-            self._kept.size -= one.size
-        self._finishes.clear()
-        self._stages.finish.held.clear()
 
     def _before_finish(self, index: int, choice: Choice) -> None:
         tools = self._stages.tools
@@ -514,58 +344,15 @@ class Holdback:
         if choice.get("nameless_tool_calls"):
             return  # they may be the arguments that are missing
         for fragment in tools.empty(index):
-            self._send_new(index, {"tool_calls": [fragment]})
-
-    def _send_finish(self, index: int, held: _Held, *, last: bool) -> None:
-        finish, tools, riders = self._stages.finish, self._stages.tools, self._stages.riders
-        word = finish.final(
-            index, tools.called(index), tools.names(index), to_be_run=tools.to_be_run(index)
-        )
-        if finish.held[index] != word:
-            held.draft.edit()
-            held.choice["finish_reason"] = word
-        nameless = tools.nameless(index)
-        if nameless and self._found(tool_calls.GHOST_CALL):
-            held.draft.edit()
-            held.choice["nameless_tool_calls"] = nameless
-        elif nameless:
-            self._send_new(index, {"tool_calls": nameless})
-        if riders.waiting:
-            if riders.collides(held.draft.value):
-                self._send_riders(index)
-            elif riders.mount(held.draft.value):
-                held.draft.edit()
-        self._put_usage_on(held, last=last)
-        finish.left[index] = self._report.finish[index] = word
-        self.send(held.draft)
-
-    def _put_usage_on(self, held: _Held, *, last: bool) -> None:
-        """Give a finish the usage that it is to have, and no other."""
-        stage, chunk = self._stages.usage, held.draft.value
-        there = chunk.get("usage")
-        if last and stage.half is not None and stage.value is None:
-            held.draft.edit()["native_usage"] = stage.half
-            stage.half = None
-        apart = self._goes_apart()
-        value = stage.final() if last and not apart and self._options.usage != "drop" else None
-        if value is not None:
-            self._report.usage = without_spelling(value)
-            stage.value = None
-            if there != value:
-                held.draft.edit()["usage"] = value
-        elif there is not None:
-            if apart:
-                held.draft.edit()["usage"] = None
-            else:
-                del held.draft.edit()["usage"]
+            self.sender.send_new(index, {"tool_calls": [fragment]})
 
     def _send_halves(self, index: int) -> None:
         """Send what half a surrogate pair becomes whose other half never came."""
         for key in self._stages.content.halves(index):
             names = ("content",) if key == "text" else self._stages.reasoning.names(key)
-            self._send_new(index, dict.fromkeys(names, "\ufffd"))
+            self.sender.send_new(index, dict.fromkeys(names, "\ufffd"))
         for fragment in self._stages.tools.halves(index):
-            self._send_new(index, {"tool_calls": [fragment]})
+            self.sender.send_new(index, {"tool_calls": [fragment]})
 
     # ------------------------------------------------------------------ ends
 
@@ -575,20 +362,17 @@ class Holdback:
             if self._found(CHOICE_SILENT):
                 self.ride(held.draft)
             else:
-                self.send(held.draft)
-        finish, tools = self._stages.finish, self._stages.tools
+                self.sender.send(held.draft)
+        finish = self._stages.finish
         for index in self.order:
-            if index in finish.held or index in finish.left:
-                continue
-            self.release_calls(index)
-            if self._found(FINISH_MISSING):
-                calls = tools.called(index) if tools.to_be_run(index) else None
-                word = calls or "stop"
-                finish.hold(index, word)
-                self._ended.add(index)
-                self._finishes[index] = _Held(self._blank.finish(index, word), 0, [])
+            if index not in finish.held and index not in finish.left:
+                self._add_finish(index)
         self.release()
         self._send_usage()
+        self._report_late_usage()
+
+    def _report_late_usage(self) -> None:
+        """Report a usage that came when silence had let the finish go."""
         stage = self._stages.usage
         late = stage.value if stage.value is not None else stage.half
         if late is not None and self._options.usage != "drop" and self.released:
@@ -596,41 +380,33 @@ class Holdback:
             self._report.usage = without_spelling(stage.final() or late)
 
     def cut(self) -> None:
-        """The stream ends in an error: what had arrived leaves, what was held does not."""
+        """The stream ends in an error: send what had arrived, but no finish."""
         ghosts: list[dict[str, Any]] = []
         for index in list(self._calls):
             self.release_calls(index)
         for index in self.order:
             self._send_halves(index)
-            nameless = self._stages.tools.nameless(index)
-            if nameless and not self._found(tool_calls.GHOST_CALL):
-                self._send_new(index, {"tool_calls": nameless})
-            else:
-                ghosts += nameless
-            if index in self._finishes:
-                self.send_held_text(index)
-                held = self._finishes[index]
-                others = {k: v for k, v in held.choice.items() if k not in CHOICE_KEYS}
-                others.pop("native_finish_reason", None)
-                self.ride(Draft({**held.draft.value, **others}))
+            ghosts += self._nameless_at_cut(index)
+            if index in self._finishes.held:
+                self._cut_finish(index)
         if ghosts:
             self._stages.riders.wait("nameless_tool_calls", ghosts)
         for text in self._tail:
             if text != _USAGE_HERE:
-                self._output.comment(text.encode())
+                self.sender.output.comment(text.encode())
 
-    def ride_on_error(self, event: dict[str, Any]) -> bool:
-        """Put on an error event what waited to ride; was there anything?"""
-        before = len(event)
-        self._stages.riders.mount(event)
-        for key, value in self._stages.riders.rest():
-            event.setdefault("extras", []).append({key: value})
-        return len(event) != before
+    def _nameless_at_cut(self, index: int) -> list[dict[str, Any]]:
+        """The fragments without a name that move to the error; none if their repair is off."""
+        nameless = self._stages.tools.nameless(index)
+        if not nameless or self._found(tool_calls.GHOST_CALL):
+            return nameless
+        self.sender.send_new(index, {"tool_calls": nameless})
+        return []
 
-
-def _says(choice: Choice) -> bool:
-    """Whether a choice that finishes holds something beside its finish."""
-    delta = choice.get("delta")
-    if isinstance(delta, dict):
-        return any(value is not None for value in delta.values())
-    return bool(choice.get("text"))
+    def _cut_finish(self, index: int) -> None:
+        """Send the text of a finish that is not sent; its other members move to the error."""
+        self._finishes.send_text(index)
+        held = self._finishes.held[index]
+        others = {k: v for k, v in held.choice.items() if k not in CHOICE_KEYS}
+        others.pop("native_finish_reason", None)
+        self.ride(Draft({**held.draft.value, **others}))

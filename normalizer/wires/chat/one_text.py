@@ -19,12 +19,8 @@ from normalizer.wires.chat.chunk import (
     Chunk,
     Endpoint,
 )
-from normalizer.wires.chat.content import (
-    MESSAGE_BESIDE_DELTA,
-    MESSAGE_FOR_DELTA,
-    SAYS_NOTHING,
-    THOUGHT_FLAGGED,
-)
+from normalizer.wires.chat.content import SAYS_NOTHING, THOUGHT_FLAGGED
+from normalizer.wires.chat.message import MESSAGE_BESIDE_DELTA, MESSAGE_FOR_DELTA
 from normalizer.wires.chat.reasoning import OBJECT_WITHOUT_INDEX
 from normalizer.wires.chat.stages import Stages
 from normalizer.wires.chat.usage import FOUND_IN_EACH, USAGE_IN_CHOICE, USAGE_IN_X_GROQ
@@ -52,6 +48,7 @@ _BESIDE = (*PADDING_KEYS, "token_id")
 # members of a delta that a stage reads; what others hold is the same in the next chunk, or that
 # chunk is of another form
 _READ = DECLARED | {*REASONING_KEYS, "extra_content", "tool_results"}
+_KINDS = {"content": "content", "reasoning_content": "reasoning"}
 _NO_CHOICE = -1  # of a chunk that says nothing
 
 
@@ -88,18 +85,21 @@ def _of_delta(stages: Stages, choice: Choice) -> OneText | None:
     delta, index = choice.get("delta"), choice["index"]
     if not isinstance(delta, dict) or not stages.content.is_open(index):
         return None
-    if stages.content.waits:
-        return None
     said = [(key, value) for key, value in delta.items() if value and key in _READ]
-    if len(said) != 1:
+    if len(said) != 1 or stages.content.waits:
         return None
     ((key, value),) = said
-    if key in ("content", "reasoning_content") and type(value) is str:
-        kind = "content" if key == "content" else "reasoning"
-        if kind == "reasoning" and stages.reasoning.differs:
-            return None
-        return OneText(value, kind, index, stages.content.sent(index, key).add, _MIRROR_NAMES)
-    return _of_call(stages, index, value) if key == "tool_calls" else None
+    if key == "tool_calls":
+        return _of_call(stages, index, value)
+    return _of_text(stages, index, key, value) if type(value) is str else None
+
+
+def _of_text(stages: Stages, index: int, key: str, text: str) -> OneText | None:
+    """A piece of content or reasoning; of several texts that differ the longest was taken."""
+    kind = _KINDS.get(key)
+    if kind is None or (kind == "reasoning" and stages.reasoning.differs):
+        return None
+    return OneText(text, kind, index, stages.content.sent_texts.of(index, key).add, _MIRROR_NAMES)
 
 
 def _of_call(stages: Stages, index: int, fragments: Any) -> OneText | None:

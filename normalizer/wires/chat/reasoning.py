@@ -54,20 +54,13 @@ class Reasoning:
         """Repair the reasoning of one delta, and number the objects in its lists."""
         delta = part.delta
         self.differs = False
-        for key, value in delta.items():
-            if type(value) is list and value and key != "tool_calls" and self.numbers:
-                self._number(part, key, value)
+        if self.numbers:
+            self._number_lists(part)
         if self._keep or _HOLDERS.isdisjoint(delta):
             return
-        given = [name for name in REASONING_KEYS if name in delta]
-        beside = [name for name in COMPANIONS if delta.get(name)]
-        texts = {name: delta[name] for name in given if not isinstance(delta[name], (dict, list))}
-        texts |= {
-            name: text for name in given if name not in texts if (text := text_of(delta[name]))
-        }
-        said = max((text for text in texts.values() if isinstance(text, str)), key=len, default="")
-        withins = [text_of(delta[name]) for name in beside]
-        said = max((said, *withins), key=len)
+        texts = _texts_in(delta)
+        withins = [text_of(delta[name]) for name in COMPANIONS if delta.get(name)]
+        said = _longest([*texts.values(), *withins])
         self.differs = any(text and text != said for text in (*texts.values(), *withins))
         if texts or said:
             self._rename(part, texts, said)
@@ -85,6 +78,11 @@ class Reasoning:
             part.edit()
             _replace(part.delta, texts, dict.fromkeys(self._names, value))
 
+    def _number_lists(self, part: Part) -> None:
+        for key, value in part.delta.items():
+            if type(value) is list and value and key != "tool_calls":
+                self._number(part, key, value)
+
     def _number(self, part: Part, key: str, items: list[Any]) -> None:
         lacking = [
             item for item in items if isinstance(item, dict) and type(item.get("index")) is not int
@@ -96,6 +94,20 @@ class Reasoning:
             number = self._indexes.get((part.index, key), 0)
             item["index"] = number
             self._indexes[part.index, key] = number + 1
+
+
+def _texts_in(delta: Delta) -> dict[str, Any]:
+    """The reasoning under each name; what is an object or a list comes last, as its text."""
+    given = [name for name in REASONING_KEYS if name in delta]
+    texts = {name: delta[name] for name in given if not isinstance(delta[name], (dict, list))}
+    for name in given:
+        if name not in texts and (text := text_of(delta[name])):
+            texts[name] = text
+    return texts
+
+
+def _longest(texts: list[Any]) -> str:
+    return max((text for text in texts if isinstance(text, str)), key=len, default="")
 
 
 def text_of(value: Any) -> str:

@@ -59,19 +59,26 @@ def chunks_of(
     known = head.keys() | TOP_KEYS | _FINISHES
     extras = {key: item for key, item in value.items() if key not in known}
     usage = None if failed else value.get("usage")
-    choices = as_list(value.get("choices"))
-    for number, choice in _numbered(choices):
-        pieces = _of_text(choice, failed) if endpoint == "completions" else _of_chat(choice, failed)
-        for piece in pieces:
-            chunk = {**head, "choices": [{"index": number, **piece}], **extras}
-            extras = {}
-            ends = choice is choices[-1] and piece["finish_reason"] is not None
-            if ends and usage is not None and not apart:
-                chunk["usage"] = usage
-                usage = None
-            yield chunk
+    for number, piece, ends in _pieces(as_list(value.get("choices")), endpoint, failed=failed):
+        chunk = {**head, "choices": [{"index": number, **piece}], **extras}
+        extras = {}
+        if ends and usage is not None and not apart:
+            chunk["usage"] = usage
+            usage = None
+        yield chunk
     if usage is not None:
         yield {**head, "choices": [], "usage": usage}
+
+
+def _pieces(
+    choices: list[Choice], endpoint: Endpoint, *, failed: bool
+) -> Iterator[tuple[int, Choice, bool]]:
+    """Each choice in pieces: its index, the piece, and whether that is the last finish."""
+    of_endpoint = _of_text if endpoint == "completions" else _of_chat
+    for number, choice in _numbered(choices):
+        for piece in of_endpoint(choice, failed):
+            last = choice is choices[-1] and piece["finish_reason"] is not None
+            yield number, piece, last
 
 
 def says_something(value: dict[str, Any]) -> bool:
@@ -116,52 +123,70 @@ def _of_text(choice: Choice, failed: bool) -> Iterator[Choice]:
 
 def _of_chat(choice: Choice, failed: bool) -> Iterator[Choice]:
     message = choice["message"] if isinstance(choice.get("message"), dict) else {}
-    others = {
-        key: item
-        for key, item in choice.items()
-        if key not in (*CHOICE_KEYS, "messages", "error") and not (failed and key in _FINISHES)
-    }
-    spoken = {key: others.pop(key) for key in TEXT_KEYS if others.get(key) is not None}
-    if choice.get("logprobs") is not None:
-        spoken["logprobs"] = choice["logprobs"]
+    others = _own_members(choice, failed)
+    spoken = _take_text_members(choice, others)
     for delta in _deltas(message, whole=bool(spoken)):
         belongs = spoken if delta.get("content") else {}
         yield {"delta": delta, **belongs, "finish_reason": None}
         if belongs:
             spoken = {}
-    finish = None if failed else choice.get("finish_reason")
     if spoken:
         yield {"delta": {}, **spoken, "finish_reason": None}
-    if finish is not None:
+    finish = None if failed else choice.get("finish_reason")
+    if finish is not None or any(item is not None for item in others.values()):
         yield {"delta": {}, **others, "finish_reason": finish}
-    elif any(item is not None for item in others.values()):
-        yield {"delta": {}, **others, "finish_reason": None}
+
+
+def _take_text_members(choice: Choice, others: dict[str, Any]) -> dict[str, Any]:
+    """Take the members that belong to the text out of the others of its choice."""
+    taken = {key: others.pop(key) for key in TEXT_KEYS if others.get(key) is not None}
+    if choice.get("logprobs") is not None:
+        taken["logprobs"] = choice["logprobs"]
+    return taken
+
+
+def _own_members(choice: Choice, failed: bool) -> dict[str, Any]:
+    """The members of a choice that its upstream added; an error's choice has no finish."""
+    apart = {*CHOICE_KEYS, "messages", "error", *(_FINISHES if failed else ())}
+    return {key: item for key, item in choice.items() if key not in apart}
 
 
 def _deltas(message: dict[str, Any], *, whole: bool) -> Iterator[Delta]:
     """The deltas of a message in their order; ``whole``: its text must not be cut."""
     thought = {key: message[key] for key in REASONING_MEMBERS if message.get(key)}
-    others = {
-        key: item
-        for key, item in message.items()
-        if key not in DECLARED and key not in _FINISHES and key not in thought
-    }
-    results = others.pop("tool_results", None)
-    empty = {key: item for key, item in others.items() if item in (None, "", [])}
-    content = message.get("content")
+    apart = DECLARED | _FINISHES | thought.keys() | {"tool_results"}
+    empty, others = _parted({key: item for key, item in message.items() if key not in apart})
+    content, results = message.get("content"), message.get("tool_results")
     yield {"role": "assistant", "content": None if content is None else "", **empty}
     yield from _reasoning(thought)
-    if len(empty) < len(others):
-        yield {key: item for key, item in others.items() if key not in empty}
-    if isinstance(content, str):
-        yield from ({"content": part} for part in (_parts(content) if not whole else [content]))
-    elif content is not None:
-        yield {"content": content}
-    if isinstance(message.get("refusal"), str):
-        yield from ({"refusal": part} for part in _parts(message["refusal"]))
-    yield from _calls(message)
+    if others:
+        yield others
+    yield from _content(content, whole=whole)
+    yield from _refusal(message.get("refusal"))
+    yield from _function_call(message.get("function_call"))
+    yield from _tool_calls(as_list(message.get("tool_calls")))
     if results is not None:
-        yield {"tool_results": results}  # behind the calls that it answers
+        yield {"tool_results": results}  # a client matches them with calls that it knows
+
+
+def _parted(members: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The members that are empty, which begin a stream, and those that have a value."""
+    empty = {key: item for key, item in members.items() if item in (None, "", [])}
+    return empty, {key: item for key, item in members.items() if key not in empty}
+
+
+def _refusal(refusal: Any) -> Iterator[Delta]:
+    if isinstance(refusal, str):
+        yield from ({"refusal": part} for part in _parts(refusal))
+
+
+def _content(content: Any, *, whole: bool) -> Iterator[Delta]:
+    if content is None:
+        return
+    if whole or not isinstance(content, str):
+        yield {"content": content}
+    else:
+        yield from ({"content": part} for part in _parts(content))
 
 
 def _reasoning(thought: dict[str, Any]) -> Iterator[Delta]:
@@ -173,13 +198,14 @@ def _reasoning(thought: dict[str, Any]) -> Iterator[Delta]:
         yield thought
 
 
-def _calls(message: dict[str, Any]) -> Iterator[Delta]:
-    # first: beside several calls it is the one that came first
-    legacy = message.get("function_call")
-    if isinstance(legacy, dict) and legacy:
-        for one in _fragments({"function": legacy}):
+def _function_call(function: Any) -> Iterator[Delta]:
+    """A `function_call`; beside several calls it is the one that came first."""
+    if isinstance(function, dict) and function:
+        for one in _fragments({"function": function}):
             yield {"function_call": one["function"]}
-    calls = as_list(message.get("tool_calls"))
+
+
+def _tool_calls(calls: list[dict[str, Any]]) -> Iterator[Delta]:
     idents = [call["id"] for call in calls if isinstance(call.get("id"), str)]
     own = len(set(idents)) == len(calls)
     for number, call in enumerate(calls):

@@ -1,11 +1,14 @@
 """Each call in the form that the API gives it.
 
-A call's head (id, name, no arguments) leaves on its own, once its name is complete: with the first
-character of its arguments, another call, other content of the choice, or the finish. The fragments
-behind it have an index and arguments only.
+A call's head (id, name, no arguments) is sent on its own, once its name is complete. The name is
+complete with the first character of the arguments, another call, other content of the choice, or
+the finish. Later fragments have an index and arguments only.
 
-Which call a fragment belongs to is decided in call_identity.py; what becomes of fragments that may
-be there twice, in call_doubts.py.
+* call_members.py finds the id, name and arguments in a fragment.
+* call_identity.py decides which call a fragment belongs to.
+* later_fragments.py removes what only the head of a call has.
+* legacy_calls.py reads `function_call`.
+* call_doubts.py decides what becomes of fragments that may be there twice.
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ from normalizer.wires.chat.call_doubts import CALL_AGAIN, HEAD_TWICE, Doubts
 from normalizer.wires.chat.call_identity import Calls, Meaning
 from normalizer.wires.chat.call_members import CallMembers, Members
 from normalizer.wires.chat.chunk import Delta, Part, as_list
+from normalizer.wires.chat.later_fragments import LaterFragments
+from normalizer.wires.chat.legacy_calls import LegacyCalls
 
 INDEX_MISSING = Deviation(
     code="T401",
@@ -40,54 +45,17 @@ ID_MISSING = Deviation(
     fault="A call has no usable id.",
     repair="The call gets a new id, on its first fragment.",
 )
-ID_REPEATED = Deviation(
-    code="T405",
-    name="call-id-repeated",
-    fault="Later fragments of a call repeat its id.",
-    repair="Only the first fragment keeps the id.",
-)
-ID_CHANGES = Deviation(
-    code="T406",
-    name="call-id-changes",
-    fault="The id of a call changes between its fragments.",
-    repair="The call keeps its first id.",
-)
 ID_SHARED = Deviation(
     code="T407",
     name="call-id-shared",
     fault="Two calls have the same id.",
     repair="The second call gets a new id.",
 )
-NAME_REPEATED = Deviation(
-    code="T408",
-    name="call-name-repeated",
-    fault="Later fragments of a call repeat its name.",
-    repair="Only the first fragment keeps the name.",
-)
-NAME_IN_PIECES = Deviation(
-    code="T409",
-    name="call-name-in-pieces",
-    fault="The name of a call arrives in pieces.",
-    repair="The first fragment has the whole name.",
-)
-NAME_LATE = Deviation(
-    code="T410",
-    name="call-name-late",
-    fault="Fragments of a call arrive before its name.",
-    repair="The fragments wait until the name has arrived.",
-    structural=True,
-)
 TYPE_MISSING = Deviation(
     code="T411",
     name="call-type-missing",
     fault="The first fragment of a call has no type.",
     repair='The fragment gets `"type": "function"`.',
-)
-MEMBER_AGAIN = Deviation(
-    code="T412",
-    name="call-member-again",
-    fault="Later fragments have a type, an empty name or an empty id.",
-    repair="These members are removed.",
 )
 ARGUMENTS_WITH_HEAD = Deviation(
     code="T415",
@@ -100,24 +68,6 @@ CALLS_NOT_A_LIST = Deviation(
     name="calls-not-a-list",
     fault="`tool_calls` is an object.",
     repair="It becomes a list with one element.",
-)
-CALL_TWICE_OVER = Deviation(
-    code="T418",
-    name="call-twice-over",
-    fault="A delta has one call as `tool_calls` and as `function_call`.",
-    repair="Only the kind that the request uses is delivered.",
-)
-LEGACY_CALL = Deviation(
-    code="T419",
-    name="legacy-call",
-    fault="`function_call` answers a request with `tools`.",
-    repair="It becomes a tool call.",
-)
-MODERN_CALL = Deviation(
-    code="T420",
-    name="modern-call",
-    fault="`tool_calls` answers a request with `functions`.",
-    repair="The first call becomes a `function_call`.",
 )
 GHOST_CALL = Deviation(
     code="T421",
@@ -140,29 +90,42 @@ ARGUMENTS_INCOMPLETE = Deviation(
 )
 
 
-class ToolCalls:
-    """Reads the fragments of each choice's calls, numbers the calls and says which fragments wait.
+_NO_CALLS = Calls()  # of a choice that has none; only asked, never changed
 
-    What waits is held by the holdback; here is decided what becomes of it.
+
+class ToolCalls:
+    """Reads the fragments of each choice's calls, numbers the calls, and decides which ones wait.
+
+    The holdback holds the chunks of fragments that wait. What becomes of them is decided here.
     """
 
-    __slots__ = ("_choices", "_doubts", "_found", "_functions", "_kept", "_members", "_tools")
+    __slots__ = (
+        "_choices",
+        "_doubts",
+        "_found",
+        "_functions",
+        "_kept",
+        "_later",
+        "_legacy",
+        "_members",
+    )
 
     def __init__(self, found: Findings, kept: Kept, request: RequestInfo) -> None:
         self._found = found
         self._kept = kept
-        self._tools = request.tools
         self._functions = request.functions and not request.tools
         self._members = CallMembers(found, request.tool_names)
         self._doubts = Doubts(found, kept)
+        self._later = LaterFragments(found, kept)
+        self._legacy = LegacyCalls(found, self._members, request)
         self._choices: dict[int, Calls] = {}
 
     # ------------------------------------------------------------------ fragments
 
     def read(self, part: Part) -> list[Fragment]:
-        """Take the calls of a delta: the fragments to be sent, in their order.
+        """Read the calls of a delta; return the fragments to be sent, in their order.
 
-        A legacy `function_call` that leaves as such stays in the delta.
+        A `function_call` that does not become a tool call stays in the delta.
         """
         calls = self._choices.setdefault(part.index, Calls())
         given = self._given(part, calls)
@@ -177,36 +140,28 @@ class ToolCalls:
         return out
 
     def _given(self, part: Part, calls: Calls) -> list[dict[str, Any]]:
-        """The fragments that a delta holds, under whatever name."""
-        delta, found = part.delta, self._found
-        given = delta.get("tool_calls")
-        fragments = as_list(given)
-        if given is not None and (type(given) is not list or len(fragments) != len(given)):
-            if found(CALLS_NOT_A_LIST):
-                part.edit()
-                fragments = fragments or _from_text(given)
-                if fragments or given in ("", {}):
-                    delta["tool_calls"] = fragments
-                else:
-                    delta["native_tool_calls"] = delta.pop("tool_calls")
-        legacy = delta.get("function_call")
+        """The fragments in a delta, under whatever name."""
+        fragments = self._listed(part)
+        legacy = part.delta.get("function_call")
         if not isinstance(legacy, dict):
             return fragments
-        if _mirrors(legacy, fragments) and found(CALL_TWICE_OVER):
-            part.edit()
-            if self._functions:
-                del delta["tool_calls"]
-                fragments = []
-            else:
-                del delta["function_call"]
-                return fragments
-        elif self._tools and not fragments and found(LEGACY_CALL):
-            part.edit()
-            del delta["function_call"]
-            first = {} if calls.all else {"type": "function"}
-            fragments = delta["tool_calls"] = [{"index": 0, **first, "function": legacy}]
+        return self._legacy.read(part, calls, legacy, fragments)
+
+    def _listed(self, part: Part) -> list[dict[str, Any]]:
+        """The fragments in `tool_calls`, which becomes a list of objects."""
+        delta = part.delta
+        given = delta.get("tool_calls")
+        fragments = as_list(given)
+        if given is None or (type(given) is list and len(fragments) == len(given)):
             return fragments
-        self._legacy(calls, legacy, part)
+        if not self._found(CALLS_NOT_A_LIST):
+            return fragments
+        part.edit()
+        fragments = fragments or _from_text(given)
+        if fragments or given in ("", {}):
+            delta["tool_calls"] = fragments
+        else:
+            delta["native_tool_calls"] = delta.pop("tool_calls")
         return fragments
 
     def _fragment(
@@ -215,7 +170,7 @@ class ToolCalls:
         members = self._members.read(fragment, part)
         call, meaning = calls.of(members)
         if part.from_message:
-            call, meaning = None, Meaning.OPENS  # of a whole message each element is a call
+            call, meaning = None, Meaning.OPENS  # in a whole message each element is a call
         elif meaning is Meaning.HEAD_TWICE:
             if not self._found(HEAD_TWICE):
                 call, meaning = None, Meaning.OPENS
@@ -223,7 +178,7 @@ class ToolCalls:
         if call is None:
             call = self._open(calls, members)
         else:
-            self._take_members_off(calls, call, fragment, members, part)
+            self._later.read(calls, call, fragment, members, part)
         touched.add(call)
         self._remember(calls, call, members, opens=opens)
         text = self._join_halves(call, members, part)
@@ -287,7 +242,7 @@ class ToolCalls:
         if not text:
             calls.naming = call
             return [head]
-        # arguments that stay an object stay whole
+        # an object whose repair is off cannot be cut into pieces
         if not isinstance(holder.get(member), str) or not self._found(ARGUMENTS_WITH_HEAD):
             call.arguments.add(text)
             self._complete(head)
@@ -319,17 +274,17 @@ class ToolCalls:
     def _with_stash(
         self, calls: Calls, call: Call, fragment: dict[str, Any], text: str, part: Part
     ) -> list[Fragment]:
-        """The name has come: what waited for it leaves with it."""
+        """Join a fragment that brings the name with those that waited for it."""
         part.edit()
         earlier, member = self._unstash(call), TEXT_OF[call.kind]
         holders = [one.get(call.kind, {}) for one in earlier]
-        said = "".join(_spelt(holder.get(member)) for holder in holders) + text
-        holder = {**holders[0], **fragment[call.kind], member: said}
+        text = "".join(_spelt(holder.get(member)) for holder in holders) + text
+        holder = {**holders[0], **fragment[call.kind], member: text}
         whole = {**earlier[0], **fragment, call.kind: holder}
         fragment.clear()
         fragment.update(whole)
         call.arguments.begun = False
-        return self._head(calls, call, fragment, said, part)
+        return self._head(calls, call, fragment, text, part)
 
     def _more(
         self,
@@ -341,69 +296,29 @@ class ToolCalls:
         meaning: Meaning,
     ) -> list[Fragment]:
         """A fragment of a call whose head has come."""
-        if calls.naming is not None and (calls.naming is not call or text):
+        if calls.ends_name(call, text):
             self._name_complete(calls)
         if meaning is Meaning.COMES_AGAIN and self._found.on(CALL_AGAIN):
             self._doubts.decide(calls, call)
             part.edit()
             return self._doubts.head_again(calls, call, text)
-        bare = fragment.keys() <= {"index", call.kind}
-        if not text and bare and fragment.get(call.kind, {}).keys() <= {TEXT_OF[call.kind]}:
-            if part.changed or (call.head is not None and call.head.waits):
-                return []  # what it had was taken off it, or it was a piece of a name
+        if not text and _is_bare(call, fragment) and (part.changed or call.head_waits):
+            return []  # it only had members that were removed, or a piece of the name
         self._put_index(call, fragment, part)
         if call in calls.doubts and text.strip():
             return self._doubts.more(calls, call, fragment, text)
         return self._doubts.arguments(calls, call, fragment, text)
 
-    def _take_members_off(
-        self,
-        calls: Calls,
-        call: Call,
-        fragment: dict[str, Any],
-        members: Members,
-        part: Part,
-    ) -> None:
-        """Take off a later fragment what only the first one of a call has."""
-        ident, holder, found = members.ident, members.holder, self._found
-        if "id" in fragment:
-            if ident and not call.id and (call.head is None or call.head.waits):
-                call.id = call.given = ident
-                calls.by_id[ident] = call
-            known = ID_REPEATED if ident in (call.id, call.given) else ID_CHANGES
-            if found(known if ident else MEMBER_AGAIN):
-                part.edit()
-                del fragment["id"]
-        if "type" in fragment and found(MEMBER_AGAIN):
-            part.edit()
-            del fragment["type"]
-        if "name" in holder:
-            self._take_name_off(call, holder, members.name, part)
-
-    def _take_name_off(self, call: Call, holder: dict[str, Any], name: str, part: Part) -> None:
-        """Take off a name that is the call's, or becomes a part of it."""
-        again = _name_again(call, name)
-        if again is NAME_LATE:
-            self._found(again)
-            call.name = name
-        elif not self._found(again):
-            return
-        elif again is NAME_IN_PIECES:
-            self._kept.size += len(name)
-            call.name = name if name.startswith(call.name) else call.name + name
-        part.edit()
-        del holder["name"]
-
     # ------------------------------------------------------------------ what waits
 
     def _name_complete(self, calls: Calls) -> None:
-        """The name of the last head goes on no more."""
+        """End the wait for more of the last head's name."""
         call, calls.naming = calls.naming, None
         if call is not None and call.head is not None:
             self._complete(call.head)
 
     def _complete(self, head: Fragment) -> None:
-        """A head leaves: its name and its id are what they will be."""
+        """Give a head the name and the id that it is sent with."""
         call, value = head.call, head.value
         head.waits = False
         if not call.id and self._found(ID_MISSING):
@@ -418,9 +333,9 @@ class ToolCalls:
             head.changed = True
 
     def decide(self, index: int, *, cut: bool = False) -> None:
-        """Decide about all that waits in a choice: something else of it comes, or its end.
+        """Decide about all fragments that wait in a choice: other content or its end has come.
 
-        ``cut``: it ends with a finish that cuts arguments off.
+        ``cut``: the choice ends with a finish that cuts arguments off.
         """
         calls = self._choices.get(index)
         if calls is None:
@@ -429,61 +344,14 @@ class ToolCalls:
         for call in list(calls.doubts):
             self._doubts.decide(calls, call, cut=cut)
 
-    # ------------------------------------------------------------------ legacy calls
-
-    def _legacy(self, calls: Calls, function: dict[str, Any], part: Part) -> None:
-        """Read a `function_call` that leaves as one."""
-        first = calls.legacy is None
-        if calls.legacy is None:
-            calls.legacy = Call("", "", 0)
-            calls.all.append(calls.legacy)
-            if self._functions:
-                # it is call 0 for those who asked for functions; tool calls beside it come after
-                calls.legacy.number = 0
-                calls.by_number.setdefault(0, calls.legacy)
-                calls.count = 1
-        call = calls.legacy
-        if "arguments" in function and not isinstance(function["arguments"], str):
-            members = self._members.read({"function": function}, part)
-            function["arguments"] = members.text
-        name = function.get("name")
-        if name and isinstance(name, str):
-            if call.name == name and self._found(NAME_REPEATED):
-                part.edit()
-                del function["name"]
-            call.name = call.name or name
-        elif "name" in function and not first and self._found(MEMBER_AGAIN):
-            part.edit()
-            del function["name"]
-        if isinstance(function.get("arguments"), str):
-            call.arguments.add(function["arguments"])
-
-    def dress(self, index: int, delta: Delta) -> Delta:
-        """The delta in the form that the request used: `functions` get a `function_call`."""
-        fragments = delta.get("tool_calls")
-        calls = self._choices.get(index)
-        if not self._functions or not fragments or calls is None:
-            return delta
-        first = calls.by_number.get(0)
-        mine = [f for f in fragments if f.get("index") == 0 and "function" in f]
-        if first is None or not mine or not self._found(MODERN_CALL):
-            return delta
-        dressed = {key: value for key, value in delta.items() if key != "tool_calls"}
-        for fragment in mine:
-            members = {k: v for k, v in fragment["function"].items() if k in ("name", "arguments")}
-            so_far = dressed.get("function_call")
-            so_far = so_far if isinstance(so_far, dict) else {}
-            dressed["function_call"] = {**so_far, **members}
-        calls.legacy = first
-        others = [f for f in fragments if f.get("index") != 0]
-        if others:
-            dressed["tool_calls"] = others
-        return dressed
-
     # ------------------------------------------------------------------ what others ask
 
+    def as_requested(self, index: int, delta: Delta) -> Delta:
+        """Return a delta of a choice with its calls in the form that the request used."""
+        return self._legacy.as_requested(self._choices.get(index), delta)
+
     def called(self, index: int) -> str | None:
-        """The kind of call that the choice streamed: `tool_calls`, `function_call` or None."""
+        """Return the kind of the choice's calls: `tool_calls`, `function_call` or None."""
         calls = self._choices.get(index)
         if calls is None:
             return None
@@ -492,35 +360,26 @@ class ToolCalls:
         return "tool_calls" if calls.count else None
 
     def to_be_run(self, index: int) -> bool:
-        """Whether a call of the choice is the client's to run: the server has not done it."""
-        calls = self._choices.get(index)
-        return calls is not None and not calls.answered and any(map(self._named, calls.all))
-
-    def _named(self, call: Call) -> bool:
-        return bool(call.name)
+        """Return whether the client has to run a call of the choice."""
+        return self._choices.get(index, _NO_CALLS).to_be_run
 
     def whole(self, index: int) -> bool:
-        """Whether calls were streamed, and the arguments of all of them are complete."""
-        calls = self._choices.get(index)
-        if calls is None or not calls.count:
-            return False
-        return all(call.arguments.whole for call in calls.all if call.name)
+        """Return whether the choice has calls, all of them complete."""
+        return self._choices.get(index, _NO_CALLS).whole
 
     def names(self, index: int) -> set[str]:
-        """The names of the choice's calls."""
-        calls = self._choices.get(index)
-        return {call.name for call in calls.all if call.name} if calls is not None else set()
+        """Return the names of the choice's calls."""
+        return self._choices.get(index, _NO_CALLS).names
+
+    def cut(self, index: int) -> bool:
+        """Return whether the arguments of one of the choice's calls are incomplete."""
+        return self._choices.get(index, _NO_CALLS).cut
 
     def answer(self, index: int) -> None:
-        """The server answered the calls of the choice itself."""
+        """Note that the server has run the calls of the choice itself."""
         calls = self._choices.get(index)
         if calls is not None:
             calls.answered = True
-
-    def cut(self, index: int) -> bool:
-        """Whether a call's arguments are incomplete."""
-        calls = self._choices.get(index)
-        return calls is not None and any(call.arguments.torn for call in calls.all)
 
     def empty(self, index: int) -> list[dict[str, Any]]:
         """A fragment with `{}` for each call that ended without arguments."""
@@ -544,7 +403,7 @@ class ToolCalls:
         return [{"index": call.number, call.kind: {TEXT_OF[call.kind]: "\ufffd"}} for call in left]
 
     def nameless(self, index: int) -> list[dict[str, Any]]:
-        """The fragments that never got a name; they wait no more."""
+        """Return the fragments that never got a name, and forget them."""
         calls = self._choices.get(index)
         left = [fragment for call in calls.all for fragment in call.stash] if calls else []
         if left:
@@ -553,7 +412,7 @@ class ToolCalls:
         return left
 
     def steady(self, index: int, number: int) -> Arguments | None:
-        """The arguments of the call with this number, if pieces of them leave without a doubt."""
+        """Return the arguments of a call, if its next fragment can be sent at once; else None."""
         calls = self._choices.get(index)
         call = calls.by_number.get(number) if calls else None
         if calls is None or call is None or call is not calls.last or call in calls.doubts:
@@ -569,15 +428,11 @@ class ToolCalls:
         return fragments
 
 
-def _name_again(call: Call, name: str) -> Deviation:
-    """What a name on a later fragment of a call is."""
-    if not name:
-        return MEMBER_AGAIN
-    if not call.name:
-        return NAME_LATE
-    if name == call.name or call.head is None or not call.head.waits:
-        return NAME_REPEATED
-    return NAME_IN_PIECES
+def _is_bare(call: Call, fragment: dict[str, Any]) -> bool:
+    """Return whether a fragment has no members but its index and its text."""
+    if not fragment.keys() <= {"index", call.kind}:
+        return False
+    return bool(fragment.get(call.kind, {}).keys() <= {TEXT_OF[call.kind]})
 
 
 def _spelt(arguments: Any) -> str:
@@ -595,13 +450,3 @@ def _from_text(given: Any) -> list[dict[str, Any]]:
     except ValueError:
         return []
     return as_list(value)
-
-
-def _mirrors(legacy: dict[str, Any], fragments: list[dict[str, Any]]) -> bool:
-    """Whether a `function_call` says what the one tool call beside it says."""
-    if len(fragments) != 1:
-        return False
-    function = fragments[0].get("function")
-    return isinstance(function, dict) and all(
-        (legacy.get(key) or "") == (function.get(key) or "") for key in ("name", "arguments")
-    )

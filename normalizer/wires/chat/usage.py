@@ -1,4 +1,9 @@
-"""Usage: never summed, once, where the request asked for it."""
+"""Usage: never added up, sent once, and where the request asked for it.
+
+Upstreams send a usage on each chunk, on the finish, or in a chunk of its own, and each one counts
+everything so far. So the last one that counts anything is the answer's. A usage that lacks its
+counters cannot replace one that has them.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +75,8 @@ USAGE_REPEATED = Deviation(
     repair="Only the last usage is sent.",
     structural=True,
 )
-# what `Usage.keep` finds, in each usage anew
+# What `Usage.keep` finds. A chunk that only differs from the one before in its usage may find
+# these, and may still pass by the fast path.
 FOUND_IN_EACH = frozenset({USAGE_ZERO.code, USAGE_HALF.code, USAGE_REPEATED.code})
 
 
@@ -78,9 +84,8 @@ class Usage:
     """Takes usage off the chunks and keeps the last one that counts.
 
     * ``asked``: whether a chunk of its own was asked for; None where that is not known.
-    * ``value``: what leaves; ``half``: a usage that lacks its counters.
-    * ``apart``: it came in a chunk of its own, ``chunk``, if that can leave.
-    * ``late``: it came when the finish had left, and nobody asked for it.
+    * ``value``: the usage to be sent; ``half``: a usage that lacks its counters.
+    * ``apart``: it came in a chunk of its own, ``chunk``, and that chunk can be sent.
     """
 
     __slots__ = (
@@ -109,7 +114,7 @@ class Usage:
     def read(self, draft: Draft, parts: list[Part]) -> None:
         """Take the usage off a chunk that has choices.
 
-        Where nobody asked for a chunk of its own, a usage on the finish stays there.
+        A usage on the finish stays there, unless the request asked for a chunk of its own.
         """
         chunk = draft.value
         for part in parts:
@@ -117,40 +122,43 @@ class Usage:
                 self.keep(part.edit().pop("usage"))
         if "x_groq" in chunk:
             self._groq(chunk)
-        usage = chunk.get("usage")
-        if usage is None:
-            return
-        usage = self._object(draft, usage)
-        ending = all(part.word is not None for part in parts)
-        stays = ending and not self.asked
-        kept = self.keep(usage, moved=not stays)
+        if chunk.get("usage") is not None:
+            self._read_top(draft, ends=all(part.word is not None for part in parts))
+
+    def _read_top(self, draft: Draft, *, ends: bool) -> None:
+        """Take the usage of a chunk with choices; ``ends``: each of them finishes."""
+        stays = ends and not self.asked
+        kept = self.keep(self._object(draft), moved=not stays)
         if (stays and kept) or not self._found(USAGE_EARLY):
             return
         if self.asked:
+            # where the usage comes at the end, the API's other chunks have a null
             draft.edit()["usage"] = None
         else:
             del draft.edit()["usage"]
 
     def read_apart(self, draft: Draft) -> bool:
-        """Take the usage of a chunk without choices; whether that chunk may be sent itself."""
+        """Take the usage of a chunk without choices.
+
+        Return whether that chunk may be sent itself.
+        """
         chunk = draft.value
         if "x_groq" in chunk:
             self._groq(chunk)
-        usage = chunk.get("usage")
-        if usage is None:
+        if chunk.get("usage") is None:
             return False
-        usage = self._object(draft, usage)
+        usage = self._object(draft)
         sent = self.asked is not False or not self._found(USAGE_UNASKED)
         if not (self.keep(usage, moved=not sent) and sent):
             return False
         self.chunk, self.apart = draft, True
         return True
 
-    def _object(self, draft: Draft, usage: Any) -> Any:
-        """The usage that a list of one holds."""
+    def _object(self, draft: Draft) -> Any:
+        """Return the usage of a chunk, out of a list of one."""
+        usage = draft.value["usage"]
         if isinstance(usage, list) and len(usage) == 1 and self._found(USAGE_FORM):
-            draft.edit()["usage"] = usage[0]
-            return usage[0]
+            usage = draft.edit()["usage"] = usage[0]
         return usage
 
     def _groq(self, chunk: Chunk) -> None:
@@ -161,33 +169,45 @@ class Usage:
                 self._copied = self.keep(dict(inner["usage"])) and not same
 
     def keep(self, usage: Any, *, moved: bool = True) -> bool:
-        """Keep a usage if it is worth more than the one before; was it?
+        """Keep a usage if it is worth more than the one before; return whether it was.
 
-        Zeros are kept only where they stand: they are no news elsewhere.
+        ``moved``: it does not stay where it came. Zeros are kept only where they stay, since
+        nobody waits for them anywhere else.
         """
         if not isinstance(usage, dict) or not usage:
             return False
         real = _counts(usage)
-        named = with_api_names(usage)
-        if named.get("prompt_tokens") is None or named.get("completion_tokens") is None:
-            if self._found(USAGE_HALF):
-                self._earlier |= {k: v for k, v in usage.items() if _stays(k, v)}
-                if real or any(_stays(key, value) and value for key, value in usage.items()):
-                    self.half = usage
-                return False
+        if _is_half(usage) and self._found(USAGE_HALF):
+            self._keep_half(usage, real=real)
+            return False
         if not real and (self._real or moved) and self._found(USAGE_ZERO):
             return False
-        if self._real and usage != self.value:
-            self._found(USAGE_REPEATED)
-        self._copied = False
+        self._replace(usage)
         self._real = self._real or real
-        if self.value is not None and not self.value.keys() <= _COUNTERS:
-            self._earlier |= {k: v for k, v in self.value.items() if _stays(k, v)}
-        self.value = usage
         return True
 
+    def _replace(self, usage: dict[str, Any]) -> None:
+        if self._real and usage != self.value:
+            self._found(USAGE_REPEATED)
+        if self.value is not None and not self.value.keys() <= _COUNTERS:
+            self._earlier |= _lasting(self.value)
+        self._copied = False
+        self.value = usage
+
+    def _keep_half(self, usage: dict[str, Any], *, real: bool) -> None:
+        """Keep what a usage without its counters has beside them: costs, timings."""
+        lasting = _lasting(usage)
+        self._earlier |= lasting
+        if real or any(lasting.values()):
+            self.half = usage
+
+    @property
+    def goes_apart(self) -> bool:
+        """Whether the usage is to be sent in a chunk of its own."""
+        return (self.asked is True and self._found.on(USAGE_OWN_CHUNK)) or self.apart
+
     def final(self) -> dict[str, Any] | None:
-        """The usage that leaves, in the API's form; None if there is none."""
+        """Return the usage to be sent, in the API's form; None if there is none."""
         usage = self.value
         if usage is None:
             return None
@@ -197,9 +217,7 @@ class Usage:
         named = with_api_names(usage)
         whole = {k: v for k, v in named.items() if v is not None or k.endswith("_details")}
         whole |= {key: value for key, value in self._earlier.items() if key not in whole}
-        prompt, completion = whole.get("prompt_tokens"), whole.get("completion_tokens")
-        if whole.get("total_tokens") is None and type(prompt) is int and type(completion) is int:
-            whole["total_tokens"] = prompt + completion
+        add_total(whole)
         if whole == usage or not self._found(USAGE_FORM):
             return usage
         return whole
@@ -210,7 +228,7 @@ _COUNTERS = frozenset({*_OTHER_NAMES, "total_tokens"})
 
 
 def with_api_names(usage: dict[str, Any]) -> dict[str, Any]:
-    """A usage whose counters have the API's names too."""
+    """Return a usage whose counters have the API's names too."""
     if usage.get("prompt_tokens") is not None and usage.get("completion_tokens") is not None:
         return usage
     lacking = {
@@ -221,9 +239,21 @@ def with_api_names(usage: dict[str, Any]) -> dict[str, Any]:
     return {**usage, **lacking} if lacking else usage
 
 
-def _stays(key: str, value: Any) -> bool:
-    """Whether a member of an earlier usage stays with the last one, where that lacks it."""
-    return key not in _COUNTERS and value is not None
+def add_total(usage: dict[str, Any]) -> None:
+    """Add the `total_tokens` that a usage lacks, if both of its counters are numbers."""
+    prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    if usage.get("total_tokens") is None and type(prompt) is int and type(completion) is int:
+        usage["total_tokens"] = prompt + completion
+
+
+def _is_half(usage: dict[str, Any]) -> bool:
+    named = with_api_names(usage)
+    return named.get("prompt_tokens") is None or named.get("completion_tokens") is None
+
+
+def _lasting(usage: dict[str, Any]) -> dict[str, Any]:
+    """The members that stay with a later usage that lacks them: all but the counters."""
+    return {k: v for k, v in usage.items() if k not in _COUNTERS and v is not None}
 
 
 def _counts(usage: dict[str, Any]) -> bool:

@@ -20,7 +20,7 @@ from typing import Any
 from normalizer.core.findings import Deviation
 from normalizer.core.lenient import dumps, loads
 from normalizer.core.request import RequestInfo
-from normalizer.wires.chat import call_members
+from normalizer.wires.chat import call_members, legacy_calls
 from normalizer.wires.chat import tool_calls as calls_stage
 from normalizer.wires.chat.call import TEXT_OF, made_up_id
 from normalizer.wires.chat.call_members import kind_of, meant_name, usable
@@ -71,12 +71,10 @@ class WholeCalls:
         given = message.get("tool_calls")
         if not given or (isinstance(given, list) and all(isinstance(one, dict) for one in given)):
             return
-        read = _json(given) if isinstance(given, str) else given
-        read = [read] if isinstance(read, dict) else read
-        items = read if isinstance(read, list) else [given]
+        items = _items(given)
         if not self._mend(calls_stage.CALLS_NOT_A_LIST):
             return
-        calls = [one for one in items if isinstance(one, dict)]
+        calls = as_list(items)
         others = [one for one in items if one is not None and not isinstance(one, dict)]
         if calls:
             message["tool_calls"] = calls
@@ -152,21 +150,14 @@ class WholeCalls:
         calls = _calls_in(message)
         named = [call for call in calls if _name(call)]
         nameless = [call for call in calls if not _name(call)]
-        alone = legacy if legacy is not None and not _is_name(legacy.get("name")) else None
-        if alone is not None and _is_among(alone, named):
-            alone = None
+        alone = _nameless_one(legacy, named)
         if not (nameless or alone) or not self._mend(calls_stage.GHOST_CALL):
             return
         if nameless:
-            others = [one for one in message["tool_calls"] if not isinstance(one, dict)]
-            if named or others:
-                message["tool_calls"] = [*named, *others]
-            else:
-                del message["tool_calls"]
+            _keep_named(message, named)
         if alone is not None:
             del message["function_call"]
-            if not _is_among(alone, nameless):
-                nameless.append(alone)
+            _add_new(nameless, alone)
         _set_aside(choice, nameless)
 
     def _one_kind(self, message: dict[str, Any]) -> None:
@@ -175,9 +166,9 @@ class WholeCalls:
         if calls and legacy is not None:
             self._one_of_both(message, calls, legacy)
         elif self._fits_legacy(calls):
-            if self._mend(calls_stage.MODERN_CALL):
+            if self._mend(legacy_calls.MODERN_CALL):
                 self._make_legacy(message, calls)
-        elif legacy is not None and self._tools and self._mend(calls_stage.LEGACY_CALL):
+        elif legacy is not None and self._tools and self._mend(legacy_calls.LEGACY_CALL):
             self._make_modern(message, legacy)
 
     def _one_of_both(
@@ -186,7 +177,7 @@ class WholeCalls:
         mirrored = _is_among(legacy, calls)
         if self._functions and not mirrored:
             return  # of several calls only the first fits into a `function_call`
-        if not self._mend(calls_stage.CALL_TWICE_OVER):
+        if not self._mend(legacy_calls.CALL_TWICE_OVER):
             return
         del message["function_call"]
         if not mirrored:
@@ -285,6 +276,27 @@ def _is_name(name: Any) -> bool:
     return isinstance(name, str) and bool(name.strip())
 
 
+def _nameless_one(legacy: dict[str, Any] | None, named: list[Call]) -> dict[str, Any] | None:
+    """Return a `function_call` that has no name and is none of the calls that have one."""
+    if legacy is None or _is_name(legacy.get("name")) or _is_among(legacy, named):
+        return None
+    return legacy
+
+
+def _add_new(nameless: list[Call], legacy: dict[str, Any]) -> None:
+    if not _is_among(legacy, nameless):
+        nameless.append(legacy)
+
+
+def _keep_named(message: dict[str, Any], named: list[Call]) -> None:
+    """Remove the calls without a name; what is no object stays, its repair being off."""
+    others = [one for one in message["tool_calls"] if not isinstance(one, dict)]
+    if named or others:
+        message["tool_calls"] = [*named, *others]
+    else:
+        del message["tool_calls"]
+
+
 def _answered(message: dict[str, Any]) -> set[str] | None:
     """The ids of the calls that the server ran itself: an empty set is all, None is no call."""
     results = as_list(message.get("tool_results"))
@@ -313,6 +325,14 @@ def _set_aside(choice: dict[str, Any], others: list[Any]) -> None:
     if others:
         before = choice.get("nameless_tool_calls")
         choice["nameless_tool_calls"] = [*(before if isinstance(before, list) else []), *others]
+
+
+def _items(given: Any) -> list[Any]:
+    """The elements of what stands in place of a list of calls; it may be JSON in a text."""
+    read = _json(given) if isinstance(given, str) else given
+    if isinstance(read, dict):
+        return [read]
+    return read if isinstance(read, list) else [given]
 
 
 def _json(text: str) -> Any:

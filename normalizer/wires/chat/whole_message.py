@@ -14,15 +14,15 @@ ask for it.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from normalizer.core.draft import Draft
 from normalizer.core.findings import Deviation
 from normalizer.core.lenient import clean, dumps
 from normalizer.wires.chat import content as content_stage
 from normalizer.wires.chat import reasoning as reasoning_stage
+from normalizer.wires.chat.blocks import read_blocks
 from normalizer.wires.chat.chunk import REASONING_KEYS, as_list
-from normalizer.wires.chat.content import read_blocks
 from normalizer.wires.chat.markup import Markup
 from normalizer.wires.chat.reasoning import COMPANIONS, text_of
 from normalizer.wires.chat.whole_calls import Mend, rename
@@ -82,11 +82,7 @@ def _says(message: Message) -> bool:
 
 def repair_text(message: Message, mend: Mend) -> str:
     """Make text of the content; return the reasoning that was among its blocks."""
-    if message.get("role") != "assistant" and mend(content_stage.ROLE_MISSING):
-        if "role" in message:
-            message["role"] = "assistant"
-        else:
-            _put_first(message, "role", "assistant")
+    _repair_role(message, mend)
     content = message.get("content")
     if content is None or isinstance(content, str):
         return ""
@@ -101,8 +97,17 @@ def repair_text(message: Message, mend: Mend) -> str:
     message["content"] = text
     if others:
         before = message.get("content_blocks")
-        message["content_blocks"] = [*(before if isinstance(before, list) else []), *others]
+        message["content_blocks"] = [*_listed(before), *others]
     return reasoning
+
+
+def _repair_role(message: Message, mend: Mend) -> None:
+    if message.get("role") == "assistant" or not mend(content_stage.ROLE_MISSING):
+        return
+    if "role" in message:
+        message["role"] = "assistant"
+    else:
+        _put_first(message, "role", "assistant")
 
 
 def repair_reasoning(message: Message, policy: str, blocks: str, mend: Mend) -> None:
@@ -113,21 +118,37 @@ def repair_reasoning(message: Message, policy: str, blocks: str, mend: Mend) -> 
     if policy == "keep" and not blocks:
         return
     wanted = _wanted(policy)
-    texts = {name: message[name] for name in _MOVED if _is_text(message.get(name))}
-    given = {name: message[name] for name in REASONING_MEMBERS if name in message}
-    copied = [_said(name, value) for name, value in given.items()]
-    said = max(copied, key=len, default="")
-    if blocks not in said:
-        said = blocks if said in blocks else said + blocks
-    if not said:
+    reasoning = _reasoning_of(message, blocks)
+    if not reasoning:
         return
-    # what does not mirror the rest stays under its own name: it may be something else
-    extra = [name for name, text in texts.items() if name not in wanted and text in said]
-    if not extra and all(message.get(name) == said for name in wanted):
+    texts = _movable(message)
+    extra = _mirrors(texts, reasoning, wanted)
+    if not extra and all(message.get(name) == reasoning for name in wanted):
         return
     several = len(texts) > len(wanted)
     if mend(reasoning_stage.REASONING_MIRRORED if several else reasoning_stage.REASONING_NAME):
-        _place(message, said, wanted, extra)
+        _place(message, reasoning, wanted, extra)
+
+
+def _movable(message: Message) -> dict[str, str]:
+    return {name: message[name] for name in _MOVED if _is_text(message.get(name))}
+
+
+def _mirrors(texts: dict[str, str], reasoning: str, wanted: tuple[str, ...]) -> list[str]:
+    """The names from which the reasoning moves to those that are wanted.
+
+    A text that does not mirror the rest may be something else: it stays under its own name.
+    """
+    return [name for name, text in texts.items() if name not in wanted and text in reasoning]
+
+
+def _reasoning_of(message: Message, blocks: str) -> str:
+    """The longest reasoning of a message, with what was in blocks of the content."""
+    given = {name: message[name] for name in REASONING_MEMBERS if name in message}
+    said = max((_said(name, value) for name, value in given.items()), key=len, default="")
+    if blocks in said:
+        return said
+    return blocks if said in blocks else said + blocks
 
 
 def _wanted(policy: str) -> tuple[str, ...]:
@@ -153,25 +174,50 @@ def read_markup(index: int, message: Message, policy: str, markup: Markup, draft
         return
     given = {key: message[key] for key in ("content", *_CALLS) if key in message}
     deltas = markup.read(index, dict(given), ends=True)
-    text = "".join(one.get("content") or "" for one in deltas)
-    thought = "".join(one.get("reasoning_content") or "" for one in deltas)
-    calls = [call for one in deltas for call in _listed(one.get("tool_calls"))]
-    doubled = "function_call" in message and not any("function_call" in one for one in deltas)
-    if text == content and not thought and not doubled and calls == _listed(given.get(_CALLS[0])):
+    read = _joined(deltas)
+    doubled = "function_call" in message and not _have(deltas, "function_call")
+    if read == (content, "", _listed(given.get("tool_calls"))) and not doubled:
         return
     draft.edit()
-    message["content"] = text or (None if calls else "")
-    for name in _wanted(policy) if thought else ():
-        before = message.get(name)
-        message[name] = (before if isinstance(before, str) else "") + thought
-    if calls:
-        message["tool_calls"] = calls
+    _put(message, read, _wanted(policy))
     if doubled:
         del message["function_call"]
 
 
-def _listed(calls: Any) -> list[Any]:
-    return calls if isinstance(calls, list) else []
+class _Read(NamedTuple):
+    """What was read in a text: all that is no markup, in one piece each."""
+
+    text: str
+    reasoning: str
+    calls: list[Any]
+
+
+def _joined(deltas: list[dict[str, Any]]) -> _Read:
+    return _Read(
+        "".join(one.get("content") or "" for one in deltas),
+        "".join(one.get("reasoning_content") or "" for one in deltas),
+        [call for one in deltas for call in _listed(one.get("tool_calls"))],
+    )
+
+
+def _put(message: Message, read: _Read, names: tuple[str, ...]) -> None:
+    """Put what was read in the text where the API has it; ``names`` are those of the reasoning."""
+    # the API's content beside calls is null
+    message["content"] = read.text or (None if read.calls else "")
+    if read.reasoning:
+        for name in names:
+            before = message.get(name)
+            message[name] = (before if isinstance(before, str) else "") + read.reasoning
+    if read.calls:
+        message["tool_calls"] = read.calls
+
+
+def _have(deltas: list[dict[str, Any]], key: str) -> bool:
+    return any(key in delta for delta in deltas)
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _said(name: str, value: Any) -> str:

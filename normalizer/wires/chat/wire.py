@@ -155,13 +155,8 @@ class ChatWire:
         if draft.raw is None:
             draft.value = strict(draft.value)
         value = draft.value
-        if name or not _is_plain(value):
-            error = read_error(value, name)
-            if error is not None:
-                self._upstream_error(draft, error)
-                return
-            if "error" in value and self._found(ERROR_EMPTY):
-                del draft.edit()["error"]
+        if (name or not _is_plain(value)) and self._is_error(draft, name):
+            return
         if name == "ping" or value == {"type": "ping"}:
             self._found(KEEP_ALIVE_AS_DATA)
             self.comment(KEEP_ALIVE)
@@ -171,6 +166,16 @@ class ChatWire:
         self._chunks.take(draft)
         if self._kept.over:
             self._holdback.send_comments()
+
+    def _is_error(self, draft: Draft, name: str) -> bool:
+        """Return whether an event was an error, which ends the answer."""
+        error = read_error(draft.value, name)
+        if error is not None:
+            self._upstream_error(draft, error)
+            return True
+        if "error" in draft.value and self._found(ERROR_EMPTY):
+            del draft.edit()["error"]
+        return False
 
     def _without_choices(self, draft: Draft) -> bool:
         """Look at an object that is no chunk as it stands; whether it is to be taken as one."""
@@ -209,7 +214,7 @@ class ChatWire:
         if self._gathered is not None:
             return True
         self._passed = True
-        self._holdback.last = {}
+        self._holdback.sender.last = {}
         self._output.send(draft)
         return False
 
@@ -243,7 +248,7 @@ class ChatWire:
 
         None while something waits: then the next chunk's fate is not this one's.
         """
-        chunk = self._holdback.last
+        chunk = self._holdback.sender.last
         if self._gathered is not None or not chunk or not self._holdback.idle:
             return None
         return one_text(self._stages, self._endpoint, chunk, self._found.log)
@@ -273,9 +278,7 @@ class ChatWire:
     def close(self, broken: str | None) -> None:
         """The body has ended: the answer was complete, or was cut."""
         if self.ended:
-            if self._lacks_done and self._behind is not None:
-                self._found(ERROR_WITHOUT_DONE)
-                self._lacks_done = False
+            self._close_ended()
             return
         holdback, failure = self._holdback, self._stages.finish.failure
         if failure is not None:
@@ -290,6 +293,12 @@ class ChatWire:
             self._complete(mark=True)
         else:
             self._truncated(broken)
+
+    def _close_ended(self) -> None:
+        """Note that no `[DONE]` came after the error that ended the answer."""
+        if self._lacks_done and self._behind is not None:
+            self._found(ERROR_WITHOUT_DONE)
+            self._lacks_done = False
 
     def _calls_are_whole(self) -> bool:
         """Whether every choice that has not finished has streamed calls, all of them complete."""
@@ -397,7 +406,7 @@ class ChatWire:
     def _fail(self, draft: Draft, end: End) -> None:
         self._chunks.close()
         self._holdback.cut()
-        if self._holdback.ride_on_error(draft.value):
+        if self._holdback.sender.ride_on_error(draft.value):
             draft.edit()
         self.error = draft.value
         self._report.error = draft.value.get("error", draft.value)
@@ -466,7 +475,7 @@ class ChatWire:
         self._stages.reasoning.numbers = False
         self._gathered = Gathered(self._endpoint, self._report)
         self._output = self._gathered
-        self._holdback.send_to(self._gathered)
+        self._holdback.sender.output = self._gathered
 
     def whole(self) -> Any:
         """The whole answer that the events said."""

@@ -144,15 +144,21 @@ def weight(reason: str) -> int:
 
 def _text(value: Any) -> str | None:
     """The text of a finish word, None where there is none."""
+    value = _innermost(value)
+    if value is None or value is False:
+        return None
+    text = value if isinstance(value, str) else dumps(value).decode()
+    return None if text == "null" or not text.strip() else text
+
+
+def _innermost(value: Any) -> Any:
+    """What an object or a list holds as its word."""
     while isinstance(value, (dict, list)):
         if isinstance(value, dict):
             value = value.get("type") or value.get("reason")
         else:
             value = next((item for item in value if item and item != "null"), None)
-    if value is None or value is False:
-        return None
-    text = value if isinstance(value, str) else dumps(value).decode()
-    return None if text == "null" or not text.strip() else text
+    return value
 
 
 def _meaning(text: str) -> str:

@@ -249,6 +249,8 @@ class MessagesWire:
         failure = self._body.repair(draft)
         if not failure:
             self._report.finish[0] = draft.value.get("stop_reason") or ""
+            usage = draft.value.get("usage")
+            self._report.usage = usage if isinstance(usage, dict) else None
             return None
         return {**own("upstream_error", failed(failure)), "message": draft.value}
 

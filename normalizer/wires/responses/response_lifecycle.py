@@ -185,7 +185,7 @@ class ResponseLifecycle:
         """Send the terminal event."""
         self.response = response
         self._outlet.send(draft, kind)
-        self._note(response)
+        self.note(response)
         if kind == FAILED:
             self._over("error", {"error": failure.of_body(response.get("error"))})
         else:
@@ -279,7 +279,7 @@ class ResponseLifecycle:
             self._ends.nameless(response, Draft(response))
             self.response = response
             self._outlet.make(COMPLETED, {"response": response})
-            self._note(response)
+            self.note(response)
             self._over("done")
 
     def _make_failed(self, error: dict[str, Any], end: End) -> None:
@@ -292,7 +292,7 @@ class ResponseLifecycle:
         self._ends.nameless(response, Draft(response))
         self.response = response
         self._outlet.make(FAILED, {"response": response})
-        self._note(response)
+        self.note(response)
         self._over(end, {"error": error["error"]})
 
     def abort(self, error: dict[str, Any]) -> None:
@@ -306,7 +306,7 @@ class ResponseLifecycle:
         self._report.end = end
         self._report.error = error["error"] if error is not None else None
 
-    def _note(self, response: dict[str, Any]) -> None:
+    def note(self, response: dict[str, Any]) -> None:
         """Put into the report how the answer ended."""
         report = self._report
         report.finish[0] = as_text(response.get("status"))

@@ -312,7 +312,10 @@ class ResponsesWire:
 
     def body(self, draft: Draft) -> dict[str, Any] | None:
         """Repair a whole JSON answer in place; the error that it is instead, if it is one."""
-        return self._body.repair(draft)
+        error = self._body.repair(draft)
+        if error is None and isinstance(draft.value, dict):
+            self._life.note(draft.value)
+        return error
 
     def error_in(self, value: Any, name: str = "") -> dict[str, Any] | None:
         """The error that a JSON value is, ``value`` itself if it has the API's form; or None."""

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from normalizer.wires.chat.content import Content, Sent
+from normalizer.wires.chat.content import Content
+from normalizer.wires.chat.sent import Sent
 from tests.streams import DONE, ENVELOPE, STREAM, chunk, event, normalize, raw, text
 from tests.wires.chat.parts import codes, finder, part
 

@@ -10,7 +10,8 @@ from normalizer import Options, RequestInfo
 from normalizer.core.draft import Draft
 from normalizer.core.kept import Kept
 from normalizer.wires.chat.blank import Blank
-from normalizer.wires.chat.holdback import Holdback, Piece
+from normalizer.wires.chat.held import Piece
+from normalizer.wires.chat.holdback import Holdback
 from normalizer.wires.chat.stages import Stages
 from tests.streams import USAGE
 from tests.wires.chat.parts import draft, finder, part
@@ -137,7 +138,7 @@ def test_what_rides_leaves_on_the_next_chunk() -> None:
     assert held.output.left == []
     assert not held.back.idle
     held.say("0 a")
-    assert held.back.last["x"] == 1
+    assert held.back.sender.last["x"] == 1
     held.say("0 b")
     assert held.back.idle
 

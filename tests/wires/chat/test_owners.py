@@ -16,8 +16,8 @@ WORDS = {"finish_reason", "finishReason"}
 OWNERS = {"finish.py", "words.py"}
 # whole answers have no stages: their own files read and repair the word in place
 WHOLE = {"body.py", "streamed.py", "gathered.py", "whole_calls.py", "whole_message.py"}
-# reads the words of the finishes that it holds, which the stage has read
-BEHIND = {"holdback.py"}
+# read the words of finishes that are held or sent, which the stage has read
+BEHIND = {"finishes.py", "sender.py"}
 READS = {"get", "pop", "setdefault", "__getitem__"}
 
 
@@ -43,9 +43,12 @@ def test_nobody_but_its_stage_reads_the_finish_word(path: Path) -> None:
         assert not found, f"ask the stage: `part.word`, not line {found}"
 
 
-def test_holdback_reads_the_words_of_what_it_holds_only() -> None:
-    source = (WIRE / "holdback.py").read_text(encoding="utf-8")
-    for line in reads(source):
+@pytest.mark.parametrize("name", sorted(BEHIND))
+def test_the_words_of_what_is_held_or_sent_are_the_stages(name: str) -> None:
+    source = (WIRE / name).read_text(encoding="utf-8")
+    found = list(reads(source))
+    assert found
+    for line in found:
         text = source.splitlines()[line - 1].strip()
         # of chunks that the stages made: held ones, and those about to leave
         assert text.startswith(("if new.choice", "new.choice", "and choice.get")), text

@@ -37,6 +37,8 @@ def test_a_canonical_answer_passes_byte_for_byte() -> None:
     outcome = normalize(raw_body, WHOLE)
     assert outcome.out == raw_body
     assert outcome.codes == set()
+    assert outcome.report.finish == {0: "completed"}
+    assert outcome.report.usage == USAGE
 
 
 def test_a_failed_response_is_an_answer() -> None:
