@@ -21,6 +21,7 @@ import yaml
 
 from normalizer import pytest_plugin
 from normalizer.cassette import faults, imports
+from normalizer.cassette._playing import BREAKS
 from normalizer.cassette.format import (
     Cassette,
     End,
@@ -32,7 +33,6 @@ from normalizer.cassette.format import (
     dumps,
     loads,
 )
-from normalizer.cassette.replay import _ERRORS
 from normalizer.cassette.scrub import ScrubOptions
 from normalizer.cli.cassette.serving import _FaultAt
 from tests.conftest import DONE, HELLO, PATIENCE, ROLE, STOP, STREAM, WORLD, answering
@@ -273,7 +273,7 @@ def test_every_end_is_explained() -> None:
     assert words(row[1]) == list(get_args(End))
     raised = {words(row[0])[0]: row[1] for row in table("recorded end")}
     assert set(raised) == set(get_args(End))
-    for end, (name, _) in _ERRORS.items():
+    for end, (name, _) in BREAKS.items():
         assert f"`{name}`" in raised[end]
 
 

@@ -159,6 +159,10 @@ def test_the_fuzzer_finds_nothing_in_the_cassettes() -> None:
 
 SPELT = b'data: {"choices":[{"delta":{"content":"x"},"z":1.10}],"y":2.50}'
 NO_DELTA = b'data: {"choices":[{"delta":[-1],"finish_reason":"length"}]}'
+KIND_LATE = (
+    b'data: {"choices":[{"delta":{"tool_calls":[{"custom":{}}]}}]}\n\n'
+    b'data: {"choices":[{"delta":{"tool_calls":[{"function":{"name":"f"}}]}}]}'
+)
 NO_USAGE = b'data: {"type":"message","usage":[]}\n\ndata: [DONE]'
 
 
@@ -168,6 +172,7 @@ NO_USAGE = b'data: {"type":"message","usage":[]}\n\ndata: [DONE]'
         (CHAT, b"data: " + b"[" * 600 + b"]" * 600, {}),
         (CHAT, SPELT, {"extras": "drop"}),
         (CHAT, NO_DELTA, {"ignore": ("C3",)}),
+        (CHAT, KIND_LATE, {}),
         ("/v1/responses", b'{"response":{"id":"resp_1"}}', {"select": ("X7",)}),
         ("/v1/messages", NO_USAGE, {"ignore": ("M",)}),
     ],

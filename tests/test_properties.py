@@ -115,7 +115,9 @@ def mutated(draw: st.DrawFn) -> bytes:
 
 def without_made_up(out: bytes) -> bytes:
     """Ids and times that are made up differ from run to run."""
-    return re.sub(rb'"(?:id|created)": ?(?:"(?:chatcmpl-|cmpl-|call_)[0-9a-f]+"|\d+)', b"", out)
+    prefixes = rb"chatcmpl-|cmpl-|call_|msg_|toolu_|resp_|rs_|fc_|ctc_"
+    names = rb"id|item_id|created|created_at"
+    return re.sub(rb'"(?:%s)": ?(?:"(?:%s)[0-9a-f]+"|\d+)' % (names, prefixes), b"", out)
 
 
 def split(body: bytes, draws: st.DataObject) -> list[bytes]:

@@ -23,7 +23,8 @@ from normalizer.cassette.server import BrokenRecordingError
 from normalizer.doors.asgi import NormalizingMiddleware
 from normalizer.doors.transport import NormalizingTransport
 from normalizer.snapshots import SSESnapshotExtension
-from normalizer.wires.chat import envelope
+from normalizer.wires.chat import envelope as chat_envelope
+from normalizer.wires.responses import envelope as responses_envelope
 from tests.conftest import PATIENCE
 
 CASSETTES = Path(__file__).parents[1] / "cassettes"
@@ -82,17 +83,17 @@ def through_transport(path: Path) -> Left:
     request = interaction.request
     body = bytearray()
     transport = NormalizingTransport(ReplayTransport(path))
-    with (
-        httpx2.Client(transport=transport) as client,
-        client.stream(
+    with httpx2.Client(transport=transport) as client:
+        # the other door gets none that the cassette does not name
+        del client.headers["user-agent"]
+        with client.stream(
             request.method, request.uri, headers=list(request.headers), content=request.body
-        ) as response,
-    ):
-        try:
-            for piece in response.iter_bytes():
-                body += piece
-        except httpx2.TransportError:
-            assert interaction.response.end != "complete"
+        ) as response:
+            try:
+                for piece in response.iter_bytes():
+                    body += piece
+            except httpx2.TransportError:
+                assert interaction.response.end != "complete"
     return Left(response.status_code, response.headers["content-type"], bytes(body))
 
 
@@ -141,7 +142,8 @@ def make_up_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ids and times that an upstream does not name are the same in every run from here on."""
     numbers = itertools.count(1)
     monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(int=next(numbers) << 64))
-    monkeypatch.setattr(envelope, "now", lambda: 1_700_000_000)
+    for envelope in (chat_envelope, responses_envelope):
+        monkeypatch.setattr(envelope, "now", lambda: 1_700_000_000)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -20,6 +20,17 @@ Pace = Literal["instant", "recorded"] | float
 
 _SPLITS = re.compile(r"bytes|events|random:(.+)")
 
+# By how it ended: what httpx and httpx2 raise then, and say.
+BREAKS = {
+    "cut": (
+        "RemoteProtocolError",
+        "peer closed connection without sending complete message body (incomplete chunked read)",
+    ),
+    "reset": ("ReadError", "[Errno 104] Connection reset by peer"),
+    "timeout": ("ReadTimeout", "timed out"),
+    "closed": ("RemoteProtocolError", "the recording ends here: its client closed the stream"),
+}
+
 # Half of the random pieces are this short, so that many cuts go through words and characters.
 _SHORT, _LONG = 4, 120
 

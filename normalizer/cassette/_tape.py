@@ -57,6 +57,12 @@ _FULL = frozenset({errno.ENOSPC, errno.EFBIG, errno.EIO, getattr(errno, "EDQUOT"
 _Signature = tuple[int, int, int]
 
 _DONE = re.compile(rb"data: ?\[DONE\]\s*\Z")
+# The name of the last event of a message, and of a response: its data, on the next line, is long.
+_LAST = re.compile(
+    rb"(?:\A|[\r\n])event: ?(?:message_stop|response\.(?:completed|incomplete|failed))[\r\n]"
+)
+_BLANK_LINE = re.compile(rb"(?:\r?\n|\r){2}\Z")
+_TAIL = 64  # bytes: enough to see each of them, in however many pieces it comes
 
 
 def now() -> float:
@@ -313,6 +319,7 @@ class Take:
         self._mask = Mask(() if self.whole else self._known)
         self._body = bytearray()  # as it may be written
         self._tail = b""
+        self._named_last = False
         self._lengths: list[int] = []
         self._times: list[float] = []
         self._end: End | None = None
@@ -345,7 +352,9 @@ class Take:
         self._body.clear()
 
     def _keep(self, data: bytes) -> None:
-        self._tail = (self._tail + data)[-16:]  # enough to see `[DONE]` and its blank line
+        seen = self._tail + data
+        self._named_last = self._named_last or _LAST.search(seen) is not None
+        self._tail = seen[-_TAIL:]
         self._lengths.append(len(data))
         self._times.append(round((now() - self._begun) * 1000, 2))
         if self.whole:
@@ -362,10 +371,14 @@ class Take:
         """Record that the client stopped reading.
 
         It had everything, or it did not wait for the rest. Clients of OpenAI's API stop reading at
-        ``[DONE]``, before the end of the body.
+        ``[DONE]``, before the end of the body; Codex stops at ``response.completed``.
         """
         # The length is that of the bytes that came, which may have been compressed.
-        said_all = _DONE.search(self._tail) or self._received == self._expected
+        said_all = (
+            _DONE.search(self._tail)
+            or (self._named_last and _BLANK_LINE.search(self._tail))
+            or self._received == self._expected
+        )
         self.end("complete" if said_all else "closed")
 
     def end(self, end: End) -> None:

@@ -20,17 +20,6 @@ from normalizer.doors._wrapping import WrappingTransport, library_of
 
 RecordMode = Literal["none", "once", "new_episodes", "all", "rewrite"]
 
-# By how it ended: what httpx and httpx2 raise then, and say.
-_ERRORS = {
-    "cut": (
-        "RemoteProtocolError",
-        "peer closed connection without sending complete message body (incomplete chunked read)",
-    ),
-    "reset": ("ReadError", "[Errno 104] Connection reset by peer"),
-    "timeout": ("ReadTimeout", "timed out"),
-    "closed": ("RemoteProtocolError", "the recording ends here: its client closed the stream"),
-}
-
 
 class ReplayTransport(WrappingTransport):
     """A transport for httpx and httpx2 that plays the answers of a cassette as streams.
@@ -185,8 +174,8 @@ class _PlayedBody:
 
     def _raise(self) -> None:
         if self._end != "complete":
-            name, text = _ERRORS[self._end]
-            raise getattr(self._library, name)(text)
+            name, words = _playing.BREAKS[self._end]
+            raise getattr(self._library, name)(words)
 
 
 class _SyncPlayedBody(_PlayedBody):

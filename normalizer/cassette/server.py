@@ -13,7 +13,7 @@ from normalizer.cassette._matching import MATCH_ON, Source, UnmatchedRequestErro
 from normalizer.cassette._playing import Pace, Played, Player, Playing
 from normalizer.cassette._vcrpy import Matcher
 from normalizer.cassette.faults import Fault
-from normalizer.cassette.format import RecordedRequest
+from normalizer.cassette.format import End, RecordedRequest
 from normalizer.cassette.record import texts, url_of
 from normalizer.cassette.scrub import ScrubOptions
 from normalizer.core.exceptions import NormalizerError
@@ -29,7 +29,15 @@ _OF_THE_CONNECTION |= {"server", "te", "trailer", "transfer-encoding", "upgrade"
 
 
 class BrokenRecordingError(NormalizerError, ConnectionAbortedError):
-    """The recorded body broke here. It is raised so that the server breaks its own body too."""
+    """The recorded body broke here. It is raised so that the server breaks its own body too.
+
+    ``ended_because`` has the reason in words that a client may read, those of `ReplayTransport`.
+    """
+
+    def __init__(self, end: End) -> None:
+        super().__init__(f"the recorded body was {end} here")
+        _, words = _playing.BREAKS[end]
+        self.ended_because = f"its connection broke ({words})"
 
 
 def replay_app(
@@ -156,7 +164,7 @@ async def _answer(played: Played, playing: Playing, receive: Receive, send: Send
         if played.end == "timeout":
             await gone.wait()
         elif played.end != "complete":
-            raise BrokenRecordingError(f"the recorded body was {played.end} here")
+            raise BrokenRecordingError(played.end)
         else:
             await send({"type": "http.response.body", "body": b""})
     finally:

@@ -53,6 +53,7 @@ class OneText(NamedTuple):
     * ``beside``: members that leave as they came, and whose values mean nothing.
     * ``has_usage``: the event leaves with a usage, if it came with one.
     * ``own_codes``: deviations that the wire finds anew when it is given a usage (`take_usage`).
+    * ``event``: the name in the `event:` line with which the event came and left. "": it has none.
     """
 
     text: str
@@ -63,6 +64,7 @@ class OneText(NamedTuple):
     beside: Beside = ()
     has_usage: bool = False
     own_codes: frozenset[str] = frozenset()
+    event: str = ""
 
 
 class Template:
@@ -335,7 +337,8 @@ def _learn(
     limit: int,
 ) -> Template | None:
     """The template of an event that came as ``raw`` and left as ``left``, around its one text."""
-    came, goes = b"data: " + raw + b"\n\n", b"data: " + left + b"\n\n"
+    field = b"event: " + text.event.encode() + b"\n" if text.event else b""
+    came, goes = field + b"data: " + raw + b"\n\n", field + b"data: " + left + b"\n\n"
     if not left:
         return None if usage else Template(came, [], b"", [], text, codes, limit)
     inside = dumps(text.text)

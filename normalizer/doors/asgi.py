@@ -46,7 +46,7 @@ _SENDS_A_FILE = ("http.response.pathsend", "http.response.zerocopysend")
 
 
 class NormalizingMiddleware:
-    """Pure ASGI middleware that makes the chat and completion answers of an application canonical.
+    """Pure ASGI middleware that makes the answers of an application canonical.
 
     * ``app``: the application.
     * ``options``: an `Options`, or its fields as keywords, but not both. Missing fields come from
@@ -56,10 +56,11 @@ class NormalizingMiddleware:
 
     After the answer has started, the report is also at ``scope["state"]["normalizer"]`` (Starlette:
     ``request.state.normalizer``). The middleware changes answers to POST requests with a JSON body
-    to ``…/chat/completions``, ``…/completions`` and the option ``paths``, with any content type. It
-    logs such requests that it leaves alone. Everything else passes unchanged, also WebSockets and
-    lifespan. Put it inside a middleware that compresses. A compressed answer from an inner
-    middleware is decompressed, or left alone with a warning if the module is not installed.
+    to ``…/chat/completions``, ``…/completions``, ``…/responses``, ``…/messages`` and the option
+    ``paths``, with any content type. It logs such requests that it leaves alone. Everything else
+    passes unchanged, also WebSockets and lifespan. Put it inside a middleware that compresses. A
+    compressed answer from an inner middleware is decompressed, or left alone with a warning if the
+    module is not installed.
 
     Raises `OptionError` for unknown options. If the application raises, what it had sent and an
     error event are delivered first, and then the exception is raised again.

@@ -40,7 +40,7 @@ _GRACE = 0.05
 
 
 class NormalizingTransport(WrappingTransport):
-    """A transport for httpx and httpx2 that makes chat and completion answers canonical.
+    """A transport for httpx and httpx2 that makes the answers of models canonical.
 
     It works in ``httpx.Client``, ``httpx.AsyncClient``, ``httpx2.Client`` and
     ``httpx2.AsyncClient``.
@@ -59,9 +59,9 @@ class NormalizingTransport(WrappingTransport):
 
     The report is also at ``response.extensions["normalizer"]``. It is complete when the body has
     been read. The transport changes answers to POST requests with a JSON body to
-    ``…/chat/completions`` and ``…/completions``. Everything else passes unchanged. A request body
-    that is streamed (an iterator) is not read in advance: its answer is repaired without knowledge
-    of the request.
+    ``…/chat/completions``, ``…/completions``, ``…/responses`` and ``…/messages``. Everything else
+    passes unchanged. A request body that is streamed (an iterator) is not read in advance: its
+    answer is repaired without knowledge of the request.
 
     Raises `OptionError` for unknown options and for pool options together with a ``transport``,
     TypeError for a request that ``transport`` cannot send, and whatever ``transport`` raises. If a

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import datetime
 import json
 import re
@@ -14,6 +15,7 @@ import httpx
 import pytest
 import vcr  # type: ignore[import-untyped]
 
+from normalizer import RequestInfo
 from normalizer.cassette import load, verify
 from normalizer.cassette.format import dumps
 
@@ -30,13 +32,17 @@ SECRET = re.compile(
 # Addresses that stand in the providers' own documentation; any other host could be somebody's own.
 PUBLIC = {
     "127.0.0.1",
+    "api.anthropic.com",
     "api.deepseek.com",
+    "api.githubcopilot.com",
     "api.groq.com",
     "api.minimax.io",
     "api.mistral.ai",
     "api.moonshot.cn",
+    "api.openai.com",
     "api.perplexity.ai",
     "api.together.xyz",
+    "chatgpt.com",
     "dashscope.aliyuncs.com",
     "generativelanguage.googleapis.com",
     "openrouter.ai",
@@ -50,6 +56,13 @@ def test_there_are_cassettes() -> None:
     assert {"azure", "ollama", "optillm", "vllm", "llama-cpp-python"} <= upstreams
     assert len(upstreams) >= 10
     assert len(PATHS) >= 40
+    apis = collections.Counter(
+        RequestInfo.parse(urlsplit(each.request.uri).path, each.request.body).endpoint
+        for path in PATHS
+        for each in load(path).interactions
+    )
+    assert apis["responses"] >= 12
+    assert apis["messages"] >= 10
 
 
 @each
@@ -79,10 +92,10 @@ def test_the_request_is_whole(path: Path) -> None:
         body = json.loads(interaction.request.body)
         address = urlsplit(interaction.request.uri)
 
-        assert body["stream"] is True
+        assert isinstance(body["stream"], bool)
         assert body["model"]
-        assert body.get("messages") or body.get("prompt")
-        assert address.path.endswith("/completions")
+        assert body.get("messages") or body.get("prompt") or body.get("input")
+        assert RequestInfo.parse(address.path, interaction.request.body).endpoint is not None
         assert address.hostname in PUBLIC or (address.hostname or "").startswith("example-")
         assert {name for name, _ in interaction.request.headers} <= {"accept", "content-type"}
         assert len(interaction.response.times) == len(interaction.response.chunks) > 0

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -28,6 +29,7 @@ from tests.conftest import (
     answering,
 )
 
+CASSETTES = Path(__file__).parents[2] / "cassettes"
 KEY = "sk-proj-0123456789abcdefghijABCDEFGHIJ"
 
 
@@ -182,6 +184,28 @@ def test_record_then_replay(
     assert recorded.metadata.origin == "recorded"
     assert (recorded.metadata.server, recorded.metadata.version) == ("Gate", "1")
     assert ask(running("replay", str(path)).url).content == STREAM
+
+
+@pytest.mark.parametrize(
+    "name", ["openai/responses-reasoning-call", "anthropic/messages-thinking-text-call"]
+)
+def test_record_then_replay_of_the_other_apis(
+    name: str, running: Callable[..., Running], serve: Callable[[Any], str], tmp_path: Path
+) -> None:
+    (asked,) = load(CASSETTES / f"{name}.yaml").interactions
+    where = urlsplit(asked.request.uri).path
+    upstream = serve(answering(*asked.response.chunks))
+    path = tmp_path / "x.yaml"
+
+    def played(server: Running) -> bytes:
+        with httpx.Client(trust_env=False, timeout=PATIENCE) as client:
+            return client.post(server.url + where, content=asked.request.body).content
+
+    server = running("record", "--upstream", f"{upstream}/v1", "--cassette", str(path))
+    assert played(server) == asked.response.body
+    assert server.ended().endswith(f"{path}: 1 interaction recorded\n")
+    for flag in ("--raw", "--normalized"):
+        assert played(running("replay", flag, str(path))) == asked.response.body
 
 
 def test_each_piece_arrives_while_it_is_recorded(

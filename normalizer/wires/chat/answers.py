@@ -51,6 +51,7 @@ class Answers:
         """The chunks that an answer becomes where a stream was asked for, and the error it is."""
         value, _ = self._opened(value)
         error = read_error(_without_empty_error(value))
+        # a part of an answer is delivered before the error
         if error is not None and not (has_choices(value) and says_something(value)):
             self._found(ERROR_BODY_FOR_STREAM)
             return (), {key: item for key, item in error.items() if key != "choices"}

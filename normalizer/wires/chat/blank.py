@@ -33,7 +33,7 @@ class Blank:
         self._deltas: dict[int, Common] = {}
 
     def learn(self, part: Part) -> None:
-        """Take the form of a choice of a chunk that came, as it is to leave."""
+        """Learn the members of a choice, as it will be sent."""
         index = part.index
         if index not in self._choices:
             self._choices[index] = Common(CHOICE_KEYS, nulls=True)
@@ -53,6 +53,7 @@ class Blank:
         """A choice that holds ``delta`` and goes on."""
         return {
             "index": index,
+            # the members of the delta count more than the form of the others
             "delta": {**delta, **{k: v for k, v in self.of_delta(index).items() if k not in delta}},
             **self.of_choice(index),
             "finish_reason": None,

@@ -2,13 +2,13 @@
 
 A plain answer is read by programs member by member, so nothing in it moves that does not have to:
 what is wrong is put right where it stands, every other member stays in its order, null, `[]` or
-not, and an answer without a fault leaves byte for byte.
+not, and an answer without a fault stays byte for byte.
 
 In this order, for each choice: its message, the text, the reasoning, the calls, the finish. The
 finish word is read first, because arguments that were cut stay cut.
 
 An answer is an error instead if the upstream says so in a choice, or ends one with a word of
-failure. What it said rides on the error, in its own `choices`.
+failure. The text of the answer is sent with the error, in the error's `choices`.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class Body:
             self._finish(choice, word, calls)
 
     def tell(self, report: Report, value: dict[str, Any]) -> None:
-        """Enter a repaired answer, which leaves as it is, into the report."""
+        """Enter a repaired answer into the report."""
         report.events_out += 1
         ident, model = value.get("id"), value.get("model")
         report.id = ident if isinstance(ident, str) else None
@@ -245,6 +245,7 @@ class Body:
         if not self._mend(holdback_stage.FINISH_MISSING):
             return
         choice["finish_reason"] = (calls.kind if calls else None) or "stop"
+        # a word that nobody knows is not lost
         if given and given != "null":
             choice.setdefault("native_finish_reason", given)
 
@@ -292,6 +293,7 @@ class Body:
                 value[key] = right[key]
             else:
                 missing[key] = right[key]
+        # at the front, where the API has them; what is there stays in its place
         if missing:
             members = {**missing, **value}
             value.clear()
@@ -318,6 +320,7 @@ class Body:
         places = [(choice.get("usage"), usage_stage.USAGE_IN_CHOICE) for choice in choices]
         places.append((groq, usage_stage.USAGE_IN_X_GROQ))
         for usage, deviation in places:
+            # copied: the place that the upstream chose stays, since some clients read it today
             if isinstance(usage, dict) and usage and self._mend(deviation):
                 value["usage"] = dict(usage)
                 return value["usage"]
@@ -341,7 +344,7 @@ _KNOWN_TOP = TOP_KEYS | {"system_fingerprint", "service_tier"}
 
 
 def is_error(error: Any) -> bool:
-    """Return whether what stands under `error` says that something failed."""
+    """Return whether a member `error` means that something failed."""
     if isinstance(error, str):
         return bool(error)
     if not isinstance(error, dict) or not error:

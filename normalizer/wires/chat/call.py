@@ -88,7 +88,7 @@ class Arguments:
         return len(squeezed) > self.size and zlib.crc32(squeezed[: self.size]) == self._sum
 
     def rest_of(self, text: str) -> str:
-        """What a text that `begins` with these says behind them."""
+        """Return what follows these arguments in a text that `begins` with them."""
         left = self.size
         for position, character in enumerate(text):
             if left <= 0:
@@ -111,8 +111,8 @@ def _squeezed(text: str) -> bytes:
 class Call:
     """One call: what decides about the next fragment.
 
-    * ``id``: as it leaves; ``given``: the upstream's, which two calls may share.
-    * ``upstream``: the index that the upstream opened it on; ``number``: the one it leaves with.
+    * ``id``: the one that is sent; ``given``: the upstream's, which two calls may share.
+    * ``upstream``: the index that the upstream gave it; ``number``: the index that is sent.
     * ``head``: its first fragment while that waits; ``stash``: fragments before its name.
     * ``half``: of a surrogate pair, at the end of the arguments so far.
     """
@@ -159,7 +159,7 @@ class Fragment:
     """A piece of a call that is to be sent, and whether it still waits.
 
     * ``waits``: its name may go on, or what follows decides about it.
-    * ``gone``: it turned out to say what was said before, and is not sent.
+    * ``gone``: it repeats what was sent before, and is not sent.
     * ``changed``: ``value`` is not what it was when it was read.
     """
 
@@ -175,7 +175,7 @@ class Fragment:
 
 
 class Doubt:
-    """Fragments of a call that may say what it has said already, or what it will say.
+    """Fragments of a call that may repeat what was sent, or what will come.
 
     * ``kind``: "placeholder" (`{}` before the real arguments), "again" (complete arguments that
       come once more), "flush" (a torn beginning that comes once more, to its end).

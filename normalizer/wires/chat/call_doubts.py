@@ -1,14 +1,14 @@
 """Fragments of calls that wait, because what follows tells what they are.
 
 * A **placeholder**: `{}` in front of the real arguments (Anthropic's `input: {}`). It is dropped if
-  its call goes on with other arguments, and else leaves as it came.
+  its call goes on with other arguments, and is sent as it came otherwise.
 * Arguments, or a call's head and its arguments, that come **again** when they are complete. The
   same ones are dropped. Others are another call if a head came with them, and else are delivered:
   the client fails on them loudly, which is better than to run a tool with half of them.
 * A **flush**: a torn beginning that comes once more, to its end (vLLM). Only the end is new, unless
   the call goes on: then it was a nested object that begins as the whole did.
 
-They wait for the next fragment of their call, the next chunk that says something in their choice,
+They wait for the next fragment of their call, the next chunk with content of their choice,
 or the finish. Their chunks are held by the holdback; what becomes of them is decided here.
 """
 
@@ -80,6 +80,7 @@ class Doubts:
             return "placeholder" if text.strip() == "{}" else ""
         if arguments.whole:
             return "again"
+        # the cheap question first: only a text that can be the beginning is summed up
         if text.lstrip()[:1] in ("{", "[") and arguments.begins(text) and of(text).whole:
             return "flush"
         return ""
@@ -97,6 +98,7 @@ class Doubts:
             # a nested object that begins as the whole did
             self._leave(doubt)
             call.arguments.add(doubt.text)
+        # LiteLLM in 2024: `{}{"city":…` is no JSON, and the call fails
         elif self._found(PLACEHOLDER):
             self._drop(doubt)
         else:
@@ -173,6 +175,7 @@ class Doubts:
         """What came again is another call: it gets an id and a number of its own."""
         old = doubt.call
         self._found(CALL_AGAIN)
+        # eino makes an id of the function's name, so two calls of one function share it
         new = Call(made_up_id(), old.name, old.upstream, old.kind)
         new.given = old.given
         new.arguments = doubt.arguments

@@ -108,6 +108,7 @@ class Calls:
         if members.place is None:
             return self.last
         candidate = self.by_index.get(members.place)
+        # no call has an index: the only order is the one in which they came
         if candidate is None and not self.by_index:
             return self.last
         return candidate
@@ -130,6 +131,7 @@ class Calls:
             return None, Meaning.OPENS
         if not members.name:
             return candidate, Meaning.CONTINUES
+        # two calls of one tool look the same: only before any arguments this is one call
         if candidate.name == members.name:
             return candidate, Meaning.HEAD_TWICE
         if not candidate.name and not candidate.id:
@@ -139,6 +141,7 @@ class Calls:
     def _without_id(self, members: Members, candidate: Call | None) -> tuple[Call | None, Meaning]:
         if candidate is None:
             return self._on_new_index(members)
+        # Gemini sends fragments without index and id: they continue the last call
         if not members.name or not candidate.name or not candidate.arguments.begun:
             return candidate, Meaning.CONTINUES
         if members.name != candidate.name:

@@ -1,6 +1,6 @@
 """The members of a fragment of a call, each in its place.
 
-A fragment says up to five things: on which index it is, its call's id, its call's name, a piece of
+A fragment has up to five members: its index, the id of its call, the name of its call, a piece of
 the arguments, and which kind of call it is. Upstreams put them in other places and in other types.
 """
 
@@ -55,7 +55,7 @@ _BEHIND = re.compile(r"^(?:.*\bto=)?functions\.", re.DOTALL)
 
 
 class Members(NamedTuple):
-    """What a fragment says; ``text`` is a piece of its arguments, ``holder`` has it and the name.
+    """The members of a fragment; ``text`` is a piece of arguments, ``holder`` has it and the name.
 
     ``place`` is its index, None, ``ident`` and ``name`` are empty where the fragment has none.
     """
@@ -110,11 +110,13 @@ class CallMembers:
     ) -> None:
         """Move what stands beside `function` into it."""
         for key in beside:
+            # a value that is in the right place already counts more (Cloudflare has no `function`)
             if holder.get(key) is None and self._found(MISPLACED):
                 part.edit()
                 holder[key] = fragment.pop(key)
 
     def _rename_parameters(self, holder: dict[str, Any], part: Part) -> None:
+        # servers that copy Llama 3's own JSON
         if holder.get("arguments") is not None or holder.get("parameters") is None:
             return
         if self._found(MISPLACED):
@@ -123,9 +125,11 @@ class CallMembers:
 
     def _ident(self, fragment: dict[str, Any], holder: dict[str, Any], part: Part) -> str:
         ident = fragment.get("id")
+        # llama.cpp's server in May 2025; an id of the call's own counts more
         if not usable(ident) and usable(holder.get("id")) and self._found(ID_IN_FUNCTION):
             part.edit()
             ident = fragment["id"] = holder.pop("id")
+        # LangChain and the AI SDK refuse an id that is a number
         if type(ident) is int and self._found(ID_NOT_TEXT):
             part.edit()
             ident = fragment["id"] = str(ident)
@@ -137,6 +141,7 @@ class CallMembers:
             return ""
         if not self._tools or name in self._tools:
             return name
+        # some servers leave the markers of gpt-oss in the name, and no client knows such a tool
         meant = meant_name(name, self._tools)
         if meant != name and self._found(NAME_MARKED):
             part.edit()
@@ -148,10 +153,13 @@ class CallMembers:
         if isinstance(text, str):
             return text
         if text is None:
+            # null is not `{}`: fragments may follow, and ogx made `{}{"location":…` of it
             if (member in holder or member == "arguments") and self._found(ARGUMENTS_NULL):
                 part.edit()
                 holder[member] = ""
             return ""
+        # JavaScript adds an object up to `[object Object]`; a text that is JSON is not encoded
+        # again
         spelt = dumps(text).decode()
         if self._found(ARGUMENTS_OBJECT):
             part.edit()

@@ -51,7 +51,7 @@ _DIGITS = 9  # that an index given as text may have; more is no index, and may b
 class Choices:
     """Gives each choice its index. Says which, of those nobody asked for, belong together.
 
-    * ``silent``: a choice of the last chunk that nobody asked for and that says nothing.
+    * ``silent``: a choice of the last chunk that nobody asked for and that has no content.
     """
 
     __slots__ = (
@@ -71,7 +71,7 @@ class Choices:
     def __init__(self, found: Findings, endpoint: Endpoint, n: int | None) -> None:
         self._found = found
         self._chat = endpoint == "chat"
-        self._last: int | None = None  # the upstream's index of the last choice that said something
+        self._last: int | None = None  # the upstream's index of the last choice with content
         self._times = 0  # chunks of it
         self.silent: Part | None = None
         self._silent: set[int] = set()
@@ -90,6 +90,8 @@ class Choices:
         if "choices" not in chunk and text_beside(chunk) and self._found(TEXT_BESIDE_CHOICES):
             choices = draft.edit()["choices"] = [self._made_of_text(draft)]
         if type(choices) is not list or not _are_objects(choices):
+            # openai-python's `.stream()` iterates over it: a null is a TypeError (ROCm ATOM's usage
+            # chunk)
             self._found(CHOICES_MISSING)
             choices = draft.edit()["choices"] = as_list(choices)
         return [Part(draft, choice) for choice in choices]
@@ -106,7 +108,7 @@ class Choices:
         return choice
 
     def place(self, parts: list[Part]) -> list[Part]:
-        """Give each part the index that it means; those that say something."""
+        """Give each part the index that it means; return those that have content."""
         self.silent = None
         if len(parts) == 1:
             choice = parts[0].choice
@@ -136,6 +138,7 @@ class Choices:
             self._times = self._times + 1 if index == self._last else 1
             self._last = index
             return index
+        # TGI before 1.4.4 counts tokens here, and clients that read choice 0 get the first one only
         if self._counting or index in self._joined:
             self._found(INDEX_COUNTS_TOKENS if self._counting else CHOICES_SPLIT)
             return 0
@@ -150,7 +153,7 @@ class Choices:
         return int(text) if text.isdecimal() else 0
 
     def _is_expected(self, index: int) -> bool:
-        """Whether an index may be what it says: several were asked for, or it is the first."""
+        """Return whether an index can be right: several were asked for, or it is the first."""
         return not self.single or (index == 0 and not self._counting) or index in self._own
 
     def _unasked(self, part: Part, index: int, *, alone: bool) -> int | None:
@@ -177,6 +180,7 @@ class Choices:
         """The mistake that a choice nobody asked for shows, None if it is a choice of its own."""
         if self._last is None:
             return None if self._silent else INDEX_COUNTS_TOKENS
+        # GitHub Copilot in front of Claude: the text is choice 0, the calls are choice 1
         if called and not text:
             return CHOICES_SPLIT
         if (text or called) and self._counts(index, alone=alone):

@@ -34,7 +34,7 @@ REASONING_KEYS = (
     "thought",
     "reasoningContent",
 )
-# the members of a delta that hold text that is said bit by bit
+# the members of a delta whose text is streamed
 SPOKEN_KEYS = ("content", "refusal", *REASONING_KEYS)
 
 
@@ -43,11 +43,11 @@ class Part:
 
     * ``draft``: the chunk; ``choice``: the choice in it; ``delta``: the choice's, an object.
     * ``index``: the choice that it means. ``word``: its finish, read by the stage of that name.
-    * ``says``: the delta has something in it beside its role.
-    * ``from_message``: the delta is what a whole message said. ``closes``: the chunk is a whole
+    * ``says``: the delta has content beside its role.
+    * ``from_message``: the calls are those of a whole message. ``closes``: the chunk is a whole
       answer that repeats what was streamed.
 
-    Whoever changes the choice says so, by `edit`.
+    Call `edit` before changing the choice: the bytes that it came as are void then.
     """
 
     __slots__ = ("choice", "closes", "delta", "draft", "from_message", "index", "says", "word")

@@ -13,7 +13,7 @@
     pieces     text, then heads, then arguments, then the finish: one chunk each
     holdback   sends each piece, or holds it
 
-A chunk that no stage changed is one piece, and leaves as the bytes that it came as.
+A chunk that no stage changed is one piece, and is sent as the bytes that it came as.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ class Chunks:
             self._holdback.ride(draft)
 
     def _is_text(self, part: Part, pieces: list[_Piece]) -> bool:
-        """Whether a choice leaves at once, as the choice that it is."""
+        """Return whether a choice can be sent at once, as it is."""
         if len(pieces) != 1:
             return False
         piece = pieces[0]
@@ -237,8 +237,11 @@ class Chunks:
             chunk = {**draft.value, "choices": [silent.choice]}
             holdback.put_off(silent.index, one or Draft(chunk))
             return
+        # Azure's first chunk has no choices, but may have the id and the model
         stages.envelope.learn(draft.value)
         if draft.value.get("usage") is None and "x_groq" not in draft.value:
+            # `chunk.choices[0]` is an IndexError; Azure's verdict on the prompt must not go with
+            # the chunk
             if self._found(CHOICES_EMPTY):
                 holdback.ride(draft)
             else:
@@ -248,6 +251,7 @@ class Chunks:
         if not stages.usage.read_apart(draft):
             holdback.ride(draft)
             return
+        # the usage of the later chunk counts, but the other members of the earlier one are news
         if displaced is not None:
             holdback.ride(displaced)
         holdback.usage_came()
@@ -293,8 +297,8 @@ class Chunks:
     def _answers_calls(self, index: int, delta: Delta) -> bool:
         """Whether a delta shows that the server has run the calls of its choice itself.
 
-        It holds what a tool answered, or goes on with text behind calls that are complete. Calls in
-        the text are the model's: text behind them tells nothing.
+        Such a delta has the result of a tool, or text after calls that are complete. Calls that
+        were read in the text are the model's own: text after them shows nothing.
         """
         if delta.get("tool_calls"):
             return False
@@ -307,7 +311,7 @@ class Chunks:
         """A choice appears that has not been seen."""
         holdback = self._holdback
         if self._stages.choices.single and holdback.holding:
-            # nobody asked for a second answer: the first one is over, and may leave
+            # nobody asked for a second answer: the first one is over, and can be sent
             holdback.release_finishes(final=False)
         holdback.order[index] = None
         self._kept.size += CHOICE
@@ -338,6 +342,7 @@ class Chunks:
         if len(pieces) == 1 and self._stay_together(part.index, pieces[0].fragments):
             return alone
         part.edit()
+        # readers that stop at the finish would lose the text on the same chunk
         text, finish = split(choice, self._blank)
         for piece in pieces:
             if piece.choice is choice:
@@ -376,6 +381,7 @@ class Chunks:
         if fragments[0].head and any(delta.get(key) for key in _TEXTS):
             del delta["tool_calls"]
             pieces.append(_Piece(choice))
+        # a reader that keeps the first fragment of a call loses arguments on the same chunk
         for group in _groups(fragments):
             values = [fragment.value for fragment in group]
             if pieces:
@@ -414,6 +420,7 @@ class Chunks:
         draft = self._stages.envelope.chunk([choice])
         part = Part(draft, choice)
         part.index = index
+        # what was read once must not be read as markup again
         markup, self._markup = self._markup, None
         self._send(draft, part, self._pieces(part, news=False), first=True)
         self._markup = markup
@@ -435,7 +442,7 @@ class Chunks:
 
 
 class _Piece:
-    """A choice that leaves on a chunk of its own: what it has of calls, its finish word."""
+    """A choice that gets a chunk of its own, the fragments of calls in it, and its finish word."""
 
     __slots__ = ("choice", "fragments", "word")
 

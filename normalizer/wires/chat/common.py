@@ -8,8 +8,7 @@ from typing import Any
 class Common:
     """The members that all objects so far had, with the value that all had, or null.
 
-    Members in ``known`` are somebody's who knows them, and are left out. ``nulls``: only that the
-    members were there is remembered, not their values.
+    Members in ``known`` are not counted. ``nulls``: their values are forgotten, all are null.
 
     Example::
 
@@ -31,6 +30,7 @@ class Common:
         """Take another object."""
         if not self.seen:
             self.seen = True
+            # most have no members of their own: a comparison of sets is quicker than a loop
             if not given.keys() <= self._known:
                 self._begin(given)
         elif self.members:

@@ -100,6 +100,7 @@ class Content:
         """Repair a choice's delta; ``called``: the choice has streamed calls already."""
         self._delta(part, called=called)
         delta, index = part.delta, part.index
+        # MiniMax's search sends what it found as a delta of the role `tool`: no text of the answer
         if delta.get("role") == "tool" and self._found(TOOL_ROLE):
             part.edit()
             _move_to_results(delta)
@@ -122,6 +123,7 @@ class Content:
             if found(MEMBER_EMPTY):
                 part.edit()
                 del delta[key]
+        # without a role LangChain JS makes a `ChatMessageChunk`, which has no tool calls
         if delta.get("role") != "assistant" and found(ROLE_MISSING):
             part.edit()
             _put_role_first(delta)
@@ -129,9 +131,11 @@ class Content:
     def _read_later(self, part: Part) -> None:
         """Remove the role and the empty members from a later delta."""
         delta, found = part.delta, self._found
+        # openai-python's `.stream()` joins them: `role='assistantassistant'`
         if delta.get("role") and found(ROLE_REPEATED):
             part.edit()
             del delta["role"]
+        # most deltas have nothing empty: this is quicker than to look at each member
         if all(delta.values()):
             return
         for key in [key for key, value in delta.items() if not value and _is_empty(key, value)]:
@@ -174,6 +178,7 @@ class Content:
         """Return whether neither a later delta nor the choice around it has any news."""
         if any(value or key != "content" for key, value in part.delta.items()):
             return False
+        # log probabilities of an empty text are news, and so is a verdict of Azure's filter
         if part.choice.get("logprobs"):
             return False
         return not any(
@@ -191,6 +196,8 @@ class Content:
         if isinstance(delta, dict):
             part.delta = delta
         else:
+            # the choice stays in any case: Azure's filter puts its verdict on choices without a
+            # delta
             text = delta if isinstance(delta, str) and delta else ""
             part.delta = {"content": text} if text else {}
             if self._messages.replaces_delta(choice) or self._found(DELTA_MISSING):
@@ -205,11 +212,14 @@ class Content:
 
     def _blocks(self, part: Part, content: Any) -> None:
         delta = part.delta
+        # Cloudflare sends tokens that are digits as numbers: clients drop them, `$0.005` becomes
+        # `$`
         if not isinstance(content, (list, dict)):
             if self._found(CONTENT_NOT_TEXT):
                 part.edit()
                 delta["content"] = dumps(content).decode()
             return
+        # a loop that adds strings raises a TypeError on a list
         if not self._found(CONTENT_BLOCKS):
             return
         part.edit()
@@ -256,6 +266,7 @@ class Content:
             half = self._take_half(part.index, key)
             if half and not self._found(PAIR_SPLIT):
                 half = "\ufffd"
+            # gateways with UTF-16 strings cut a text in the middle of an emoji
             if "\ud800" <= text[-1] <= "\udbff":
                 self._halves.setdefault(part.index, {})[key] = text[-1]
                 text = text[:-1]

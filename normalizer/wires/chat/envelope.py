@@ -1,4 +1,4 @@
-"""One id, one object, one time and one model for the whole stream, and what rides along."""
+"""One id, one object, one time and one model for the whole stream, and other members of chunks."""
 
 from __future__ import annotations
 
@@ -77,9 +77,9 @@ RIDER_COLLIDES = Deviation(
     repair="The member gets a chunk of its own.",
 )
 
-_OWN = ("id", "object", "created", "model")
-_MISSING = {"id": ID_MISSING, "model": MODEL_MISSING}
-_CHANGES = {"id": ID_CHANGES, "model": MODEL_CHANGES}
+# what a value is that is missing, and one that is not the stream's
+_ID = (ID_MISSING, ID_CHANGES)
+_MODEL = (MODEL_MISSING, MODEL_CHANGES)
 # members that all chunks of a stream have; a chunk is not sent for them alone
 _NO_NEWS = TOP_KEYS | {"system_fingerprint", "service_tier", "provider", *PADDING_KEYS}
 
@@ -154,25 +154,26 @@ class Envelope:
         self._repair(draft)
 
     def _repair(self, draft: Draft) -> None:
-        chunk = draft.value
+        chunk, found = draft.value, self._found
+        # all are read before the first is changed: `edit` may put other objects for numbers
+        ident, created, model = chunk.get("id"), chunk.get("created"), chunk.get("model")
+        # an empty first id must not become the stream's: users look up answers by OpenRouter's
+        # `gen-…`
         self.learn(chunk)
         self._fill()
-        for key in _OWN:
-            given, right = chunk.get(key), getattr(self, key)
-            if given == right and type(given) is type(right):
-                continue
-            if self._found(self._deviation(key, given)):
-                draft.edit()[key] = right
-
-    def _deviation(self, key: str, given: Any) -> Deviation:
-        """What a value that is not the stream's is."""
-        if key == "object":
-            return OBJECT_WRONG
-        if key == "created":
-            return self._created_deviation(given)
-        return _CHANGES[key] if _text(given) else _MISSING[key]
+        if ident != self.id and found(_deviation(_ID, ident)):
+            draft.edit()["id"] = self.id
+        # openai-python's `.stream()` skips a chunk with another `object`, and loses its finish
+        if chunk.get("object") != self.object and found(OBJECT_WRONG):
+            draft.edit()["object"] = self.object
+        if created != self.created or type(created) is not int:
+            if found(self._created_deviation(created)):
+                draft.edit()["created"] = self.created
+        if model != self.model and found(_deviation(_MODEL, model)):
+            draft.edit()["model"] = self.model
 
     def _created_deviation(self, created: Any) -> Deviation:
+        # a float ends Go clients: "cannot unmarshal number … into Go struct field … of type int64"
         seconds = _seconds(created)
         if not seconds:
             return CREATED_MISSING
@@ -199,7 +200,7 @@ class Envelope:
 
 
 class Riders:
-    """Members of chunks that are not sent themselves; they ride on the next one that is.
+    """Members of chunks that are not sent themselves; they are put on the next one that is.
 
     ``waiting`` has one value a key, ``limit`` bytes in all: `full` says when it is time to let it
     go on a chunk of its own.
@@ -254,7 +255,7 @@ class Riders:
         return is_news(key, value) and value not in known
 
     def progress(self, chunk: Chunk) -> bool:
-        """Whether ``chunk`` has another value of what waits, or of what left."""
+        """Return whether ``chunk`` has a newer value of a member that waits or that was sent."""
         for key, value in extras(chunk).items():
             last = self.waiting.get(key, self._delivered.get(key))
             if last is not None and last != value and is_news(key, value):
@@ -316,6 +317,11 @@ class Riders:
             self.waiting = {}
             return False
         return differ and self._found(RIDER_COLLIDES)
+
+
+def _deviation(kinds: tuple[Deviation, Deviation], given: Any) -> Deviation:
+    missing, changes = kinds
+    return changes if _text(given) else missing
 
 
 def _text(value: Any) -> str:

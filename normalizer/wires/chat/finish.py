@@ -81,10 +81,10 @@ _ELSEWHERE = frozenset({"finish_reason", "finishReason"})
 
 
 class Finish:
-    """Reads the finish of each choice, and says with which word the choice ends.
+    """Reads the finish of each choice, and decides with which word the choice ends.
 
     * ``failure``: the upstream's word of failure, if it finished with one.
-    * ``left``: the words that have left, by choice.
+    * ``left``: the words that were sent, by choice.
     """
 
     __slots__ = ("_executed", "_forced", "_found", "_spoke", "_tools", "failure", "held", "left")
@@ -96,13 +96,14 @@ class Finish:
         self.failure: str | None = None
         self.held: dict[int, str] = {}  # words that wait for the end
         self.left: dict[int, str] = {}
-        self._spoke: set[int] = set()  # choices with text behind a finish of calls
+        self._spoke: set[int] = set()  # choices with text after a finish of calls
         self._executed: set[int] = set()  # choices whose calls the server ran itself
 
     def read(self, part: Part) -> None:
         """Read the word of a choice; from now on the choice has it in the API's words."""
         choice, chunk = part.choice, part.draft.value
         if choice.get("finish_reason") is None and not self._is_elsewhere(part):
+            # decoders that require the member fail without it (xAI and z.ai leave it out)
             if "finish_reason" not in choice and self._found(FINISH_KEY_MISSING):
                 part.edit()["finish_reason"] = None
             return
@@ -119,6 +120,7 @@ class Finish:
         """Put null where what stands there is no word."""
         choice = part.choice
         empty = FINISH_KEY_MISSING if choice.get("finish_reason") is None else FINISH_EMPTY
+        # a program that tests for `!= null` would end at the first chunk of SGLang 0.4.3
         if choice.get("finish_reason", "") is not None and self._found(empty):
             part.edit()["finish_reason"] = None
 
@@ -144,6 +146,7 @@ class Finish:
         if word is None:
             return
         if word.failed:
+            # Portkey's gateway mapped these to `stop`: a failed answer looked complete
             self.failure = self.failure or word.reason
             part.word = words.Word("stop", failed=True)
         elif word.native is not None and self._found(FINISH_WORD):
@@ -153,7 +156,7 @@ class Finish:
                 choice["native_finish_reason"] = reason
 
     def spoke(self, index: int, *, text: bool) -> bool:
-        """Take note that a choice says something, ``text`` or something else.
+        """Note that a choice has more content, ``text`` or something else.
 
         Return whether a held finish, if any, stays held.
         """
@@ -175,6 +178,7 @@ class Finish:
             self.held[index] = word
             return True
         if self._found(FINISH_TWICE):
+            # text after the calls: the server has run them, and this is the end of its answer
             if index in self._spoke and word == "stop":
                 self._executed.add(index)
             elif WEIGHTS.get(word, 0) <= WEIGHTS.get(old, 0):
@@ -185,7 +189,7 @@ class Finish:
         return True
 
     def outweighs_left(self, index: int, word: str) -> bool:
-        """Whether a finish that comes late weighs more than the one that has left."""
+        """Return whether a late finish weighs more than the one that was sent."""
         return WEIGHTS.get(word, 0) > WEIGHTS.get(self.left[index], 0)
 
     def final(self, index: int, called: str | None, names: set[str], *, to_be_run: bool) -> str:
@@ -209,6 +213,7 @@ class Finish:
         ``offered``: a call is the client's to run.
         """
         if word in _CALLS:
+            # an agent that gets `tool_calls` and no call asks again, for ever
             if not called:
                 return CALLS_WITHOUT_CALL
             return None if called == word else CALLS_OF_OTHER_KIND

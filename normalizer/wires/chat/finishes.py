@@ -121,6 +121,7 @@ class Finishes:
         if held is None or not has_content(held.choice):
             return
         chunk = held.draft.value
+        # its usage and its own members stay: the finish may be sent much later
         text, finish = split(held.choice, self._blank)
         self._sender.send(Draft({**_without_usage(chunk), "choices": [text]}))
         bare = self._stages.envelope.chunk([finish])
@@ -148,11 +149,14 @@ class Finishes:
             held.draft.edit()
             held.choice["finish_reason"] = word
         nameless = tools.nameless(index)
+        # Crush answers a call without a name with an empty id, and the server refuses the next
+        # request
         if nameless and self._found(tool_calls.GHOST_CALL):
             held.draft.edit()
             held.choice["nameless_tool_calls"] = nameless
         elif nameless:
             self._sender.send_new(index, {"tool_calls": nameless})
+        # the finish is the last chunk that they can be on
         if riders.waiting:
             if riders.collides(held.draft.value):
                 self._sender.send_riders(index)

@@ -2,7 +2,7 @@
 
 Canonical chunks go in, one at a time. Strings are added, lists appended, objects joined by member;
 of other values the last one stands. A call's id and type, a choice's members and the answer's own
-are said once or said again whole, so there the last value stands too. Only a call's fragments are
+come once, or again as a whole, so there the last value counts too. Only a call's fragments are
 found by their index, which a whole answer has no use for.
 
 Texts are kept in pieces until the end, so that a long answer is copied once.
@@ -64,7 +64,7 @@ class Gathered:
         """Take ``[DONE]``: a whole answer has none."""
 
     def add(self, chunk: Chunk) -> None:
-        """Add one canonical chunk, which is left as it is."""
+        """Add one canonical chunk; it is not changed."""
         self._first = self._first or chunk
         for key, item in chunk.items():
             if key not in TOP_KEYS:
@@ -76,7 +76,7 @@ class Gathered:
             self._choices.setdefault(index, _Choice()).add(choice)
 
     def completion(self) -> dict[str, Any]:
-        """Return the whole answer that the chunks say."""
+        """Return the whole answer."""
         envelope = {key: self._first.get(key) for key in ("id", "object", "created", "model")}
         envelope["object"] = WHOLE[self._endpoint]
         choices = [

@@ -12,7 +12,7 @@ from normalizer.wires.chat.chunk import Choice
 class Piece(NamedTuple):
     """A chunk with one choice, the fragments of calls in it, and its finish word.
 
-    ``says``: its delta has something in it. A chunk without news does not wait behind others.
+    ``says``: its delta has something in it. A chunk without content does not wait for others.
     """
 
     draft: Draft
@@ -35,6 +35,7 @@ class Held:
 
     @property
     def waits(self) -> bool:
+        # each fragment is looked at once: a chunk may have thousands
         fragments = self.fragments
         while self._decided < len(fragments) and not fragments[self._decided].waits:
             self._decided += 1

@@ -1,25 +1,25 @@
-"""What waits to leave a stream of chunks, and the order in which it leaves.
+"""What waits before it is sent in a stream of chunks, and in which order it is sent.
 
-Everything leaves as soon as it is known to be right. These wait, and nothing else does:
+Everything is sent as soon as it is known to be right. These wait, and nothing else does:
 
 * **Fragments of calls.** The head of a call waits until its name is complete: for the first
   character of its arguments, another call, other content of its choice, or the finish. Arguments
-  that are `{}`, or that come once more, and a head that comes once more, wait for the next chunk
-  that says something in their choice. The stage of the calls decides what becomes of them; the
-  chunks that hold them leave in the order in which they came.
+  that are `{}` or that come once more, and a head that comes once more, wait for the next chunk
+  with content of their choice. The stage of the calls decides what becomes of them; their chunks
+  are sent in the order in which they came.
 * **A finish**, one a choice, until the end of the stream or `finish_timeout` of silence: another
-  finish may weigh more, and text may come behind it.
-* **A usage**, until the finishes have left: it stands behind them, or on the last one.
-* **Comments behind a held finish**, when every choice has finished. They keep their place between
-  the finish and `[DONE]`. Other comments pass in front of what waits.
-* **Riders**: members of chunks that are not sent. They leave on the next chunk that is.
-* **A choice that nobody asked for** and that has said nothing yet.
+  finish may weigh more, and text may follow it (finishes.py).
+* **A usage**, until the finishes are sent: it follows them, or is on the last one.
+* **Comments after a held finish**, when every choice has finished. They keep their place between
+  the finish and `[DONE]`. Other comments are sent before what waits.
+* **Riders**: members of chunks that are not sent. They are put on the next chunk (sender.py).
+* **A choice that nobody asked for** and that has had no content yet.
 * **Half a surrogate pair**, in the stage that reads the text.
 
-At the end leave, in this order: fragments of calls, halves, `{}` for calls without arguments, what
-rides and finds no place, the finish, the comments and the usage in the order in which they came,
-`[DONE]`. An error comes instead of the finish, the usage and what the form alone would need; what
-had arrived leaves before it, and what waits to ride rides on it.
+The end sends, in this order: fragments of calls, halves, `{}` for calls without arguments, riders
+that fit on no chunk, the finish, the comments and the usage in the order in which they came,
+`[DONE]`. An error is sent instead of the finish, the usage and all that only completes the form.
+What had arrived is sent before it, and the riders that wait are put on it.
 
 All that is held is counted in `Kept`.
 """
@@ -113,7 +113,7 @@ class Holdback:
         self._finishes = Finishes(stages, blank, options, found, report, kept, self.sender)
         self._calls: dict[int, deque[Held]] = {}
         self._put_off: dict[int, Held] = {}
-        self._tail: list[str] = []  # comments, and the usage chunk's place, behind a held finish
+        self._tail: list[str] = []  # comments after a held finish, and the usage chunk's place
         self._tail_size = 0  # bytes of the comments in it
         self._usage_waits = False  # the usage chunk's place is in it
         self.order: dict[int, None] = {}
@@ -133,7 +133,7 @@ class Holdback:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing waits on which the next chunk's fate depends."""
+        """Whether nothing waits that could change what becomes of the next chunk."""
         waits = self._finishes.held or self._calls or self._stages.riders.waiting
         return not (waits or self.sender.rode)
 
@@ -143,11 +143,11 @@ class Holdback:
         return bool(self.order) and self._all_finished()
 
     def _all_finished(self) -> bool:
-        # a choice has appeared before its finish is held, and a finish that is held leaves
+        # no choice ends before it has come, so that equal numbers mean all of them
         return len(self._finishes.ended) >= len(self.order)
 
     def is_open(self, index: int) -> bool:
-        """Whether anything of a choice waits that its next text decides about."""
+        """Return whether something waits that the next text of its choice decides about."""
         return index in self._calls or index in self._finishes.held
 
     # ------------------------------------------------------------------ chunks
@@ -158,6 +158,7 @@ class Holdback:
             self.release_calls(piece.choice, cut=piece.word in _CUT)
             self._hold_finish(piece)
         elif piece.fragments:
+            # a queue: a chunk whose fragments are decided still waits for those that came before it
             queue = self._calls.setdefault(piece.choice, deque())
             queue.append(Held(piece.draft, self._kept.keep(CHUNK), piece.fragments))
             self._leave(piece.choice)
@@ -167,7 +168,7 @@ class Holdback:
             self.sender.send(piece.draft)
 
     def goes_on(self, index: int, *, text: bool) -> None:
-        """A choice says something, ``text`` or something else: a held finish was not its end."""
+        """Note more content of a choice, ``text`` or other: a held finish was not its end."""
         if self._stages.finish.spoke(index, text=text):
             self._finishes.send_text(index)
         else:
@@ -179,7 +180,7 @@ class Holdback:
             self._leave(index)
 
     def release_calls(self, index: int, *, cut: bool = False) -> None:
-        """Send what waits of the calls of a choice; ``cut``: its finish is one that cuts."""
+        """Send the fragments of a choice that wait; ``cut``: its finish cuts arguments off."""
         if index in self._calls:
             self._stages.tools.decide(index, cut=cut)
             self._leave(index)
@@ -194,7 +195,7 @@ class Holdback:
             self._calls.pop(index, None)
 
     def _send_calls(self, held: Held) -> None:
-        """Send a chunk of calls, as its fragments have turned out."""
+        """Send a chunk of calls without the fragments that were dropped."""
         draft = held.draft
         if any(fragment.gone or fragment.changed for fragment in held.fragments):
             delta = draft.edit()["choices"][0]["delta"]
@@ -209,12 +210,12 @@ class Holdback:
         self.sender.send(draft)
 
     def put_off(self, index: int, draft: Draft) -> None:
-        """Hold the first chunk of a choice that nobody asked for and that says nothing."""
+        """Hold the first chunk of a choice that nobody asked for and that has no content."""
         if index not in self._put_off:
             self._put_off[index] = Held(draft, self._kept.keep(CHUNK), [])
 
     def taken_up(self, index: int) -> Draft | None:
-        """The chunk of a choice that was put off and that now says something."""
+        """Return the chunk of a choice that was put off and that has content now."""
         held = self._put_off.pop(index, None)
         if held is None:
             return None
@@ -231,12 +232,13 @@ class Holdback:
     # ------------------------------------------------------------------ comments and usage
 
     def comment(self, text: bytes) -> bool:
-        """Whether a comment may leave now; else it leaves behind the finish that is held."""
+        """Return whether a comment can be sent now; else it is held, to follow the finish."""
         if not self._finishes.held or self.released or not self._all_finished():
             return True
         size = COMMENT + len(text)
         self._tail_size += size
         self._kept.size += size
+        # comments are the only held bytes that can be sent early without harm
         if self._kept.over:
             self.send_comments()
             return True
@@ -244,7 +246,7 @@ class Holdback:
         return False
 
     def send_comments(self) -> None:
-        """Send the comments that wait behind a held finish, in front of it."""
+        """Send the comments that wait for a held finish, before it."""
         comments = [text for text in self._tail if text != _USAGE_HERE]
         usage_waits = self._usage_waits
         self._forget_tail()
@@ -260,7 +262,7 @@ class Holdback:
         self._tail_size = 0
 
     def usage_came(self) -> None:
-        """A usage chunk came: it leaves behind the finishes that are held."""
+        """Note that a usage chunk came: it is sent after the finishes that are held."""
         if self.released and not self._finishes.held:
             self._send_usage()
         elif not self._usage_waits:
@@ -274,6 +276,7 @@ class Holdback:
         if value is None or not stage.goes_apart:
             return
         draft = stage.chunk
+        # DeepSeek and Mistral put it on the finish, where a reader of the last chunk finds none
         if draft is None:
             self._found(usage.USAGE_OWN_CHUNK)
             draft = self._stages.envelope.chunk([])
@@ -322,7 +325,7 @@ class Holdback:
             self._finishes.add(index, calls or "stop")
 
     def release(self) -> None:
-        """Send every finish that is held, what goes before it and what goes behind it."""
+        """Send every finish that is held, with what comes before and after it."""
         self.release_finishes(final=True)
         for text in self._tail:
             if text == _USAGE_HERE:
@@ -337,8 +340,12 @@ class Holdback:
         tools = self._stages.tools
         self.release_calls(index)
         self._send_halves(index)
+        # arguments that were cut stay cut
         if self._stages.finish.held[index] in _CUT:
             return
+        # the true reason was `length`, but the stream does not have it: closing the JSON would make
+        # a
+        # call of a cut
         if tools.cut(index):
             self._found(tool_calls.ARGUMENTS_INCOMPLETE)
         if choice.get("nameless_tool_calls"):
@@ -347,7 +354,7 @@ class Holdback:
             self.sender.send_new(index, {"tool_calls": [fragment]})
 
     def _send_halves(self, index: int) -> None:
-        """Send what half a surrogate pair becomes whose other half never came."""
+        """Send U+FFFD for each half of a surrogate pair whose other half never came."""
         for key in self._stages.content.halves(index):
             names = ("content",) if key == "text" else self._stages.reasoning.names(key)
             self.sender.send_new(index, dict.fromkeys(names, "\ufffd"))
@@ -359,12 +366,14 @@ class Holdback:
     def done(self) -> None:
         """`[DONE]`, or an end that is as good: every choice gets its finish."""
         for held in self._put_off.values():
+            # openai-node: "missing finish_reason for choice 1"
             if self._found(CHOICE_SILENT):
                 self.ride(held.draft)
             else:
                 self.sender.send(held.draft)
         finish = self._stages.finish
         for index in self.order:
+            # clients that wait for a finish of each choice would wait for ever
             if index not in finish.held and index not in finish.left:
                 self._add_finish(index)
         self.release()
@@ -372,7 +381,7 @@ class Holdback:
         self._report_late_usage()
 
     def _report_late_usage(self) -> None:
-        """Report a usage that came when silence had let the finish go."""
+        """Report a usage that came after silence, when the finish was sent already."""
         stage = self._stages.usage
         late = stage.value if stage.value is not None else stage.half
         if late is not None and self._options.usage != "drop" and self.released:
@@ -408,5 +417,6 @@ class Holdback:
         self._finishes.send_text(index)
         held = self._finishes.held[index]
         others = {k: v for k, v in held.choice.items() if k not in CHOICE_KEYS}
+        # an error has no finish
         others.pop("native_finish_reason", None)
         self.ride(Draft({**held.draft.value, **others}))

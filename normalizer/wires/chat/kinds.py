@@ -1,10 +1,10 @@
-"""Which kind of answer a JSON body is, whatever its headers and its names say.
+"""Which kind of answer a JSON body is, whatever its headers and names claim.
 
 An answer is an object with choices. Whether it is a whole one or a chunk of a stream, its choices
 tell: a `message` is whole, a `delta` is not. The name in `object` decides only where neither is.
 
 A gateway may put the whole answer into an envelope, `{"data": {…}, "success": true}`, or write it
-as a JSON string. It is taken out, one level. What stood beside it rides behind its members.
+as a JSON string. It is taken out, one level. The members beside it are added behind its own.
 """
 
 from __future__ import annotations
@@ -52,13 +52,14 @@ def taken_out(value: Any) -> dict[str, Any] | None:
         taken_out({"data": {"choices": [{}]}, "ok": True})  # {"choices": [{}], "ok": True}
     """
     opened = unwrapped(value)
+    # SAP and Cline wrap all their answers; without choices inside it is another kind of answer
     if opened is None or not has_choices(opened[0]):
         return None
     return _with_riders(*opened)
 
 
 def _with_riders(answer: dict[str, Any], beside: dict[str, Any]) -> dict[str, Any]:
-    """The answer with what stood beside it; members of the same name ride in `envelope`."""
+    """The answer with the members beside it; those that it has itself are put in `envelope`."""
     riders = {key: item for key, item in beside.items() if key not in answer}
     collide = {key: item for key, item in beside.items() if key in answer}
     return {**answer, **riders, **({"envelope": collide} if collide else {})}

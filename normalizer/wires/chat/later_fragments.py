@@ -69,6 +69,7 @@ class LaterFragments:
         """Remove the id, type and name of a later fragment; the call learns what it lacks."""
         if "id" in fragment:
             self._read_id(calls, call, fragment, members.ident, part)
+        # `.stream()` of openai-python: a bare AssertionError for a type of None
         if "type" in fragment and self._found(MEMBER_AGAIN):
             part.edit()
             del fragment["type"]
@@ -81,6 +82,7 @@ class LaterFragments:
         if ident and not call.id and not call.head_sent:
             call.id = call.given = ident
             calls.by_id[ident] = call
+        # GLM-4's demo server sends a new id with each fragment: LangChain makes three calls of one
         known = ID_REPEATED if ident in (call.id, call.given) else ID_CHANGES
         if self._found(known if ident else MEMBER_AGAIN):
             part.edit()
@@ -107,6 +109,7 @@ def _name_again(call: Call, name: str) -> Deviation:
         return MEMBER_AGAIN
     if not call.name:
         return NAME_LATE
+    # a name that was sent cannot grow
     if name == call.name or not call.head_waits:
         return NAME_REPEATED
     return NAME_IN_PIECES

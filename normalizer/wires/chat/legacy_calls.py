@@ -59,6 +59,7 @@ class LegacyCalls:
         it a tool call, it stays in the delta.
         """
         delta, found = part.delta, self._found
+        # only the same call: two different ones are both to be run
         if _mirrors(function, fragments) and found(CALL_TWICE_OVER):
             part.edit()
             if not self._functions:
@@ -118,6 +119,7 @@ class LegacyCalls:
             return delta
         first = calls.by_number.get(0)
         mine = [one for one in fragments if one.get("index") == 0 and "function" in one]
+        # a `function_call` holds one call: the others stay tool calls, so that none is lost
         if first is None or not mine or not self._found(MODERN_CALL):
             return delta
         calls.legacy = first

@@ -79,6 +79,7 @@ class Messages:
     def read_list(self, part: Part) -> None:
         """Move the text of `messages` to the delta of ``part``, unless text was streamed."""
         messages = part.choice["messages"]
+        # what was streamed is the answer; `messages` repeats it
         if self._sent.of(part.index, "content").characters or not isinstance(messages, list):
             return
         texts = [_text(one) for one in messages if isinstance(one, dict)]
@@ -99,6 +100,7 @@ class Messages:
         """
         delta = part.delta
         here = delta.get(key) if isinstance(delta.get(key), str) else ""
+        # length and sum, not similarity: `ha` after `ha` is text
         sent = self._sent.of(part.index, key)
         if sent.begins(text) and text[sent.characters :].startswith(here or ""):
             rest = text[sent.characters :]
@@ -107,6 +109,7 @@ class Messages:
         elif not closes:
             delta[key] = text
         elif text != here:
+            # the server has rewritten its answer: used, it would be shown twice, in two versions
             self._found(MESSAGE_DIFFERS)
 
 

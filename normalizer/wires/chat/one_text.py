@@ -40,7 +40,7 @@ _TELLS_CHUNKS_APART = frozenset(
         )
     }
 )
-# members in which upstreams say one text twice
+# members in which upstreams send one text twice
 _MIRRORS = frozenset({"content", "text", *REASONING_KEYS})
 _MIRROR_NAMES = frozenset(name.encode() for name in _MIRRORS)
 # members whose values differ from chunk to chunk and mean nothing here (Together, Bedrock)
@@ -49,13 +49,13 @@ _BESIDE = (*PADDING_KEYS, "token_id")
 # chunk is of another form
 _READ = DECLARED | {*REASONING_KEYS, "extra_content", "tool_results"}
 _KINDS = {"content": "content", "reasoning_content": "reasoning"}
-_NO_CHOICE = -1  # of a chunk that says nothing
+_NO_CHOICE = -1  # of a chunk without news
 
 
 def one_text(stages: Stages, endpoint: Endpoint, chunk: Chunk, codes: list[str]) -> OneText | None:
     """The one text of ``chunk``, the last that was sent, if nothing but it will differ in the next.
 
-    ``codes`` are those of the chunk that came last. If it said nothing, the text is "".
+    ``codes`` are those of the chunk that came last. If it had no news, the text is "".
     """
     if not _TELLS_CHUNKS_APART.isdisjoint(codes):
         return None

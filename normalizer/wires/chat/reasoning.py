@@ -56,8 +56,11 @@ class Reasoning:
         self.differs = False
         if self.numbers:
             self._number_lists(part)
+        # most deltas have no reasoning under any name
         if self._keep or _HOLDERS.isdisjoint(delta):
             return
+        # StepFun and OpenRouter send one text under two names: joined, every thought is printed
+        # twice
         texts = _texts_in(delta)
         withins = [text_of(delta[name]) for name in COMPANIONS if delta.get(name)]
         said = _longest([*texts.values(), *withins])
@@ -66,7 +69,7 @@ class Reasoning:
             self._rename(part, texts, said)
 
     def names(self, key: str) -> tuple[str, ...]:
-        """The members that a text leaves under which came as ``key``."""
+        """Return the names under which a text is sent that came as ``key``."""
         return (key,) if self._keep or key not in REASONING_KEYS else self._names
 
     def _rename(self, part: Part, texts: dict[str, Any], said: str) -> None:
@@ -87,6 +90,7 @@ class Reasoning:
         lacking = [
             item for item in items if isinstance(item, dict) and type(item.get("index")) is not int
         ]
+        # openai-python's `.stream()`: "Expected list delta entry to have an `index` key"
         if not lacking or not self._found(OBJECT_WITHOUT_INDEX):
             return
         part.edit()

@@ -56,7 +56,7 @@ class Sender:
         self.rode = False
 
     def send(self, draft: Draft) -> None:
-        """Send a chunk, with what waits to ride on one."""
+        """Send a chunk, with the members of others that wait for one."""
         riders, chunk = self._stages.riders, draft.value
         self.rode = bool(riders.waiting)
         if self.rode and riders.mount(chunk):
@@ -78,7 +78,7 @@ class Sender:
         self.output.send(draft)
 
     def _drops_all(self, draft: Draft) -> bool:
-        """Take away what the API does not know; whether nothing is left to be sent."""
+        """Remove what the API does not have; return whether nothing is left to be sent."""
         raw, chunk = draft.raw, draft.edit()
         if not without_extras(chunk):
             draft.raw = raw
@@ -96,27 +96,30 @@ class Sender:
         ``index`` is the choice that came last. Return whether there was anything new.
         """
         riders, chunk = self._stages.riders, draft.value
+        # nobody reads after the finish: what is new goes on an error, or on the usage chunk
         if index in self._stages.finish.left:
             return riders.take(chunk, self.last)
         progress = riders.progress(chunk)
         if progress:
             self.send_riders(index)
         news = riders.take(chunk, self.last)
+        # what waits is bounded: a server may send a new member with each of its chunks
         if progress or riders.full:
             self.send_riders(index)
         return news
 
     def send_riders(self, index: int) -> None:
-        """Send what waits to ride on chunks of its own: one for each value of a key."""
+        """Send what waits on chunks of its own: one for each value of a member."""
         riders = self._stages.riders
         while riders.waiting:
             waiting = riders.count
             self._send_empty(index)
+            # nothing left with it: another try would go on for ever
             if riders.count == waiting:
                 return
 
     def _send_empty(self, index: int) -> None:
-        """Send a chunk for what rides on it; the first of a choice has its role."""
+        """Send a chunk with an empty delta for what waits; the first of a choice has its role."""
         content = self._stages.content
         opens = self._endpoint == "chat" and not content.is_open(index)
         if opens:
@@ -128,7 +131,7 @@ class Sender:
         self.send(self._blank.chunk(index, delta))
 
     def ride_on_error(self, event: dict[str, Any]) -> bool:
-        """Put on an error event what waited to ride; was there anything?"""
+        """Put what waits for a chunk on an error event; return whether there was anything."""
         before = len(event)
         self._stages.riders.mount(event)
         for key, value in self._stages.riders.rest():

@@ -58,6 +58,7 @@ class SentTexts:
 
     def of(self, index: int, key: str) -> Sent:
         """Return what a choice has sent of the kind of text that ``key`` is a name of."""
+        # one entry for all names of reasoning: a stream may change the name
         at = (index, _KINDS[key])
         if at not in self._sent:
             self._sent[at] = Sent()

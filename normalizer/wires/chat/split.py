@@ -1,4 +1,4 @@
-"""A choice that holds content and its finish, as two: first what it says, then how it ends."""
+"""A choice with content and its finish, as two: first the content, then the finish."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ def split(choice: Choice, blank: Blank) -> tuple[Choice, Choice]:
     for key, value in choice.items():
         if key in ("delta", "text") or key in TEXT_KEYS:
             text[key] = value
+            # a client that reads it on each chunk finds a null
             if key == "logprobs":
                 finish[key] = None
         elif key != "index":

@@ -46,7 +46,7 @@ _FINISHES = frozenset({"finish_reason", "finishReason"})
 def chunks_of(
     value: dict[str, Any], endpoint: Endpoint, *, apart: bool, failed: bool = False
 ) -> Iterator[Chunk]:
-    """Yield the chunks that say what a whole answer says.
+    """Yield the chunks of a stream with the same content as a whole answer.
 
     ``apart``: the usage comes in a chunk of its own. ``failed``: the answer is an error, which
     follows; no finish and no usage comes before it.
@@ -62,6 +62,7 @@ def chunks_of(
     for number, piece, ends in _pieces(as_list(value.get("choices")), endpoint, failed=failed):
         chunk = {**head, "choices": [{"index": number, **piece}], **extras}
         extras = {}
+        # not apart: the request did not ask for a chunk without choices, which breaks `choices[0]`
         if ends and usage is not None and not apart:
             chunk["usage"] = usage
             usage = None
@@ -207,6 +208,7 @@ def _function_call(function: Any) -> Iterator[Delta]:
 
 def _tool_calls(calls: list[dict[str, Any]]) -> Iterator[Delta]:
     idents = [call["id"] for call in calls if isinstance(call.get("id"), str)]
+    # ids that two calls share need the rules for fragments
     own = len(set(idents)) == len(calls)
     for number, call in enumerate(calls):
         call = {"index": number, **{key: item for key, item in call.items() if key != "index"}}

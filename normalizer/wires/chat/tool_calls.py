@@ -154,6 +154,7 @@ class ToolCalls:
         fragments = as_list(given)
         if given is None or (type(given) is list and len(fragments) == len(given)):
             return fragments
+        # TGI through 3.0: LangChain raises "string indices must be integers"
         if not self._found(CALLS_NOT_A_LIST):
             return fragments
         part.edit()
@@ -182,6 +183,7 @@ class ToolCalls:
         touched.add(call)
         self._remember(calls, call, members, opens=opens)
         text = self._join_halves(call, members, part)
+        # a name is never made up: fragments that get none are no call
         if not call.name:
             part.edit()
             call.stash.append(fragment)
@@ -189,6 +191,7 @@ class ToolCalls:
             call.arguments.begun = call.arguments.begun or bool(text)
             return []
         if call.stash:
+            call.kind = members.kind  # a fragment without a name may not show it
             return self._with_stash(calls, call, fragment, text, part)
         if opens:
             return self._head(calls, call, fragment, text, part)
@@ -196,6 +199,7 @@ class ToolCalls:
 
     def _open(self, calls: Calls, members: Members) -> Call:
         ident = members.ident
+        # clients match results by id; the first id stays, since the upstream may need it back
         if ident in calls.by_id and self._found(ID_SHARED):
             ident = made_up_id()
         call = Call(ident, members.name, members.place, members.kind)
@@ -219,6 +223,7 @@ class ToolCalls:
     def _join_halves(self, call: Call, members: Members, part: Part) -> str:
         """The fragment's text; half a surrogate pair at its end waits for the next one."""
         text = members.text
+        # half a pair is no character: Python cannot encode it
         if not text or not (call.half or "\ud800" <= text[-1] <= "\udbff"):
             return text
         text = call.half + text
@@ -231,9 +236,10 @@ class ToolCalls:
     def _head(
         self, calls: Calls, call: Call, fragment: dict[str, Any], text: str, part: Part
     ) -> list[Fragment]:
-        """The fragment that opens a call: its head, and the arguments behind it."""
+        """Send the fragment that opens a call as a head, and its arguments after it."""
         self._name_complete(calls)
         self._number(calls, call, fragment, part)
+        # the AI SDK's schema refuses a first fragment without a type
         if fragment.get("type") != call.kind and self._found(TYPE_MISSING):
             part.edit()
             fragment["type"] = call.kind
@@ -243,6 +249,7 @@ class ToolCalls:
             calls.naming = call
             return [head]
         # an object whose repair is off cannot be cut into pieces
+        # a copied loop keeps the first fragment and adds it to itself, so it must have no arguments
         if not isinstance(holder.get(member), str) or not self._found(ARGUMENTS_WITH_HEAD):
             call.arguments.add(text)
             self._complete(head)
@@ -262,6 +269,7 @@ class ToolCalls:
     def _put_index(self, call: Call, fragment: dict[str, Any], part: Part) -> None:
         index = fragment.get("index")
         if type(index) is int:
+            # Ollama gives every parallel call the index 0, and clients make one call of two
             if index != call.number and self._found(INDEX_WRONG):
                 part.edit()
                 fragment["index"] = call.number
@@ -321,6 +329,7 @@ class ToolCalls:
         """Give a head the name and the id that it is sent with."""
         call, value = head.call, head.value
         head.waits = False
+        # one id for a call, not one for each fragment; none for fragments that never get a name
         if not call.id and self._found(ID_MISSING):
             call.id = made_up_id()
         if call.id and value.get("id") != call.id:
@@ -390,6 +399,8 @@ class ToolCalls:
         for call in calls.all:
             silent = call.number is not None and not call.arguments.begun
             if silent and call.kind == "function" and call is not calls.legacy:
+                # `json.loads("")` is an error; vLLM's hermes parser sends none for tools without
+                # parameters
                 if self._found(ARGUMENTS_MISSING):
                     fragments.append({"index": call.number, "function": {"arguments": "{}"}})
         return fragments

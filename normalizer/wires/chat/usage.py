@@ -118,6 +118,7 @@ class Usage:
         """
         chunk = draft.value
         for part in parts:
+            # Moonshot's Kimi has it here, where no client looks
             if "usage" in part.choice and self._found(USAGE_IN_CHOICE):
                 self.keep(part.edit().pop("usage"))
         if "x_groq" in chunk:
@@ -148,6 +149,7 @@ class Usage:
         if chunk.get("usage") is None:
             return False
         usage = self._object(draft)
+        # a chunk without choices that nobody asked for breaks every loop with `choices[0]`
         sent = self.asked is not False or not self._found(USAGE_UNASKED)
         if not (self.keep(usage, moved=not sent) and sent):
             return False
@@ -165,6 +167,7 @@ class Usage:
         inner = chunk["x_groq"]
         if isinstance(inner, dict) and isinstance(inner.get("usage"), dict):
             if not isinstance(chunk.get("usage"), dict) and self._found.on(USAGE_IN_X_GROQ):
+                # `x_groq` itself stays: the id of the request is in it
                 same = inner["usage"] == self.value
                 self._copied = self.keep(dict(inner["usage"])) and not same
 
@@ -177,9 +180,12 @@ class Usage:
         if not isinstance(usage, dict) or not usage:
             return False
         real = _counts(usage)
+        # the missing count is not made up: typed clients read a stream without usage, but not half
+        # of one
         if _is_half(usage) and self._found(USAGE_HALF):
             self._keep_half(usage, real=real)
             return False
+        # MiniMax sends zeros until its last chunk: they mean unknown, not nothing used
         if not real and (self._real or moved) and self._found(USAGE_ZERO):
             return False
         self._replace(usage)
@@ -187,6 +193,7 @@ class Usage:
         return True
 
     def _replace(self, usage: dict[str, Any]) -> None:
+        # LangChain and pydantic-ai add usages up, so the last one replaces all others
         if self._real and usage != self.value:
             self._found(USAGE_REPEATED)
         if self.value is not None and not self.value.keys() <= _COUNTERS:
@@ -242,6 +249,7 @@ def with_api_names(usage: dict[str, Any]) -> dict[str, Any]:
 def add_total(usage: dict[str, Any]) -> None:
     """Add the `total_tokens` that a usage lacks, if both of its counters are numbers."""
     prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    # a larger total stays: xAI leaves reasoning out of `completion_tokens`
     if usage.get("total_tokens") is None and type(prompt) is int and type(completion) is int:
         usage["total_tokens"] = prompt + completion
 

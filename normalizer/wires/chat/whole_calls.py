@@ -3,10 +3,10 @@
 Nothing has to be guessed here, as it has to in a stream: no element continues another one. So an id
 that two calls share is one id too few, and the second call gets its own.
 
-Which kind of call leaves is decided by the request: `function_call` if it used `functions` and no
+The request decides which kind of call is sent: `function_call` if it used `functions` and no
 `tools`, else `tool_calls`. A call that comes under both names is one call. Without `tools` and
 `functions` a call of either kind stays what it is. A `function_call` holds one call only: of
-several, the first one leaves as it, and the others stay `tool_calls`.
+several, the first one becomes it, and the others stay `tool_calls`.
 
 What has no name is no call: a client would run nothing for it. It moves to `nameless_tool_calls` on
 the choice.
@@ -52,7 +52,7 @@ class WholeCalls:
         self.names: set[str] = set()  # of the tools that the client is to run
 
     def repair(self, choice: dict[str, Any], message: dict[str, Any], *, cut: bool) -> None:
-        """Repair the calls of ``message``; ``cut``: its finish says that it may be incomplete."""
+        """Repair the calls of ``message``; ``cut``: by its finish they may be incomplete."""
         self._make_list(choice, message)
         for call in _calls_in(message):
             self._place(call)
@@ -139,7 +139,7 @@ class WholeCalls:
     # ------------------------------------------------------------------ which calls there are
 
     def _legacy(self, message: dict[str, Any]) -> dict[str, Any] | None:
-        """The `function_call` of a message, if it says something."""
+        """The `function_call` of a message, if it has a value."""
         legacy = message.get("function_call")
         return legacy if isinstance(legacy, dict) and any(legacy.values()) else None
 
@@ -187,7 +187,7 @@ class WholeCalls:
             self._make_legacy(message, calls)
 
     def _fits_legacy(self, calls: list[Call]) -> bool:
-        """Whether the first call is to leave as a `function_call`.
+        """Return whether the first call is to become a `function_call`.
 
         Not if another one is the same: beside it, the two would be taken for one.
         """
@@ -225,6 +225,7 @@ class WholeCalls:
             holder = call.get(kind)
             if isinstance(holder, dict):
                 self._own_text(holder, kind, fill=fill and kind == "function")
+            # agents would run a second time what the server has run
             if answered is None or (answered and str(call.get("id")) not in answered):
                 self.names.add(_name(call))
             self.kind = "tool_calls"
@@ -307,7 +308,7 @@ def _answered(message: dict[str, Any]) -> set[str] | None:
 
 
 def _is_among(legacy: dict[str, Any], calls: list[Call]) -> bool:
-    """Whether a `function_call` says what one of the calls says; it may say less."""
+    """Return whether a `function_call` is one of the calls; it may lack the name or arguments."""
     name, said = legacy.get("name"), _bare(legacy.get("arguments"))
     functions = [call["function"] for call in calls if isinstance(call.get("function"), dict)]
     named = [one for one in functions if not name or name == one.get("name")]

@@ -45,15 +45,17 @@ Message = dict[str, Any]
 def message_of(choice: dict[str, Any], mend: Mend) -> Message:
     """The message of a choice, which has one from now on.
 
-    A choice without one says its text in `text`, in the `delta` of a stream, or in `messages`.
+    A choice without one has its text in `text`, in the `delta` of a stream, or in `messages`.
     These stay: a program may read them.
     """
     message = choice.get("message")
     if isinstance(message, dict):
+        # mlx_lm.server leaves it out if the model only reasoned: `KeyError: 'content'`
         if "content" not in message and mend(MESSAGE_MISSING):
             message["content"] = None
         return message
     made: Message = {"role": "assistant", "content": None, "refusal": None}
+    # Infermatic has `text` on the chat path
     said = _said_elsewhere(choice)
     if isinstance(message, str) and message:
         made["content"] = message

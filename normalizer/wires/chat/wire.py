@@ -1,8 +1,8 @@
 """Chat completions and legacy completions: one answer, from its first event to its one right end.
 
 An answer is over with the upstream's `[DONE]`, or with the end of its body where every choice has
-finished. It was cut where the body ends before. An error ends it at once: what had arrived leaves
-in front of it, what was held does not. Whatever the end, `[DONE]` is the last event.
+finished. It was cut where the body ends before. An error ends it at once: what had arrived is
+sent before it, a finish that was held is not. Whatever the end, `[DONE]` is the last event.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ DIALECT = Deviation(
 
 KEEP_ALIVE = b": keep-alive"
 _DONE_LINES = (b"data: [DONE]", b"data:[DONE]")
-_START = 64  # bytes behind the end that tell whether they are a `[DONE]`
+_START = 64  # bytes after the end that show whether they are a `[DONE]`
 
 
 class ChatWire:
@@ -143,8 +143,8 @@ class ChatWire:
             request, options, found, report, kept, self._stages, blank, self._holdback
         )
         self._answers = Answers(request, options, found, report)
-        self._behind: bytes | None = b""  # what came behind the end; None once that was reported
-        self._lacks_done = False  # an error was the end, and no `[DONE]` has come behind it
+        self._behind: bytes | None = b""  # what came after the end; None once that was reported
+        self._lacks_done = False  # an error was the end, and no `[DONE]` has come after it
         self._passed = False  # an object that is no chunk has left as it came
         self._presumed: dict[str, Any] | None = None  # what an object without choices may mean
 
@@ -186,6 +186,7 @@ class ChatWire:
             take = self._found(ENVELOPE) or self._gathered is not None
             return self._take_out(draft, *inner) if take else self._pass(draft)
         dialect = dialect_of(value)
+        # only at the beginning: later the client has read a part of the answer already
         if dialect not in (None, CHAT) and not self._holdback.order:
             if not self._found(DIALECT):
                 return self._pass(draft)
@@ -254,7 +255,7 @@ class ChatWire:
         return one_text(self._stages, self._endpoint, chunk, self._found.log)
 
     def take_usage(self, usage: dict[str, Any]) -> None:
-        """Take the usage of an event that left by a template."""
+        """Take the usage of an event that was sent by a template."""
         self._stages.usage.keep(usage)
 
     # ------------------------------------------------------------------ ends
@@ -268,6 +269,7 @@ class ChatWire:
             self._failed_word(finish.failure)
         elif self._holdback.order and self._presumed is not None and not self._holdback.finished:
             self._fail_presumed()
+        # a stream of nothing but the usage that was asked for is complete
         elif self._holdback.order or (only_usage and not self._stages.riders.waiting):
             self._complete()
         elif self._presumed is not None:
@@ -289,6 +291,7 @@ class ChatWire:
             self._fail_presumed()
         elif not holdback.order:
             self._empty(broken or "it sent nothing")
+        # a broken connection may have cut off another call
         elif broken is None and self._calls_are_whole() and self._found(CALLS_WITHOUT_END):
             self._complete(mark=True)
         else:
@@ -370,7 +373,7 @@ class ChatWire:
         self.fail(own("upstream_empty", f"The upstream answered nothing: {how}{junk}."), "empty")
 
     def _upstream_error(self, draft: Draft, error: dict[str, Any]) -> None:
-        """End with an error of the upstream's; what its chunk says beside it leaves first."""
+        """End with an error of the upstream's; the content of its chunk is sent first."""
         raw = draft.raw if error is draft.value else None
         if error is not draft.value and self._found(ERROR_SHAPE):
             draft.edit()
@@ -387,7 +390,7 @@ class ChatWire:
     def _take_beside(
         self, chunk: dict[str, Any], choices: list[dict[str, Any]], error: dict[str, Any]
     ) -> None:
-        """Take the choices of a chunk that is an error: what they say, and their own members."""
+        """Take the choices of a chunk that is an error: their content, and their own members."""
         members = ("id", "object", "created", "model")
         envelope: dict[str, Any] = {key: chunk[key] for key in members if key in chunk}
         if any(_says(choice) for choice in choices):
@@ -414,14 +417,14 @@ class ChatWire:
         self._finish(end)
 
     def _finish(self, end: End, *, mark: bool = True) -> None:
-        """Nothing more leaves; ``mark``: `[DONE]` does."""
+        """End the answer; ``mark``: with `[DONE]`."""
         self.ended = True
         self.end = self._report.end = end
         if mark:
             self._output.done()
 
     def abort(self, error: dict[str, Any]) -> None:
-        """End with an error of ours, and nothing else: it is not known what can still leave."""
+        """End with an error of ours, and nothing else: it is not known what can still be sent."""
         self.error = error
         self._report.error = error["error"]
         self._output.send(Draft(error))
@@ -441,7 +444,7 @@ class ChatWire:
         return code if type(code) is int and 400 <= code < 600 else 502, error
 
     def behind(self, data: bytes) -> None:
-        """Take bytes that come behind the end."""
+        """Take bytes that come after the end."""
         if self._behind is None or not data:
             return
         start = self._behind = (self._behind + data[:_START]).lstrip()[:_START]
@@ -478,7 +481,7 @@ class ChatWire:
         self._holdback.sender.output = self._gathered
 
     def whole(self) -> Any:
-        """The whole answer that the events said."""
+        """The whole answer that the events make."""
         return self._gathered.completion() if self._gathered is not None else None
 
     def answer(self, value: Any) -> None:

@@ -1,8 +1,8 @@
 """What a finish word means, and where an upstream puts it.
 
 The API knows five reasons: `stop`, `length`, `tool_calls`, `content_filter`, `function_call`.
-Upstreams say dozens of other words. A word is read once, first, by `read`; nobody else looks at the
-raw one.
+Upstreams send dozens of other words. A word is read once, first, by `read`; nobody else looks at
+the raw one.
 
 1. Nothing (`null`, `""`, `"null"`, an empty list or object) is no word: the choice goes on.
 2. An object is read by its `type`, else by its `reason`; a list by its first member that is a word.
@@ -94,7 +94,7 @@ _PLAIN = {reason: Word(reason) for reason in WEIGHTS}
 
 
 def read(value: Any) -> Word | None:
-    """Read a finish word; None where ``value`` says none.
+    """Read a finish word; None where ``value`` is none.
 
     ``value`` is whatever the upstream sent: text, null, a number, an object, a list. Never raises.
 
@@ -153,6 +153,7 @@ def _text(value: Any) -> str | None:
 
 def _innermost(value: Any) -> Any:
     """What an object or a list holds as its word."""
+    # a loop, not recursion: the upstream decides how deep this is
     while isinstance(value, (dict, list)):
         if isinstance(value, dict):
             value = value.get("type") or value.get("reason")

@@ -23,6 +23,7 @@ from typing import Any
 from normalizer.core.draft import Draft
 from normalizer.core.findings import Findings
 from normalizer.core.kept import CALL, Kept
+from normalizer.core.template import OneText
 from normalizer.wires.messages.block_events import BlockEvents
 from normalizer.wires.messages.block_start import Head, Heads
 from normalizer.wires.messages.blocks import (
@@ -44,7 +45,7 @@ from normalizer.wires.messages.blocks import (
 from normalizer.wires.messages.body import events_of_block
 from normalizer.wires.messages.deltas import DELTA_GROUPS, MEMBERS, SAYS_NOTHING, Deltas
 from normalizer.wires.messages.message_start import MessageStart
-from normalizer.wires.messages.outgoing import Outgoing
+from normalizer.wires.messages.outgoing import COUNTED, Outgoing
 from normalizer.wires.messages.tool_input import (
     INPUT_TWICE,
     INPUT_WITHOUT_BLOCK,
@@ -135,6 +136,14 @@ class Content:
         self._events.count += 1
         self._out.count(block.group, said)
         return True
+
+    def one_text(self, value: dict[str, Any]) -> OneText | None:
+        """The text of a delta that passed; None for the input of a call, which has an end."""
+        block = self._plain
+        if block is None or block.group == TOOL:
+            return None
+        said = value["delta"][block.member]
+        return OneText(said, COUNTED[block.group], 0, None, event=value["type"])
 
     # ------------------------------------------------------------------ starts
 

@@ -125,6 +125,10 @@ class Errors:
         if isinstance(value, dict) and value.get("type") == "error" and _has_form(value):
             return value
         named = isinstance(value, dict) and value.get("type") == "error"
+        if named and "error" not in value and isinstance(value.get("message"), dict):
+            # claude-code-router puts the error there: its type is not one of the API's own
+            names = {"message": "error"}
+            value = {names.get(key, key): one for key, one in value.items() if key != "type"}
         read = read_error(value, "error" if named else name)
         if read is None and named:
             read = {"error": {"message": dumps(value).decode()}}

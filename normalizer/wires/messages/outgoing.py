@@ -18,7 +18,7 @@ from normalizer.wires.messages.gathered import Gathered
 
 # comments that wait behind a stop reason; those beyond leave at once
 HELD_COMMENTS = 64
-_COUNTED = {TEXT: "content", THINKING: "reasoning", TOOL: "arguments"}
+COUNTED = {TEXT: "content", THINKING: "reasoning", TOOL: "arguments"}
 
 
 class Outgoing:
@@ -73,7 +73,7 @@ class Outgoing:
 
     def count(self, group: str, said: str) -> None:
         """Count the characters of a delta."""
-        kind = _COUNTED[group]
+        kind = COUNTED[group]
         counted, sent = self._report.characters_in, self._report.characters_out
         counted[kind] = counted.get(kind, 0) + len(said)
         sent[kind] = sent.get(kind, 0) + len(said)

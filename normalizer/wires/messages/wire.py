@@ -40,6 +40,7 @@ from normalizer.core.kept import Kept
 from normalizer.core.options import Options
 from normalizer.core.report import End, Report
 from normalizer.core.request import RequestInfo
+from normalizer.core.template import OneText
 from normalizer.core.wire import Output
 from normalizer.wires.messages import errors as rules
 from normalizer.wires.messages.body import MESSAGE_FOR_STREAM, Body, events_of
@@ -69,6 +70,8 @@ _START = 64  # bytes behind the end that tell whether they are a `[DONE]`
 class MessagesWire:
     """One answer of the Messages API; a `Wire`."""
 
+    has_templates = True
+
     __slots__ = (
         "_behind",
         "_body",
@@ -79,6 +82,7 @@ class MessagesWire:
         "_handlers",
         "_out",
         "_output",
+        "_passed",
         "_reason",
         "_report",
         "_start",
@@ -87,7 +91,6 @@ class MessagesWire:
         "end",
         "ended",
         "error",
-        "has_templates",
         "junk",
         "names_events",
     )
@@ -104,11 +107,11 @@ class MessagesWire:
         self.end: End | None = None
         self.ended = False
         self.error: dict[str, Any] | None = None
-        self.has_templates = False
         self.junk: list[bytes] = []
         self.bare_events = BARE
         self.names_events = True
         self._behind: bytes | None = b""  # what came behind the end; None once that was reported
+        self._passed: dict[str, Any] | None = None  # the last event, if it left as it came
         self._found = found
         self._report = report
         self._output = output
@@ -159,8 +162,10 @@ class MessagesWire:
     def event(self, draft: Draft, name: str) -> None:
         """Take one event; ``name`` is that of its ``event:`` line, "" for none."""
         kind = draft.value.get("type")
+        self._passed = None
         if kind == "content_block_delta" == name and draft.raw is not None:
             if self._content.passes(draft.value):
+                self._passed = draft.value
                 self._out.send(draft)
                 return
         if not self.ended:
@@ -221,8 +226,13 @@ class MessagesWire:
         """End with an error and nothing else: it is not known what can still leave."""
         self._end_now(Draft(in_form(error)), "error")
 
-    def one_text(self) -> None:
-        """No template of an event's form is known."""
+    def one_text(self) -> OneText | None:
+        """The text of the last event, if only that will differ in the next one of its form.
+
+        That is so behind a delta that left as it came: the next one with the same bytes around its
+        text does too, and changes nothing but the count of characters.
+        """
+        return None if self._passed is None else self._content.one_text(self._passed)
 
     def take_usage(self, usage: dict[str, Any]) -> None:
         """Take the last usage of events that left by a template: none do."""

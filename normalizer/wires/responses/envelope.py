@@ -38,7 +38,7 @@ TEXT_FORMAT = Deviation(
     repair='It gets `{"type": "text"}`.',
 )
 
-# What a made-up `response.created` repeats of the response that the next event holds.
+# What a made-up response repeats of the stream's others: how the answer is made, not what it holds.
 _REPEATED = (
     *("background", "instructions", "max_output_tokens", "max_tool_calls", "metadata"),
     *("parallel_tool_calls", "previous_response_id", "prompt_cache_key", "reasoning"),
@@ -76,6 +76,7 @@ class Envelope:
         "_found",
         "_made_up",
         "_native",
+        "_repeated",
         "_request",
         "_usage",
         "id",
@@ -88,16 +89,18 @@ class Envelope:
         self._made_up = False  # the id is ours: that the upstream's is another is no fault
         self._created_at: int | None = None
         self._native = ""  # the upstream's id, where ours was made up
+        self._repeated: dict[str, Any] = {}
         self._request = request
         self._found = found
         self._usage = Usage(found)
 
     def learn(self, response: dict[str, Any]) -> None:
-        """Take the id, model and time of a response, if none is known yet."""
+        """Take the id, model and time of a response, if none is known yet, and its settings."""
         self.id = self.id or as_text(response.get("id"))
         self.model = self.model or as_text(response.get("model")) or None
         if self._created_at is None:
             self._created_at = _seconds(response.get("created_at"))
+        self._repeated.update({key: response[key] for key in _REPEATED if key in response})
 
     def fit(self, draft: Draft, response: dict[str, Any], status: str) -> None:
         """Give a response that stands in this draft its id and its members."""
@@ -124,23 +127,25 @@ class Envelope:
     def created(self, response: dict[str, Any]) -> dict[str, Any]:
         """The response of a `response.created` that is made up, by what the next event holds."""
         self.learn(response)
-        repeated = {key: response[key] for key in _REPEATED if key in response}
-        text = repeated.get("text")
-        if isinstance(text, dict) and not isinstance(text.get("format"), dict):
-            repeated["text"] = {**text, "format": {"type": "text"}}
-        return self._made("in_progress", {**_BLANK, **repeated})
+        return self._made("in_progress", {})
 
     def ending(self, status: str, members: dict[str, Any]) -> dict[str, Any]:
         """The response of a terminal event that is made up."""
-        return self._made(status, {**_BLANK, **members})
+        return self._made(status, members)
 
     def _made(self, status: str, members: dict[str, Any]) -> dict[str, Any]:
+        repeated = dict(self._repeated)
+        text = repeated.get("text")
+        if isinstance(text, dict) and not isinstance(text.get("format"), dict):
+            repeated["text"] = {**text, "format": {"type": "text"}}
         made = {
             "id": self._identity(),
             "object": "response",
             "created_at": self._created(),
             "status": status,
             "model": self._model(),
+            **_BLANK,
+            **repeated,
             **members,
         }
         return {**made, "native_id": self._native} if self._native else made

@@ -248,7 +248,7 @@ class ResponseLifecycle:
             self._over("error", self.failure.error)
         elif self.begun or self._held:
             self._found(failure.TRUNCATED)
-            message = f"The upstream's answer ends before `response.completed`{how}."
+            message = f"The upstream's stream ended {broken or 'before `response.completed`'}."
             self.fail(own("upstream_truncated", message), "truncated")
         elif junk:
             self._found(INVALID)

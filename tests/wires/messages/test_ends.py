@@ -256,6 +256,12 @@ def test_a_proper_error_passes_and_is_the_last(before: list[Event]) -> None:
         ({"error": "Failed.", "status": 503}, "overloaded_error", "Failed."),
         ({"detail": "no such model"}, "api_error", "no such model"),
         ({"type": "error", "message": "x"}, "api_error", "x"),
+        (
+            {"type": "error", "message": {"type": "overloaded_error", "message": "x"}},
+            "overloaded_error",
+            "x",
+        ),
+        ({"type": "error", "message": {"type": "server_error", "message": "x"}}, "api_error", "x"),
     ],
 )
 def test_errors_of_other_shapes_get_the_apis(error: Event, kind: str, message: str) -> None:

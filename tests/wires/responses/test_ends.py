@@ -250,3 +250,18 @@ def test_a_call_that_was_cut_stays_cut() -> None:
     assert outcome.types[-1] == "failed"
     assert outcome.output[0]["arguments"] == '{"a":'
     assert outcome.output[0]["status"] == "incomplete"
+
+
+def test_a_failed_response_that_is_made_up_repeats_the_settings_of_the_stream() -> None:
+    settings = {"temperature": 0.5, "top_p": 0.9, "tools": [{"type": "web_search"}], "store": False}
+    outcome = normalize(raw(created(**settings), OPEN[1:]))
+    failed = outcome.events[-1]["response"]
+    assert failed["status"] == "failed"
+    assert {key: failed[key] for key in settings} == settings
+
+
+def test_a_break_is_told_in_words_that_complete_a_sentence() -> None:
+    outcome = normalize(raw(OPEN), broken="because its connection broke")
+    assert outcome.events[-2]["message"] == (
+        "The upstream's stream ended because its connection broke."
+    )
