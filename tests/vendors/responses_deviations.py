@@ -84,7 +84,7 @@ _REFUSED = "This prompt is not allowed here."
 _FLAT = {"type": "error", "code": "invalid_prompt", "message": _REFUSED, "param": None}
 _BARE = {"error": {"message": _REFUSED, "type": "invalid_request_error", "code": "invalid_prompt"}}
 _CUT = wire(text_events()[:6])
-_TRUNCATED = Failed("ends before `response.completed`")
+_TRUNCATED = Failed("before `response.completed`")
 
 
 def _deviation(
