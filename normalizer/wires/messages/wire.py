@@ -19,6 +19,7 @@ is added before an error, and never a signature or a piece of input.
 
 * the `message_delta` with a stop reason, until the message stops (`stop_reason`). Comments that
   come behind it wait with it, so that canonical streams keep their order;
+* a `message_delta` without one, until the next event: it may be the last one;
 * of a block its start, its stop, or what its start held (`content`);
 * an event of a type that we do not know, until `message_start` has left.
 
@@ -83,6 +84,7 @@ class MessagesWire:
         "_out",
         "_output",
         "_passed",
+        "_progress",
         "_reason",
         "_report",
         "_start",
@@ -117,6 +119,7 @@ class MessagesWire:
         self._output = output
         names = request.tool_names if request.knows_tools else None
         self._out = Outgoing(output, report, kept)
+        self._progress: Draft | None = None  # a `message_delta` without a stop reason
         self._errors = Errors(found)
         self._usage = Usage(found)
         self._reason = StopReason(found)
@@ -144,8 +147,8 @@ class MessagesWire:
 
     @property
     def holding(self) -> bool:
-        """Whether a stop reason waits, which silence lets go."""
-        return self._reason.waits and not self.ended
+        """Whether something waits that silence lets go."""
+        return (self._reason.waits or self._progress is not None) and not self.ended
 
     @property
     def complete(self) -> bool:
@@ -163,6 +166,8 @@ class MessagesWire:
         """Take one event; ``name`` is that of its ``event:`` line, "" for none."""
         kind = draft.value.get("type")
         self._passed = None
+        if self._progress is not None and kind not in ("ping", "message_stop"):
+            self._send_progress()
         if kind == "content_block_delta" == name and draft.raw is not None:
             if self._content.passes(draft.value):
                 self._passed = draft.value
@@ -187,9 +192,11 @@ class MessagesWire:
             self._empty("it sent only [DONE]")
 
     def release(self) -> None:
-        """The upstream has been silent behind its stop reason: the message stops."""
-        if self.holding:
+        """The upstream has been silent: behind its stop reason the message stops."""
+        if self._reason.waits and not self.ended:
             self._finish(None)
+        elif self._progress is not None:
+            self._send_progress()
 
     def close(self, broken: str | None) -> None:
         """The body has ended: the message was complete behind a stop reason, or was cut."""
@@ -376,13 +383,23 @@ class MessagesWire:
         delta = self._reason.form(draft)
         held = self._reason.held
         if delta.get("stop_reason") is None and held is None:
-            self._usage.complete(draft)
-            self._out.send(draft)
+            self._progress = draft
             return
         self._content.hold()
         if held is not None:
             self._usage.merge(held, draft.value.get("usage"))
         self._reason.hold(draft, delta)
+
+    def _send_progress(self) -> None:
+        """Send the `message_delta` without a stop reason that waits for the next event.
+
+        It waits because it may be the last one. Claude Code adds up the usage of every
+        `message_delta`: behind it another one with the same figures would count them twice.
+        """
+        draft, self._progress = self._progress, None
+        if draft is not None:
+            self._usage.complete(draft)
+            self._out.send(draft)
 
     # ------------------------------------------------------------------ the ends
 
@@ -394,6 +411,8 @@ class MessagesWire:
             return
         self._start.require()
         self._content.finish()
+        if self._reason.held is None and self._progress is not None:
+            self._reason.held, self._progress = self._progress, None
         self._send_reason()
         self._out.send_comments()
         if stop is None:
@@ -419,6 +438,7 @@ class MessagesWire:
 
     def _end_with(self, draft: Draft, end: End) -> None:
         """End with an error: what had arrived leaves before it, and nothing is added."""
+        self._send_progress()
         self._content.fail()
         self._start.send_early()
         self._out.send_comments()

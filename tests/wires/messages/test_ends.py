@@ -314,3 +314,29 @@ def test_a_ping_does_not_break_a_silence(monkeypatch: pytest.MonkeyPatch) -> Non
     assert normalizer.waiting == 0.5
     now[0] += 1.0
     assert kinds(read(normalizer.flush())) == "message_delta message_stop"
+
+
+# ---------------------------------------------------------------- progress
+
+PROGRESS: Event = {
+    "type": "message_delta",
+    "delta": {"stop_reason": None, "stop_sequence": None},
+    "usage": {"output_tokens": 15},
+}
+
+
+def test_a_message_delta_without_a_reason_at_the_end_is_the_last_one() -> None:
+    """Claude Code adds up the usage of each: one more would count it twice."""
+    events = through(start(), *ANSWER, PROGRESS, STOP)
+    *_, last, _ = events
+    assert [one["type"] for one in events].count("message_delta") == 1
+    assert (last["delta"]["stop_reason"], last["usage"]) == ("end_turn", {"output_tokens": 15})
+
+
+def test_progress_leaves_in_front_of_the_next_event() -> None:
+    wire = Normalizer(request())
+    wire.feed(written(start(), opened(0, TEXT)))
+    assert wire.feed(written(PROGRESS)) == b""
+    ping = written({"type": "ping"})
+    assert wire.feed(ping) == ping
+    assert wire.feed(written(text(0))) == written(PROGRESS, text(0))
