@@ -163,6 +163,15 @@ KIND_LATE = (
     b'data: {"choices":[{"delta":{"tool_calls":[{"custom":{}}]}}]}\n\n'
     b'data: {"choices":[{"delta":{"tool_calls":[{"function":{"name":"f"}}]}}]}'
 )
+ODD_INDEX = b"\n\n".join(
+    b'data: {"choices":[{"delta":{"tool_calls":[' + fragment + b"]}}]}"
+    for fragment in (
+        b'{"function":{"name":"f"}}',
+        b'{"function":{"arguments":"{"}}',
+        b'{"index":[],"function":{"arguments":"a"}}',
+    )
+)
+ODD_CALLS = b'data: {"choices":[{"delta":{"tool_calls":[7,{"index":0,"function":{"name":"f"}}]}}]}'
 NO_USAGE = b'data: {"type":"message","usage":[]}\n\ndata: [DONE]'
 
 
@@ -173,6 +182,8 @@ NO_USAGE = b'data: {"type":"message","usage":[]}\n\ndata: [DONE]'
         (CHAT, SPELT, {"extras": "drop"}),
         (CHAT, NO_DELTA, {"ignore": ("C3",)}),
         (CHAT, KIND_LATE, {}),
+        (CHAT, ODD_INDEX, {"select": ("F106",)}),
+        (CHAT, ODD_CALLS, {"select": ("E",)}),
         ("/v1/responses", b'{"response":{"id":"resp_1"}}', {"select": ("X7",)}),
         ("/v1/messages", NO_USAGE, {"ignore": ("M",)}),
     ],
@@ -180,7 +191,8 @@ NO_USAGE = b'data: {"type":"message","usage":[]}\n\ndata: [DONE]'
 def test_what_the_fuzzer_found_once(path: str, body: bytes, options: dict[str, Any]) -> None:
     """The last guard has nothing to catch."""
     for stream in (True, False):
-        request = RequestInfo.parse(path, {"messages": [], "stream": stream})
+        asked = {"messages": [], "functions": [{"name": "f"}], "stream": stream}
+        request = RequestInfo.parse(path, asked)
         normalizer = Normalizer(request, Options(**options))
         out = normalizer.feed(body + b"\n\n") + normalizer.close()
         assert b"normalizer_error" not in out

@@ -14,7 +14,7 @@ from normalizer.core.request import RequestInfo
 from normalizer.wires.chat.call import Call
 from normalizer.wires.chat.call_identity import Calls
 from normalizer.wires.chat.call_members import CallMembers
-from normalizer.wires.chat.chunk import Delta, Part
+from normalizer.wires.chat.chunk import Delta, Part, as_list
 from normalizer.wires.chat.later_fragments import MEMBER_AGAIN, NAME_REPEATED
 
 CALL_TWICE_OVER = Deviation(
@@ -114,8 +114,8 @@ class LegacyCalls:
 
         Return ``delta`` itself if nothing changes.
         """
-        fragments = delta.get("tool_calls")
-        if not self._functions or not fragments or calls is None:
+        fragments = as_list(delta.get("tool_calls")) if self._functions else []
+        if not fragments or calls is None:
             return delta
         first = calls.by_number.get(0)
         mine = [one for one in fragments if one.get("index") == 0 and "function" in one]
@@ -134,7 +134,9 @@ def _with_function_call(delta: Delta, fragments: list[dict[str, Any]]) -> Delta:
         function |= {k: v for k, v in fragment["function"].items() if k in _FUNCTION}
     made = {key: value for key, value in delta.items() if key != "tool_calls"}
     made["function_call"] = function
-    others = [one for one in delta["tool_calls"] if one.get("index") != 0]
+    given = delta["tool_calls"]
+    items = given if isinstance(given, list) else as_list(given)
+    others = [one for one in items if not (isinstance(one, dict) and one.get("index") == 0)]
     if others:
         made["tool_calls"] = others
     return made

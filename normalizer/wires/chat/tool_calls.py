@@ -422,10 +422,11 @@ class ToolCalls:
                 self._unstash(call)
         return left
 
-    def steady(self, index: int, number: int) -> Arguments | None:
+    def steady(self, index: int, number: Any) -> Arguments | None:
         """Return the arguments of a call, if its next fragment can be sent at once; else None."""
         calls = self._choices.get(index)
-        call = calls.by_number.get(number) if calls else None
+        # with the repair of indexes off, this may be anything
+        call = calls.by_number.get(number) if calls and type(number) is int else None
         if calls is None or call is None or call is not calls.last or call in calls.doubts:
             return None
         if call.half or call.arguments.whole or not call.arguments.begun:
