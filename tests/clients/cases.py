@@ -451,8 +451,8 @@ COMPLETIONS = [
 ]
 
 
-# What real servers sent to chats, by names that can stand in a path. Clients of the other APIs are in
-# tests/vendors.
+# What real servers sent to chats, by names that can stand in a path. The clients of the other APIs are
+# in tests/vendors.
 CASSETTES = {
     f"recorded-{path.parent.name}-{path.stem}": path
     for path in sorted((Path(__file__).parents[2] / "cassettes").rglob("*.yaml"))
