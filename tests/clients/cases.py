@@ -451,7 +451,7 @@ COMPLETIONS = [
 ]
 
 
-# What real servers sent to chats, by names that can stand in a path. The clients of the other APIs are
+# What real servers sent to chats, by names that can stand in a path. The clients of other APIs are
 # in tests/vendors.
 CASSETTES = {
     f"recorded-{path.parent.name}-{path.stem}": path
