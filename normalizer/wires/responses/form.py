@@ -14,7 +14,7 @@ from normalizer.core.draft import Draft
 from normalizer.core.findings import Deviation, Findings
 from normalizer.core.lenient import dumps
 from normalizer.wires.responses.item import Part
-from normalizer.wires.responses.names import CALLS, PARTS, as_text, kind_of_item
+from normalizer.wires.responses.names import CALLS, as_text, kind_of_item
 
 ITEM_MEMBERS = Deviation(
     code="R401",
@@ -192,8 +192,3 @@ def texts(item: dict[str, Any], kind: str) -> list[str]:
         return [arguments_of(item, kind)]
     places = ("content",) if kind == "message" else ("summary", "content")
     return [text_of(holder[number]) for place in places for holder, number in _parts(item, place)]
-
-
-def is_text(kind: str, part: Any) -> bool:
-    """Return whether this part of an item holds one of its texts."""
-    return isinstance(part, dict) and as_text(part.get("type")) in PARTS.get(kind, {})
