@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from normalizer import Normalizer, Options, Report, RequestInfo
-from normalizer.cli.check.places import Span, one_line, place
+from normalizer.catalogue.places import Span, one_line, place
 from normalizer.cli.check.severity import rank
 
 End = Literal["complete", "cut", "reset", "timeout", "closed"]
