@@ -23,12 +23,12 @@ function showDetail(panel, answer, row, close) {
     panel.append(
       element("h3", {}, `#${came.n} came${when}`),
       element("p", { className: word }, sentence || "leaves as it came"),
-      ...came.found.map((found) => findingOf(answer, came, found)),
+      ...findingsOf(answer, came),
     );
   }
   for (const source of sources.filter(Boolean)) {
     if (!row.came) panel.append(element("h3", {}, `#${source.n} came`));
-    panel.append(jsonOf(source, left, "gone"));
+    panel.append(jsonOf(source, answer.goesTo.get(source.n) || left, "gone"));
   }
   for (const one of left) {
     const made = one.from.length ? `made of ${one.from.map((n) => "#" + n).join(", ")}` : "new";
@@ -51,21 +51,28 @@ function milliseconds(seconds) {
   return seconds < 10 ? Math.round(seconds * 1000) + " ms" : seconds.toFixed(1) + " s";
 }
 
-function findingOf(answer, came, { code, place }) {
-  const rule = answer.view.rules[code] || { name: "", fault: "", repair: "", breaks: "" };
+// Each code that was found in an event, with the places where it was, and its rule on opening.
+function findingsOf(answer, came) {
+  const places = new Map();
+  for (const { code, place } of came.found) {
+    if (!places.has(code)) places.set(code, []);
+    if (place) places.get(code).push((came.data || came.raw).slice(place[0], place[1]));
+  }
+  return [...places].map(([code, where]) => findingOf(answer, code, where));
+}
+
+function findingOf(answer, code, where) {
+  const rule = answer.view.rules[code] || { name: "" };
   const said = element("dl");
   const say = (term, text) => text && said.append(element("dt", {}, term), element("dd", {}, text));
-  say("where", place ? (came.data || came.raw).slice(place[0], place[1]) : "");
+  say("where", [...new Set(where)].join("   "));
   say("what is wrong", rule.fault);
   say("what we do", rule.repair);
   say("who breaks", rule.breaks);
   say("who sends it", rule.seen);
-  return element(
-    "details",
-    {},
-    element("summary", {}, element("b", {}, code), " " + rule.name),
-    said,
-  );
+  const times = where.length > 1 ? ` ${where.length}×` : "";
+  const head = element("summary", {}, element("b", {}, code), ` ${rule.name}${times}`);
+  return element("details", {}, head, said);
 }
 
 function jsonOf(record, others, missing) {

@@ -33,6 +33,9 @@ class List {
   draw(anew = false) {
     if (!this.answer) return;
     const height = this.height;
+    // first of all, because a shorter list is scrolled up by it, unless the lines hold it down
+    if (anew) this.canvas.style.top = "0";
+    this.holder.style.height = this.shown.length * height + "px";
     const first = Math.max(0, Math.floor(this.box.scrollTop / height) - 8);
     const last = Math.min(
       this.shown.length,
@@ -41,7 +44,6 @@ class List {
     const drawn = `${first} ${last} ${height}`;
     if (anew || drawn !== this.drawn) {
       this.drawn = drawn;
-      this.holder.style.height = this.shown.length * height + "px";
       const rows = [];
       for (let place = first; place < last; place++) rows.push(this.row(place, height));
       this.holder.replaceChildren(...rows);
@@ -55,14 +57,14 @@ class List {
     const cell = element("span", { className: "came" });
     if (came) {
       const [word, sentence] = this.answer.fate(came);
-      cell.append(element("span", { className: "number" }, "#" + came.n), came.line);
+      cell.append(element("span", { className: "number" }, "#" + came.n), lineOf(came));
       if (sentence) cell.append(element("span", { className: "fate " + word }, sentence));
       const codes = [...new Set(came.found.map((found) => found.code))];
-      if (codes.length) cell.append(element("span", { className: "code" }, codes.join(" ")));
+      if (codes.length) cell.append(element("span", { className: "code" }, few(codes)));
     }
     const to = element("span", { className: "left" });
     if (left) {
-      to.append(element("span", { className: "number" }, "#" + left.n), left.line);
+      to.append(element("span", { className: "number" }, "#" + left.n), lineOf(left));
       const isNew = !left.from.length && left.kind === "data";
       if (isNew) to.append(element("span", { className: "fate added" }, "new"));
     }
@@ -95,7 +97,7 @@ class List {
     this.canvas.height = clientHeight * scale;
     const pen = this.canvas.getContext("2d");
     pen.scale(scale, scale);
-    const colours = getComputedStyle(document.documentElement);
+    const shades = colours();
     const places = new Map(this.shown.map((number, place) => [number, place]));
     const middle = (place) => place * height + height / 2 - scrollTop;
     const seen = new Set();
@@ -112,9 +114,7 @@ class List {
         if (!from || seen.has(key) || !places.has(from.row) || !places.has(to.row)) continue;
         seen.add(key);
         const same = from.data === to.data && from.row === to.row;
-        pen.strokeStyle = colours.getPropertyValue(
-          same ? "--same" : to.after > from.n ? "--held" : "--changed",
-        );
+        pen.strokeStyle = shades[same ? "--same" : to.after > from.n ? "--held" : "--changed"];
         pen.lineWidth = same ? 1 : 1.6;
         const [y1, y2] = [middle(places.get(from.row)), middle(places.get(to.row))];
         const wide = gutter.offsetWidth;
@@ -148,6 +148,14 @@ class List {
     }
     this.draw(true);
   }
+}
+
+function lineOf(record) {
+  return element("span", { className: "line" }, record.line);
+}
+
+function few(codes) {
+  return codes.length > 3 ? `${codes.slice(0, 3).join(" ")} +${codes.length - 3}` : codes.join(" ");
 }
 
 function titleOf(came, left) {

@@ -48,6 +48,7 @@ function summary(raw, ours) {
   const faults = answer.codes().length;
   const found = faults ? `${count(faults, "kind")} of fault found.` : "Nothing was wrong.";
   if (!raw.complaint) return `${found} A plain program gets the answer either way.`;
+  if (raw.complaint === ours.complaint) return `${found} A plain program gets: ${raw.complaint}.`;
   const end = ours.complaint
     ? `Through us it is told what happened: ${ours.complaint}.`
     : "Through us it gets the whole answer.";
@@ -80,7 +81,7 @@ function differing(text, other, mark) {
   let [start, end] = [0, 0];
   while (start < shorter && text[start] === other[start]) start++;
   while (end < shorter - start && text.at(-1 - end) === other.at(-1 - end)) end++;
-  if (start + end >= text.length) return [text];
+  if (!other || start + end >= text.length) return [text];
   const middle = element("mark", { className: mark }, text.slice(start, text.length - end));
   return [text.slice(0, start), middle, text.slice(text.length - end)];
 }
@@ -196,6 +197,7 @@ $("answers").addEventListener("change", (event) => show(answers[event.target.val
 $("issue").addEventListener("click", copyIssue);
 window.addEventListener("resize", () => drawTimeline($("timeline"), $("scale"), answer));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+  known = null;
   list.draw(true);
   drawTimeline($("timeline"), $("scale"), answer);
 });

@@ -1,5 +1,23 @@
 // When events came, when they left, and what was held in between.
 
+// The colours of the style sheet, as a canvas needs them: it does not know `light-dark()`.
+let known = null; // until the scheme changes
+
+function colours() {
+  if (known) return known;
+  const probe = element("span", { hidden: true });
+  document.body.append(probe);
+  const found = (name) => {
+    probe.style.color = `var(${name})`;
+    return getComputedStyle(probe).color;
+  };
+  const names = ["--same", "--changed", "--held", "--new", "--text"];
+  const all = Object.fromEntries(names.map((name) => [name, found(name)]));
+  probe.remove();
+  known = all;
+  return all;
+}
+
 function drawTimeline(canvas, caption, answer, chosen) {
   const came = [...answer.came.values()].filter((one) => one.kind !== "end");
   const left = [...answer.left.values()];
@@ -13,14 +31,13 @@ function drawTimeline(canvas, caption, answer, chosen) {
   canvas.height = high * scale;
   const pen = canvas.getContext("2d");
   pen.scale(scale, scale);
-  const colours = getComputedStyle(document.documentElement);
-  const colour = (name) => colours.getPropertyValue(name);
+  const shades = colours();
   const x = (seconds) => 6 + (seconds / last) * (wide - 12);
   const tick = (seconds, y, name, thick = 1) => {
-    pen.fillStyle = colour(name);
+    pen.fillStyle = shades[name];
     pen.fillRect(x(seconds) - thick / 2, y, thick, 18);
   };
-  pen.fillStyle = colour("--held");
+  pen.fillStyle = shades["--held"];
   for (const one of left) {
     for (const n of one.from) {
       const from = answer.came.get(n);
