@@ -109,6 +109,7 @@ class Trace:
             "event": event.name,
             "raw": text,
             "data": _text(event.data)[0],
+            "found": [],
         }
         if escaped:
             self._came["escaped"] = True
@@ -119,8 +120,8 @@ class Trace:
         """Take the deviations that were found in what came last."""
         if self._came is not None:
             data = self._came["data"] or self._came["raw"]
-            found = self._came.setdefault("found", [])
-            found += [{"code": code, "place": place(code, data)} for code in codes]
+            self._came["found"] = [{"code": code, "place": place(code, data)} for code in codes]
+        self._flush()
 
     def left(self, kind: str, name: str, data: bytes, value: Any) -> None:
         """Take what leaves."""
@@ -149,7 +150,6 @@ class Trace:
 
     def _flush(self) -> None:
         if self._came is not None:
-            self._came.setdefault("found", [])
             self._write(self._came)
             self._came = None
         for record in self._left:

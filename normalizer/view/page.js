@@ -7,13 +7,17 @@ let answer = answers[0];
 const list = new List($("list"), choose);
 
 function start() {
-  if (answers.length > 1) {
-    $("answers").hidden = false;
-    $("answers").replaceChildren(
-      ...answers.map((one, number) => element("option", { value: number }, one.view.name)),
-    );
-  }
+  offer();
   show(answers[0]);
+}
+
+// The answers to choose from.
+function offer() {
+  $("answers").hidden = answers.length < 2;
+  $("answers").replaceChildren(
+    ...answers.map((one, number) => element("option", { value: number }, one.view.name)),
+  );
+  $("answers").value = String(answers.indexOf(answer));
 }
 
 function show(chosen) {
@@ -202,4 +206,4 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   drawTimeline($("timeline"), $("scale"), answer);
 });
 
-start();
+if (!data.live) start();

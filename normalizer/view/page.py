@@ -2,7 +2,7 @@
 
 What a model has written is in the page as JSON, which the script puts into it as text, never as
 markup. A Content-Security-Policy forbids every script and style but ours, by their hashes, and all
-connections.
+connections, but for a live page's to its own server.
 """
 
 from __future__ import annotations
@@ -16,12 +16,16 @@ from collections.abc import Sequence
 from importlib import resources
 from typing import Any
 
-_SCRIPTS = ("model.js", "detail.js", "list.js", "timeline.js", "page.js")
+_SCRIPTS = ("model.js", "detail.js", "list.js", "timeline.js", "page.js", "live.js")
 _PLACE = re.compile(r"\{(policy|title|style|data|script)\}")
 
 
-def page(views: Sequence[dict[str, Any]], *, title: str = "stream-normalizer") -> str:
+def page(
+    views: Sequence[dict[str, Any]], *, title: str = "stream-normalizer", live: bool = False
+) -> str:
     """Return the HTML of a page with the answers that `view_of` returned.
+
+    ``live``: the page asks its server for answers (`normalizer.proxy.inspect`).
 
     Example::
 
@@ -31,9 +35,12 @@ def page(views: Sequence[dict[str, Any]], *, title: str = "stream-normalizer") -
     policy = (
         "default-src 'none'; base-uri 'none'; form-action 'none'; "
         f"style-src {_source(style)}; script-src {_source(script)}"
+        + ("; connect-src 'self'" if live else "")
     )
     # `<` could end the element that the JSON is in
-    data = json.dumps({"answers": list(views)}, ensure_ascii=False).replace("<", "\\u003c")
+    data = json.dumps({"answers": list(views), "live": live}, ensure_ascii=False).replace(
+        "<", "\\u003c"
+    )
     values = {
         "policy": html.escape(policy, quote=True).replace("&#x27;", "'"),
         "title": html.escape(title),
