@@ -260,14 +260,8 @@ class Answer:
         self.over = True
         report = self.report
         report.elapsed = time.monotonic() - self._began
-        repaired = ", ".join(f"{code} {count}x" for code, count in report.codes.items())
-        logger.log(
-            logging.INFO if repaired else logging.DEBUG,
-            "%s: ended %s, repaired %s",
-            self._path,
-            report.end,
-            repaired or "nothing",
-        )
+        if logger.isEnabledFor(logging.INFO):
+            self._log(report)
         if self._on_report is not None:
             try:
                 result = self._on_report(report)
@@ -276,6 +270,16 @@ class Answer:
             except Exception:
                 # A stream that works must not break because of what is done with its report.
                 logger.exception("on_report failed")
+
+    def _log(self, report: Report) -> None:
+        repaired = ", ".join(f"{code} {count}x" for code, count in report.codes.items())
+        logger.log(
+            logging.INFO if repaired else logging.DEBUG,
+            "%s: ended %s, repaired %s",
+            self._path,
+            report.end,
+            repaired or "nothing",
+        )
 
 
 # An event loop knows its tasks weakly only.

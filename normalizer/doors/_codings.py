@@ -74,8 +74,14 @@ class Decoder:
         return any(stage.midway for stage in self._stages)
 
 
+# It has no state, so all bodies without a coding share it.
+NOTHING = Decoder([])
+
+
 def decoder(codings: list[str]) -> Decoder | None:
     """Return a decoder for ``codings`` in the order they were applied, or None for unknown ones."""
+    if not codings:
+        return NOTHING
     stages: list[_Stage] = []
     if len(codings) > _MAX_CODINGS:
         return None

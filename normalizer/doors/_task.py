@@ -48,6 +48,17 @@ def start(work: Callable[[], Coroutine[Any, Any, T]], *, after: float = 0.0) -> 
     return _AsyncioTask(work, after) if trio is None else _TrioTask(trio, work, after)
 
 
+async def within(seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Await ``work``, and cancel it if it takes longer. Then raise an exception of the loop's."""
+    trio = _trio()
+    if trio is not None:
+        with trio.fail_after(seconds):
+            await work()
+        return
+    async with asyncio.timeout(seconds):
+        await work()
+
+
 async def sleep(seconds: float) -> None:
     """Sleep for ``seconds`` on the event loop of the caller."""
     trio = _trio()

@@ -29,7 +29,7 @@ from normalizer.doors._answer import (
     request_headers,
     why_untouched,
 )
-from normalizer.doors._codings import CodingError, Decoder, decoder
+from normalizer.doors._codings import NOTHING, CodingError, decoder
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -43,7 +43,7 @@ _MAX_REQUEST_BYTES = 64 * 1024 * 1024
 _BEGINNING = 16  # bytes
 
 # With them the server would send a file that we never see.
-_SENDS_A_FILE = ("http.response.pathsend", "http.response.zerocopysend")
+_SENDS_A_FILE = frozenset(("http.response.pathsend", "http.response.zerocopysend"))
 
 
 class NormalizingMiddleware:
@@ -139,7 +139,7 @@ class _Responder:
         self._body: bytes | None = None  # the request's, once the application has read all of it
         self._answer: Answer | None = None
         self._head: Message | None = None  # held until the kind of body is known
-        self._decoder = Decoder([])
+        self._decoder = NOTHING
         self._silence: _task.Task[None] | None = None
         self._ahead = False  # we ended the answer, the application has not yet
         self._left = False  # the client went away before the answer was over
@@ -335,7 +335,7 @@ class _Responder:
 def without_files(scope: Scope) -> Scope:
     """Return the scope without the extensions that send a file past us."""
     extensions = scope.get("extensions") or {}
-    if not any(name in extensions for name in _SENDS_A_FILE):
+    if _SENDS_A_FILE.isdisjoint(extensions):
         return scope
     offered = {name: extensions[name] for name in extensions if name not in _SENDS_A_FILE}
     return {**scope, "extensions": offered}

@@ -7,7 +7,6 @@ library's `SyncByteStream` or `AsyncByteStream`, so those two classes are made f
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import socket
 from collections.abc import AsyncIterator, Coroutine, Iterator
@@ -29,7 +28,7 @@ from normalizer.doors._answer import (
     request_headers,
     why_untouched,
 )
-from normalizer.doors._codings import CodingError, Decoder, decoder
+from normalizer.doors._codings import NOTHING, CodingError, Decoder, decoder
 from normalizer.doors._deadlines import DEADLINES
 from normalizer.doors._pool import TransportFields, split
 from normalizer.doors._wrapping import WrappingTransport, library_of
@@ -129,7 +128,7 @@ class NormalizingTransport(WrappingTransport):
     def _answer(
         self, library: Any, request: Any, inner: Any, began: float
     ) -> tuple[Answer | None, Decoder]:
-        untouched = None, Decoder([])
+        untouched = None, NOTHING
         if request.method != "POST":
             return untouched
         url = str(request.url)
@@ -212,10 +211,18 @@ class _Stream:
 
 def _can_be_used_again(inner: Any) -> bool:
     """Return whether the connection of a response is reused when its body has ended."""
-    headers = inner.headers
-    ends = "content-length" in headers or "chunked" in headers.get("transfer-encoding", "").lower()
-    stays = "close" not in headers.get("connection", "").lower()
-    return ends and stays and inner.extensions.get("http_version") == b"HTTP/1.1"
+    if inner.extensions.get("http_version") != b"HTTP/1.1":
+        return False
+    ends, stays = False, True
+    for given, value in inner.headers.raw:
+        name = given.lower()
+        if name == b"content-length" or (
+            name == b"transfer-encoding" and b"chunked" in value.lower()
+        ):
+            ends = True
+        elif name == b"connection" and b"close" in value.lower():
+            stays = False
+    return ends and stays
 
 
 class _SyncStream(_Stream):
@@ -355,24 +362,43 @@ class _AsyncStream(_Stream):
         ended = self._answer.over
         self._answer.abandon()
         pending, self._pending = self._pending, None
-        async with contextlib.AsyncExitStack() as stack:
-            stack.push_async_callback(self._answer.reported)
-            stack.push_async_callback(self._inner.aclose)
-            for iterator in {id(one): one for one in (self._raw, self._source)}.values():
-                # A generator must not be left to the garbage collector. If it runs, another task is
-                # reading, and is cut off.
-                if hasattr(iterator, "aclose") and not getattr(iterator, "ag_running", False):
-                    stack.push_async_callback(iterator.aclose)
+        try:
             if pending is not None:
-                stack.push_async_callback(pending.cancel)
+                await pending.cancel()
             elif ended and self._reads_on and _can_be_used_again(self._inner):
-                rest = _task.start(self._read_to_end)
-                stack.push_async_callback(rest.cancel)
-                await rest.wait(_GRACE)
+                self._reads_on = False
+                await self._read_to_end()
+        finally:
+            await self._close_upstream()
 
     async def _read_to_end(self) -> None:
+        try:
+            await _task.within(_GRACE, self._read_rest)
+        except Exception as error:
+            # Nobody waits for what is behind the end; the connection is closed, not used again.
+            logger.debug("after the end of the stream: %r", error)
+
+    async def _read_rest(self) -> None:
         async for _ in self._source:
             pass
+
+    async def _close_upstream(self) -> None:
+        try:
+            await _close(self._source)
+            if self._source is not self._raw:
+                await _close(self._raw)
+        finally:
+            try:
+                await self._inner.aclose()
+            finally:
+                await self._answer.reported()
+
+
+async def _close(iterator: Any) -> None:
+    # A generator must not be left to the garbage collector. While another task reads from it, it
+    # cannot be closed: that task is cut off.
+    if hasattr(iterator, "aclose") and not getattr(iterator, "ag_running", False):
+        await iterator.aclose()
 
 
 async def _once(content: bytes) -> AsyncIterator[bytes]:
