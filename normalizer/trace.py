@@ -72,6 +72,7 @@ class Trace:
         self._came: Record | None = None  # whose deviations are not known yet
         self._left: list[Record] = []  # behind it
         self._numbers = [0, 0]  # of what came, of what left
+        self._over = False
         self._byte = 0
 
     def _at(self) -> float:
@@ -97,6 +98,8 @@ class Trace:
 
     def came(self, kind: str, raw: bytes, event: Event) -> None:
         """Take what came."""
+        if self._over:
+            return
         self._flush()
         self._numbers[0] += 1
         text, escaped = _text(raw)
@@ -125,6 +128,8 @@ class Trace:
 
     def left(self, kind: str, name: str, data: bytes, value: Any) -> None:
         """Take what leaves."""
+        if self._over:
+            return
         self._numbers[1] += 1
         came = self._events.take(value)
         if "body" in (kind, self._came and self._came["kind"]):
@@ -144,9 +149,14 @@ class Trace:
         )
 
     def ends(self, report: Report) -> None:
-        """Take the report."""
+        """Take the report. A trace ends once."""
+        if self._over:
+            return
+        self._over = True
         self._flush()
-        self._write({"type": "end", "at": self._at(), "report": dataclasses.asdict(report)})
+        told = dataclasses.asdict(report)
+        told["finish"] = {str(index): word for index, word in report.finish.items()}
+        self._write({"type": "end", "at": self._at(), "report": told})
 
     def _flush(self) -> None:
         if self._came is not None:

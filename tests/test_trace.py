@@ -171,4 +171,4 @@ def test_the_frame_of_the_trace() -> None:
     assert records[0]["options"] == {"usage": "drop"}
     assert records[0]["request"] == {"endpoint": "chat", "model": "m", "stream": True}
     assert records[-1]["type"] == "end"
-    assert records[-1]["report"]["finish"] == {0: "stop"}
+    assert records[-1]["report"]["finish"] == {"0": "stop"}

@@ -56,9 +56,9 @@ class Inspector:
         self._ids = itertools.count(1)
         self._changes = itertools.count(1)
 
-    def trace(self, scope: Scope) -> Listener:
+    def trace(self, path: str) -> Listener:
         """Return the listener for the answer to a request."""
-        seen = _Seen(next(self._ids), scope["path"], self._changes)
+        seen = _Seen(next(self._ids), path, self._changes)
         self._answers.append(seen)
         return Trace(seen.add)
 
