@@ -123,7 +123,7 @@ class Trace:
         """Take the deviations that were found in what came last."""
         if self._came is not None:
             data = self._came["data"] or self._came["raw"]
-            self._came["found"] = [{"code": code, "place": place(code, data)} for code in codes]
+            self._came["found"] = [{"code": code, "place": _place(code, data)} for code in codes]
         self._flush()
 
     def left(self, kind: str, name: str, data: bytes, value: Any) -> None:
@@ -224,6 +224,11 @@ def _walk(value: Any) -> Iterator[Any]:
             waiting += one
         elif type(one) is str and len(one) > 1:  # Python has one object for each character
             yield one
+
+
+def _place(code: str, data: str) -> list[int] | None:
+    span = place(code, data)
+    return None if span is None else [span.start, span.end]
 
 
 def _text(data: bytes) -> tuple[str, bool]:

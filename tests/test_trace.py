@@ -31,7 +31,7 @@ def traced(
     )
     out = b"".join(normalizer.feed(body[at : at + size]) for at in range(0, len(body), size))
     out += normalizer.close()
-    json.dumps(records)  # all of it is JSON
+    assert json.loads(json.dumps(records)) == records  # all of it is JSON
     return records, out
 
 
