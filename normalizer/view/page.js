@@ -68,8 +68,8 @@ function side(box, got, other, mark) {
   text.append(...differing(got.text, other.text, mark));
   got.calls.forEach(([name, args], number) => {
     const theirs = other.calls[number] || ["", ""];
-    const line = `\n${name}(${args})`;
-    text.append(...differing(line, `\n${theirs[0]}(${theirs[1]})`, mark));
+    if (text.textContent) text.append("\n");
+    text.append(...differing(`${name}(${args})`, `${theirs[0]}(${theirs[1]})`, mark));
   });
   if (!text.textContent.trim()) text.append(element("span", { className: "kept" }, "(nothing)"));
   box.replaceChildren(
