@@ -43,6 +43,7 @@ class Inspector:
     """Keeps the traces of the last answers, and shows them at `PATH`.
 
     ``token`` is asked for as ``?token=`` or as a bearer token; None: only this machine may look.
+    Raises ValueError for an empty one.
 
     Example::
 
@@ -51,6 +52,8 @@ class Inspector:
     """
 
     def __init__(self, *, token: str | None = None) -> None:
+        if token == "":
+            raise ValueError("an empty token would let everybody look")
         self._token = token
         self._answers: deque[_Seen] = deque(maxlen=_ANSWERS)
         self._ids = itertools.count(1)

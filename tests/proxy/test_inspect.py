@@ -122,6 +122,11 @@ async def test_a_token(query: str, headers: dict[str, str], status: int) -> None
     assert response.status_code == status
 
 
+async def test_an_empty_token_is_none() -> None:
+    with pytest.raises(ValueError, match="everybody"):
+        Inspector(token="")
+
+
 async def test_with_a_token_this_machine_needs_it_too() -> None:
     assert (await ask(inspected("s3cret"))).status_code == 403
 

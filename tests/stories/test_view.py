@@ -12,23 +12,10 @@ import pytest
 from click.testing import CliRunner
 
 from normalizer.cli.group import normalizer
-from tests.stories.conftest import CHROMIUM, missing
 from tests.streams import chunk, raw, text
-
-playwright = pytest.importorskip("playwright.sync_api")
 
 CASSETTES = Path(__file__).parents[2] / "cassettes"
 Open = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if not CHROMIUM.exists():
-        missing(str(CHROMIUM))
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
