@@ -20,6 +20,9 @@ _NAMED: dict[str, re.Pattern[str]] = {
     }.items()
 }
 CLIENTS = tuple(_NAMED)
+_CLAUSE = re.compile(r"(?<=[.;:,])\s+")
+# how the notes say of a client that it does not break
+_UNHARMED = re.compile(r"\bread past\b|\bignores them\b")
 
 
 @functools.cache
@@ -30,4 +33,5 @@ def breaks(code: str, client: str) -> bool:
 
         breaks("M302", "claude-code")  # True
     """
-    return _NAMED[client].search(rule(code).breaks) is not None
+    clauses = _CLAUSE.split(rule(code).breaks)
+    return any(_NAMED[client].search(one) and not _UNHARMED.search(one) for one in clauses)
