@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 from yaml.emitter import ScalarAnalysis
+from yaml.events import ScalarEvent
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -18,9 +19,10 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _OTHER_BREAKS = re.compile("[\x85\u2028\u2029]")
 _ESCAPED = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 
-# Lines that stand in a literal block as they are, which PyYAML finds out sign by sign, and slowly.
+# What cannot stand in a literal block as it is. PyYAML finds it sign by sign, and slowly.
 _LETTERS = r"!-~\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010fffe"
-_PLAIN_LINES = re.compile(rf"(?:\n|(?:[{_LETTERS}]| (?!\n|\Z))+(?:\n|\Z))*")
+_SPELT_ALIKE = re.compile(r"[-0-9. ]*")
+_NOT_PLAIN = re.compile(rf"[^\n {_LETTERS}]")
 
 
 class Readable(str):
@@ -89,14 +91,53 @@ def write(document: Any) -> str:
     return text
 
 
+# The style of a list of numbers that is written at once, as if it were one scalar.
+_NUMBERS = "["
+
+
 class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - PyYAML's signature
         # An alias of a repeated header list would be a riddle in a diff.
         return True
 
+    def _numbers(self) -> str | None:
+        event = self.event
+        return event.value if isinstance(event, ScalarEvent) and event.style == _NUMBERS else None
+
+    def choose_scalar_style(self) -> str:
+        style: str = _NUMBERS if self._numbers() else super().choose_scalar_style()
+        return style
+
+    def process_scalar(self) -> None:
+        numbers = self._numbers()
+        if numbers is None:
+            super().process_scalar()
+            return
+        self.style = None
+        self._write_numbers(numbers.split())
+
+    def _write_numbers(self, words: list[str]) -> None:
+        """Write a list in brackets as PyYAML does, which takes 30 microseconds for each number."""
+        self.write_indicator(_NUMBERS, True, whitespace=True)
+        column, indent = self.column, self.indent or 0
+        line_break = "\n" + " " * indent
+        parts = []
+        for word in words:
+            if column > self.best_width:
+                parts.append(line_break)
+                column = indent
+            elif parts:
+                parts.append(" ")
+                column += 1
+            parts.append(f"{word},")
+            column += len(word) + 1
+        self._put("".join(parts)[:-1])
+        self.column = column - 1
+        self.write_indicator("]", False)
+
     def analyze_scalar(self, scalar: str) -> ScalarAnalysis:
         """As PyYAML's, without looking at every sign of a long text of plain lines."""
-        if "\n" not in scalar or not _PLAIN_LINES.fullmatch(scalar):
+        if "\n" not in scalar or not _is_of_plain_lines(scalar):
             return super().analyze_scalar(scalar)
         return ScalarAnalysis(
             scalar=scalar,
@@ -104,7 +145,7 @@ class _Dumper(yaml.SafeDumper):
             multiline=True,
             allow_flow_plain=False,
             allow_block_plain=False,
-            allow_single_quoted=not re.search(r"\n ", scalar),
+            allow_single_quoted="\n " not in scalar,
             allow_double_quoted=True,
             allow_block=True,
         )
@@ -143,6 +184,14 @@ class _Dumper(yaml.SafeDumper):
         self.stream.write(data)
 
 
+def _is_of_plain_lines(text: str) -> bool:
+    if " \n" in text or text.endswith(" "):
+        return False
+    if text.isascii():
+        return text.replace("\n", "").isprintable()
+    return _NOT_PLAIN.search(text) is None
+
+
 def _escape(match: re.Match[str]) -> str:
     return f"\\u{ord(match[0]):04X}"
 
@@ -152,8 +201,13 @@ def _represent_readable(dumper: yaml.SafeDumper, data: Readable) -> yaml.ScalarN
     return dumper.represent_scalar("tag:yaml.org,2002:str", str(data), style=style)
 
 
-def _represent_one_line(dumper: yaml.SafeDumper, data: OneLine) -> yaml.SequenceNode:
-    return dumper.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=True)
+def _represent_one_line(dumper: yaml.SafeDumper, data: OneLine) -> yaml.Node:
+    words = [repr(each) for each in data if type(each) in (int, float)]
+    text = " ".join(words)
+    # what YAML spells in another way than Python, and the empty list
+    if len(words) < len(data) or not words or not _SPELT_ALIKE.fullmatch(text):
+        return dumper.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=True)
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=_NUMBERS)
 
 
 _Dumper.add_representer(Readable, _represent_readable)

@@ -97,6 +97,20 @@ class EventStream:
             templates.align(self._reader.aligned)
         return self.ready()
 
+    def feed_alike(self, data: bytes, position: int) -> int:
+        """Read events of the last one's form from ``position`` on, and return where they end.
+
+        What would leave is dropped.
+        """
+        last = self._templates.last
+        # what is found in a usage is found for some of the events only
+        if last is None or last.takes_usage:
+            return position
+        end = last.take(data, position, self._writer.out)
+        self._reader.received += end - position
+        self._writer.out.clear()
+        return end
+
     def ready(self) -> bytes:
         """Take and return the bytes that are ready to send."""
         out = self._writer.out
