@@ -69,8 +69,8 @@ class Member(NamedTuple):
       neither "" nor 0.
     * ``tell``: gets the last value at times, always before the next event that is parsed.
     * ``instead``: the member leaves with this value, and comes with any other one.
-    * ``takes``: the member does not leave; gets the JSON of each value, in their order. The next
-      value differs in its numbers only.
+    * ``takes``: the member does not leave; gets the JSON of each value. The next value differs in
+      its whole numbers only.
     * ``rising``: see `Rising`.
     """
 
@@ -78,7 +78,7 @@ class Member(NamedTuple):
     value: Any
     tell: Callable[[Any], None] | None = None
     instead: str | int | None = None
-    takes: Callable[[list[bytes]], None] | None = None
+    takes: Callable[[bytes], None] | None = None
     rising: Rising | None = None
 
     @property
