@@ -28,6 +28,8 @@ _CLEAR = rb'[^"\\\x00-\x1f]*'
 PLAIN = re.compile(
     rb'(?!")%b(?:\\(?:["\\/bfnrt]|u(?![dD][89a-fA-F])[0-9a-fA-F]{4})%b)*' % (_CLEAR, _CLEAR)
 ).match
+# and with the escapes only that we write
+is_written = re.compile(rb'%b(?:\\["\\bfnrt]%b)*' % (_CLEAR, _CLEAR)).fullmatch
 # arguments without a bracket that closes: what follows the end of arguments is in doubt
 _OPEN = rb'[^"\\\x00-\x1f}\]]*'
 ARGUMENTS = re.compile(rb'(?!")%b(?:\\["\\/bfnrt]%b)*' % (_OPEN, _OPEN)).match
@@ -99,9 +101,12 @@ def find_holes(example: Example, form: Form) -> tuple[list[Hole], list[Hole]] | 
         left_holes += holes[1]
     if example.ident[0]:
         came_holes.append(Hole(*example.ident, IDENT))
-    came_holes.sort(key=_start)
-    left_holes.sort(key=_start)
-    return None if _overlap(came_holes) or _overlap(left_holes) else (came_holes, left_holes)
+    if len(came_holes) > 1:
+        came_holes.sort(key=_start)
+        left_holes.sort(key=_start)
+        if _overlap(came_holes) or _overlap(left_holes):
+            return None
+    return came_holes, left_holes
 
 
 def _start(hole: Hole) -> int:
@@ -116,15 +121,16 @@ def _text_holes(
     example: Example, text: Text, came_holes: list[Hole], left_holes: list[Hole]
 ) -> tuple[list[Hole], list[Hole]] | None:
     """Where an event has a text, as it came and as it left."""
-    ours = dumps(text.said)
-    # many servers write ASCII only
-    for inside in (ours, json.dumps(text.said).encode()):
+    inside = ours = dumps(text.said)
+    came = _places(example.came, inside, text, came_holes)
+    if not came:
+        # many servers write ASCII only
+        inside = json.dumps(text.said).encode()
         came = _places(example.came, inside, text, came_holes)
-        if came:
-            written = ours if example.rewritten else inside
-            left = _places(example.left, written, text, left_holes)
-            return (came, left) if left else None
-    return None
+    if not came or example.same:
+        return (came, came) if came else None
+    left = _places(example.left, ours if example.rewritten else inside, text, left_holes)
+    return (came, left) if left else None
 
 
 def _places(event: bytes, inside: bytes, text: Text, others: list[Hole]) -> list[Hole]:
@@ -132,11 +138,13 @@ def _places(event: bytes, inside: bytes, text: Text, others: list[Hole]) -> list
     holes: list[Hole] = []
     at = event.find(inside)
     while at >= 0:
-        if not any(one.start <= at < one.end for one in others):
-            holes.append(Hole(at + 1, at + len(inside) - 1, text))
-        at = event.find(inside, at + len(inside))
-    known = all(_name_before(event, one.start - 1) in text.names for one in holes)
-    return holes if known else []
+        end = at + len(inside)
+        if not (others and any(one.start <= at < one.end for one in others)):
+            if _name_before(event, at) not in text.names:
+                return []
+            holes.append(Hole(at + 1, end - 1, text))
+        at = event.find(inside, end)
+    return holes
 
 
 def _name_before(event: bytes, at: int) -> bytes:
@@ -209,30 +217,30 @@ def _left_hole(example: Example, hole: Hole, member: Member) -> Hole | None:
 # ---------------------------------------------------------------------- what may be in a hole
 
 
-def match_of(text: Text) -> Match:
+def match_of_text(text: Text) -> Match:
     """What reads a text."""
     return ARGUMENTS if text.kind == "arguments" else PLAIN
 
 
-def reader_of(member: Member, value: bytes, *, rewritten: bool) -> Reader:
-    """What reads the values of a member that came with ``value``."""
+def match_of_member(member: Member, value: bytes) -> Match | None:
+    """What reads the values of a member that came with ``value``; None if a reader has to."""
     if member is IDENT:
-        return functools.partial(_read_match, _LINE)
+        return _LINE
+    if member.takes is not None:
+        return counters_like(value)
+    if member.rising is not None or member.instead is not None:
+        return None
+    return {str: WORD, int: NUMBER}.get(type(member.value))
+
+
+def reader_of(member: Member, *, rewritten: bool) -> Reader:
+    """What reads the values of a member that no expression alone can tell."""
     if member.rising is not None:
         return functools.partial(_read_rising, member.rising, rewritten)
-    if member.takes is not None:
-        return functools.partial(_read_match, counters_like(value))
-    if type(member.value) in (dict, list):
-        return functools.partial(_read_json, rewritten)
-    match = WORD if type(member.value) is str else NUMBER
     if member.instead is not None:
+        match = WORD if type(member.value) is str else NUMBER
         return functools.partial(_read_other, match, str(member.instead).encode())
-    return functools.partial(_read_match, match)
-
-
-def _read_match(match: Match, data: bytes, at: int, _after: bytes) -> int:
-    found = match(data, at)
-    return -1 if found is None else found.end()
+    return functools.partial(_read_json, rewritten)
 
 
 def _read_other(match: Match, pinned: bytes, data: bytes, at: int, _after: bytes) -> int:

@@ -83,7 +83,9 @@ class EventStream:
                 self._reader.received += position
                 if last.full:
                     templates.settle()
-                return data if last.same else self.ready()
+                if last.same:
+                    return data
+                return out.pop() if len(out) == 1 else self.ready()
             if position and last.same:
                 out.append(data[:position])
             position = templates.take(data, position, out)

@@ -73,8 +73,8 @@ class Templates:
 
     def doubt(self) -> None:
         """An event goes through the stages: no template is sure any more."""
-        self.settle()
-        self._kept = [one for one in self._kept if not one.form.alone]
+        if self._kept and self._kept[0].form.alone:
+            self._kept.clear()
         for template in self._kept:
             template.sure = template.form.holds is None
 
@@ -87,43 +87,38 @@ class Templates:
 
     def take(self, data: bytes, position: int, out: list[bytes]) -> int:
         """Take events that are in a template, from ``position`` on; where those end."""
-        size = len(data)
+        size, kept = len(data), self._kept
         while position < size:
-            end = self._take(data, position, out)
-            if end == position:
+            for template in kept:
+                # the cheap questions first
+                if data.startswith(template.before, position) and (
+                    template.sure or self._is_sure(template)
+                ):
+                    earlier = len(template.rows)
+                    end = template.read(data, position, out)
+                    if end > position:
+                        break
+            else:
                 break
-            position = end
-        return position
-
-    def _take(self, data: bytes, position: int, out: list[bytes]) -> int:
-        """Take events that are in one template; where those end."""
-        for template in self._kept:
-            if not data.startswith(template.before, position) or not self._is_sure(template):
-                continue
-            earlier = template.taken
-            end = template.read(data, position, out)
-            if end == position:
-                continue
-            if template is not self._kept[0]:
-                template.run = earlier
-                self._prefer(template)
+            if template is not kept[0]:
+                self._prefer(template, earlier)
             if template.same:
                 out.append(data[position:end])
             if template.full:
                 self.settle()
-            return end
+            position = end
         return position
 
     def _is_sure(self, template: Template) -> bool:
-        if not template.sure:
-            holds = template.form.holds
-            template.sure = holds is None or holds()
+        holds = template.form.holds
+        template.sure = holds is None or holds()
         return template.sure
 
-    def _prefer(self, template: Template) -> None:
-        """Note that another template than the last one took events."""
+    def _prefer(self, template: Template, earlier: int) -> None:
+        """Note that another template than the last one took events; it had taken ``earlier``."""
         if self._kept[0].ordered or template.ordered:
             self.settle(but=template)
+        template.run = earlier
         self._kept.remove(template)
         self._kept.insert(0, template)
 
@@ -132,11 +127,11 @@ class Templates:
     def settle(self, but: Template | None = None) -> None:
         """Count what was taken, as if it had gone through the stages."""
         for template in reversed(self._kept):
-            if template.taken and template is not but:
+            if template.rows and template is not but:
                 self._settle(template)
 
     def _settle(self, template: Template) -> None:
-        events, report = template.taken, self._report
+        events, report = len(template.rows), self._report
         self._misses = 0
         before = report.events_in
         texts = template.settle(report)
@@ -156,5 +151,4 @@ class Templates:
         if form.alone:
             self._kept.clear()
         key = template.key
-        self._kept = [one for one in self._kept if one.key != key][: _FORMS - 1]
-        self._kept.insert(0, template)
+        self._kept[:] = [template, *(one for one in self._kept if one.key != key)][:_FORMS]
