@@ -257,7 +257,9 @@ def _read_rising(rising: Rising, rewritten: bool, data: bytes, at: int, _after: 
 
 def _read_json(rewritten: bool, data: bytes, at: int, after: bytes) -> int:
     """Read an object or a list that is no empty one; rewritten, it is spelt as we write."""
-    end = data.find(after, at)
+    # not for what stands behind the hole: it may be far away, or nowhere
+    line = data.find(b"\n", at)
+    end = data.find(after, at, line + 3)
     value = data[at:end]
     if end < 0 or value[:1] not in (b"{", b"["):
         return -1
