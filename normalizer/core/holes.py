@@ -42,6 +42,7 @@ _COUNTERS = re.compile(rb"\{[^{}\[\]]*(?:\{[^{}\[\]]*\}[^{}\[\]]*)*\}").match
 IDENT = Member("id:", "")
 _LINE = re.compile(rb"[^\r\n]*").match
 _DECODER = json.JSONDecoder()
+_LONGEST = 2000  # bytes of such an object, whose expression is kept
 _DIGITS = re.compile(rb"(?<=[:,\[ ])(?:0|[1-9][0-9]{0,14})(?=[,}\] ])")
 
 
@@ -179,7 +180,8 @@ def _member_hole(event: bytes, member: Member) -> Hole | None:
         return None
     if member.takes is not None:
         match = _COUNTERS(event, at)
-        return Hole(at, match.end(), member) if match is not None else None
+        whole = match is not None and match.end() - at <= _LONGEST
+        return Hole(at, match.end(), member) if match is not None and whole else None
     if type(member.value) in (dict, list):
         return _json_hole(event, at, member)
     if type(member.value) is str:
@@ -196,7 +198,10 @@ def _json_hole(event: bytes, at: int, member: Member) -> Hole | None:
     if event[at : at + 1] not in (b"{", b"["):
         return None
     behind = event[at:].decode()
-    _, end = _DECODER.raw_decode(behind)
+    try:
+        _, end = _DECODER.raw_decode(behind)
+    except RecursionError:  # it nests deeper than the standard library reads
+        return None
     return Hole(at, at + len(behind[:end].encode()), member)
 
 
