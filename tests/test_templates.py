@@ -241,8 +241,11 @@ class Stream:
                 say = self.pick(self.says)
             one = self.odd() if self.chance(share) else say(0)
             yield one if isinstance(one, bytes) else self.event(one)
-        yield self.event(self.choice(0, {}) | {"choices": [STOP]})
-        yield DONE
+        # without a finish or an end there are chunks of our own
+        if self.chance(0.7):
+            yield self.event({"choices": [STOP]})
+        if self.chance(0.8):
+            yield DONE
 
     def event(self, chunk: dict[str, Any]) -> bytes:
         self.number += 1
