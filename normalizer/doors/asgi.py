@@ -101,12 +101,12 @@ class _Responder:
     __slots__ = (
         "_ahead",
         "_answer",
+        "_asked",
         "_began",
         "_beginning",
         "_body",
         "_decoder",
         "_head",
-        "_headers",
         "_left",
         "_middleware",
         "_parts",
@@ -128,7 +128,7 @@ class _Responder:
     ) -> None:
         self._middleware = middleware
         self._url = url
-        self._headers = request_headers(scope["headers"])
+        self._asked = request_headers(scope["headers"])
         self._scope = scope
         self._receive = receive
         self._send = send
@@ -178,7 +178,7 @@ class _Responder:
         self._size += len(part)
         if not self._beginning:
             self._beginning = part.lstrip()[:_BEGINNING]
-        content_type = self._headers.get("content-type")
+        content_type = self._asked.get("content-type")
         upload = bool(self._beginning) and not holds_json(content_type, self._beginning)
         if upload or self._size > _MAX_REQUEST_BYTES:
             self._parts.clear()
@@ -228,9 +228,9 @@ class _Responder:
             self._url,
             self._body,
             paths=self._middleware.options.paths,
-            headers=self._headers,
+            headers=self._asked,
         )
-        why = why_untouched(status, self._headers.get("content-type"), self._beginning or None)
+        why = why_untouched(status, self._asked.get("content-type"), self._beginning or None)
         if request.endpoint is None:
             why = why or OTHER_API
         if why is not None:
@@ -253,7 +253,7 @@ class _Responder:
             began=self._began,
             upstream=_upstream(self._scope),
         )
-        self._body = None
+        self._body, self._asked = None, {}
         self._scope.setdefault("state", {})["normalizer"] = self._answer.report
         await self._deliver(self._answer, b"")
 
