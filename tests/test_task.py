@@ -37,11 +37,17 @@ def test_a_trio_that_is_still_being_imported_runs_nothing(monkeypatch: pytest.Mo
 
 @pytest.mark.anyio
 async def test_work_may_begin_later(anyio_backend: str) -> None:
-    task = _task.start(answer, after=1e-3)
+    begun = anyio.Event()
+
+    async def work() -> int:
+        begun.set()
+        return 42
+
+    task = _task.start(work, after=1e-3)
     assert not task.begun
     with anyio.fail_after(PATIENCE):
-        while not task.begun:
-            await anyio.sleep(1e-3)
+        await begun.wait()
+        assert task.begun
         assert await task.wait()
     assert task.result() == 42
     assert not await task.cancel()
