@@ -3,7 +3,7 @@
 Each request that may be changed gets a responder. The responder stands between the application and
 the server for that one answer. It reads nothing in advance: it sees the request while the
 application reads it, and repairs the answer while the application sends it, in the application's
-own task. Only a held finish needs another task, for as long as it is held.
+own task. Only a held finish needs another one, which sends it if the silence lasts.
 """
 
 from __future__ import annotations
@@ -106,6 +106,7 @@ class _Responder:
         "_beginning",
         "_body",
         "_decoder",
+        "_flows",
         "_head",
         "_left",
         "_middleware",
@@ -140,6 +141,7 @@ class _Responder:
         self._answer: Answer | None = None
         self._head: Message | None = None  # held until the kind of body is known
         self._decoder = NOTHING
+        self._flows = False  # the head has left, and there is nothing to decode
         self._silence: _task.Task[None] | None = None
         self._ahead = False  # we ended the answer, the application has not yet
         self._left = False  # the client went away before the answer was over
@@ -195,7 +197,7 @@ class _Responder:
             return
         if self._silence is not None:
             await self._silence_is_broken()
-        if self._head is not None or not self._decoder.idle or not message.get("more_body", False):
+        if not (self._flows and message.get("more_body", False)):
             await self._continue(answer, message)
         elif not answer.over:
             # Most messages come here, so the server's `send` is the only other coroutine.
@@ -289,6 +291,7 @@ class _Responder:
             if answer.streams:
                 headers = _unbuffered(headers)
             head, self._head = {**self._head, "status": status, "headers": headers}, None
+            self._flows = self._decoder.idle
             await self._send(head)
         more_body = cut or not answer.over
         if out or not more_body:

@@ -300,7 +300,7 @@ class _SyncStream(_Stream):
 class _AsyncStream(_Stream):
     def __init__(self, answer: Answer, inner: Any, library: Any, undo: Decoder) -> None:
         super().__init__(answer, inner, library, undo)
-        self._raw: AsyncIterator[bytes] = aiter(inner.stream)
+        self._raw: AsyncIterator[bytes] | None = None
         self._source = self._decoded()
         self._pending: _task.Task[bytes | None] | None = None
 
@@ -308,9 +308,11 @@ class _AsyncStream(_Stream):
         content = self._already_read()
         if content is not None:
             return _once(content)
+        raw: AsyncIterator[bytes] = aiter(self._inner.stream)
+        self._raw = raw
         if self._undo.idle:
-            return self._raw
-        return (piece async for data in self._raw for piece in self._undo.decode(data))
+            return raw
+        return (piece async for data in raw for piece in self._undo.decode(data))
 
     async def begin(self) -> None:
         """Read until the head is known."""
@@ -338,13 +340,14 @@ class _AsyncStream(_Stream):
                 else:
                     out = answer.flush()
                     continue
-                if data is None:
-                    await self._inner.aclose()
+                out = await self._finish() if data is None else answer.feed(data)
             except Exception as error:
                 out = self._broke(error)
-            else:
-                out = self._ended() if data is None else answer.feed(data)
         return out
+
+    async def _finish(self) -> bytes:
+        await self._inner.aclose()
+        return self._ended()
 
     async def _arrives(self, seconds: float | None) -> bool:
         """Wait for the next bytes. A silence that is over does not end the read: it goes on."""
