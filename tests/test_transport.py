@@ -544,6 +544,26 @@ def test_broken_coding_delivers_and_raises_the_librarys_own(library: Any) -> Non
     assert isinstance(error, library.DecodingError)
 
 
+@both
+@pytest.mark.anyio
+async def test_a_body_that_the_inner_transport_has_read_is_not_decoded_again(library: Any) -> None:
+    headers = {**EVENT_STREAM, "content-encoding": "gzip"}
+
+    class Reading(Upstream):
+        def handle_request(self, request: Any) -> Any:
+            response = self.answer(request)
+            response.read()
+            return response
+
+        async def handle_async_request(self, request: Any) -> Any:
+            return self.handle_request(request)  # whose stream can no longer be read
+
+    upstream = Reading(library, gzip.compress(STREAM), headers=headers)
+    assert post(upstream, library).content == STREAM
+    async with library.AsyncClient(transport=NormalizingTransport(upstream)) as client:
+        assert (await client.post(URL, json=STREAMED)).content == STREAM
+
+
 # --- ends ---------------------------------------------------------------------------------------
 
 
