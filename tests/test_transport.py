@@ -20,7 +20,7 @@ import openai
 import pytest
 
 from normalizer import OptionError, Options, Report
-from normalizer.doors import transport as door
+from normalizer.doors import _bodies
 from normalizer.doors.transport import NormalizingTransport
 from tests.conftest import (
     CHAT,
@@ -773,7 +773,7 @@ def counting(ports: list[int]) -> ASGIApp:
 def test_connection_is_used_again(
     library: Any, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(door, "_GRACE", PATIENCE)
+    monkeypatch.setattr(_bodies, "_GRACE", PATIENCE)
     ports: list[int] = []
     url = serve(counting(ports))
     with library.Client(transport=NormalizingTransport()) as client:
@@ -788,7 +788,7 @@ def test_connection_is_used_again(
 async def test_connection_is_used_again_async(
     library: Any, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(door, "_GRACE", PATIENCE)
+    monkeypatch.setattr(_bodies, "_GRACE", PATIENCE)
     ports: list[int] = []
     url = serve(counting(ports))
     async with library.AsyncClient(transport=NormalizingTransport()) as client:
