@@ -11,7 +11,7 @@ may be a dict of lists or of NumPy arrays, a pandas DataFrame, or a pyarrow Tabl
     path     the path or URL of the request; guessed from the body where it is null
     request  the body of the request, as JSON text
     status   the status of the answer; 200 where it is null
-    broken   why the recording broke off in mid-answer, such as "ReadError"; null if it did not
+    broken   why the recording broke off in mid-answer ("ReadError"); "" or null if it did not
 
 What is added, with one type for each column, so that all blocks of a dataset have one schema:
 
