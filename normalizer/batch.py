@@ -107,7 +107,7 @@ def normalize_batch(
         ds.map_batches(normalize_batch, batch_format="pyarrow", fn_kwargs={"ignore": ("F105",)})
     """
     if options is None:
-        options = Options(**fields)
+        options = Options.from_environ({}, **fields)
     elif fields:
         raise OptionError(f"options= is given, and {', '.join(sorted(fields))} beside it")
     names = list(batch.column_names if hasattr(batch, "column_names") else batch.keys())

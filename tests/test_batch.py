@@ -176,6 +176,8 @@ def test_options() -> None:
         normalize_batch(batch, options=Options(), ignore=())
     with pytest.raises(OptionError, match="S5O4"):
         normalize_batch(batch, ignore=("S5O4",))
+    with pytest.raises(OptionError, match="did you mean 'reasoning'"):
+        normalize_batch(batch, reasonning="both")  # type: ignore[call-arg]
 
 
 def test_no_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from normalizer import Options
 from normalizer.batch import normalize_batch
 from normalizer.cassette.format import load
 from tests.ray.conftest import ROOT
@@ -110,7 +111,7 @@ def test_every_format_of_a_batch(batch_format: str) -> None:
     ]
     data = ray.data.from_items(rows, override_num_blocks=1)
     found = data.map_batches(
-        normalize_batch, batch_format=batch_format, fn_kwargs={"ignore": ("S504",)}
+        normalize_batch, batch_format=batch_format, fn_kwargs={"options": Options(ignore=("S504",))}
     )
     rows = sorted(found.take_all(), key=lambda row: row["name"])
     assert [(row["name"], row["end"]) for row in rows] == [
