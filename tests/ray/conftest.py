@@ -32,7 +32,7 @@ def started() -> Iterator[None]:
         patch.setattr(sys, "path", [str(ROOT / "deploy"), *sys.path])
         ray.init(
             "local",
-            num_cpus=2,
+            num_cpus=1,  # and so one process for the tasks of Ray Data
             object_store_memory=100 * 1024 * 1024,
             include_dashboard=False,
             log_to_driver=False,
