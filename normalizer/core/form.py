@@ -94,7 +94,8 @@ class Form(NamedTuple):
     * ``texts``: none for an event that was not sent (``sends``).
     * ``members``: beside the texts.
     * ``holds``: whether an event of this form would be repaired now as this one was; asked behind
-      other events. None: as long as the stream lasts.
+      other events, before it is told what templates have taken since. None: as long as the stream
+      lasts.
     * ``took``: gets the number of events in a row that left so, the last ones of all.
     * ``alone``: no other form may leave by a template in between.
     * ``own_codes``: deviations that ``takes`` finds anew.
