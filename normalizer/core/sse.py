@@ -115,6 +115,7 @@ COMMENT = Deviation(
 
 _END_OF_LINE = re.compile(rb"\r\n|\n|\r")
 _BOM = b"\xef\xbb\xbf"
+_DONE = b"data: [DONE]\n\n"  # in the form that most have
 _FIELD = len(b"data: ")  # what a line may have beside its data
 _JUNK_LINES = 20  # of those that mean nothing, for messages
 _JUNK_BYTES = 500  # of each
@@ -233,6 +234,9 @@ class EventReader:
         """The event at ``position`` if it is whole and in the form that most are: the fast path."""
         start, name = position, b""
         if not data.startswith(b"data: {", position):
+            if data.startswith(_DONE, position):
+                self.position = position + len(_DONE)
+                return Event(Kind.DONE, b"", at=self.received - len(data) + position)
             if not data.startswith(b"event: ", position):
                 return None
             start = data.find(b"\n", position) + 1
