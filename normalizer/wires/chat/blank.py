@@ -35,10 +35,11 @@ class Blank:
     def learn(self, part: Part) -> None:
         """Learn the members of a choice, as it will be sent."""
         index = part.index
-        if index not in self._choices:
-            self._choices[index] = Common(CHOICE_KEYS, nulls=True)
+        choice = self._choices.get(index)
+        if choice is None:
+            choice = self._choices[index] = Common(CHOICE_KEYS, nulls=True)
             self._deltas[index] = Common(DECLARED, nulls=True)
-        self._choices[index].add(part.choice)
+        choice.add(part.choice)
         self._deltas[index].add(part.delta)
 
     def of_choice(self, index: int) -> dict[str, Any]:

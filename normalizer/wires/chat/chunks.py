@@ -40,6 +40,7 @@ from normalizer.wires.chat.chunk import (
     count_text,
     endpoint_of,
 )
+from normalizer.wires.chat.content import is_torn
 from normalizer.wires.chat.held import Piece
 from normalizer.wires.chat.holdback import CHOICES_EMPTY, Holdback
 from normalizer.wires.chat.markup import Markup
@@ -124,14 +125,11 @@ class Chunks:
         if len(placed) != len(parts):
             draft.edit()["choices"] = [part.choice for part in placed]
         stages.envelope.read(draft)
-        chunk = draft.value
-        counted = [part for part in placed if "usage" in part.choice]
-        if counted or "usage" in chunk or "x_groq" in chunk:
-            stages.usage.read(draft, placed)
+        stages.usage.read(draft, placed)
         if len(placed) == 1 and self._is_plain(placed[0]):
             self._send_plain(placed[0])
         elif len(placed) == 1:
-            news = stages.riders.news(chunk, self._sender.last)
+            news = stages.riders.news(draft.value, self._sender.last)
             self._send(draft, placed[0], self._pieces(placed[0], news=news), first=True)
         else:
             self._take_several(draft, placed)
@@ -155,14 +153,12 @@ class Chunks:
         delta = choice.get("delta")
         if type(delta) is not dict or part.word is not None or not self._has_plain:
             return False
-        if not content.is_open(index) or content.busy or self._holdback.is_open(index):
+        if not content.is_steady(index) or not self._holdback.is_free(index):
             return False
-        if self._holdback.ends or self._stages.tools.called(index):
-            return False
-        if "message" in choice or "messages" in choice:
+        if self._stages.tools.called(index) or "message" in choice or "messages" in choice:
             return False
         text = _only_text(delta)
-        if text is None or (part.changed and not text.isascii()):
+        if text is None or (part.changed and is_torn(text)):
             return False
         part.delta = delta
         return True
@@ -270,7 +266,7 @@ class Chunks:
         content = stages.content
         first = not content.is_open(index)
         stages.reasoning.read(part)
-        if self._answers_calls(index, delta):
+        if stages.tools.has_come(index) and self._answers_calls(index, delta):
             stages.tools.answer(index)
         self._blank.learn(part)
         count(self._report.characters_in, delta)
@@ -361,6 +357,8 @@ class Chunks:
     def _empty_delta(self, part: Part) -> None:
         """Remove what is not null from the delta of a finish that has no news beside it."""
         delta = part.delta
+        if not delta:
+            return  # as in most
         if _NEVER_ON_FINISH.isdisjoint(delta) and all(item is None for item in delta.values()):
             return
         self._found(content_stage.MEMBER_EMPTY)
@@ -456,7 +454,10 @@ class _Piece:
 
 def _says(delta: Delta) -> bool:
     """Whether a delta has something in it beside its role."""
-    return bool([key for key, value in delta.items() if value and key != "role"])
+    for key, value in delta.items():  # noqa: SIM110 - `any` would cost more than all else here
+        if value and key != "role":
+            return True
+    return False
 
 
 def _only_text(delta: Delta) -> str | None:

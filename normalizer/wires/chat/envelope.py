@@ -229,6 +229,8 @@ class Riders:
 
     def news(self, chunk: Chunk, sent: Chunk) -> bool:
         """Whether a chunk is worth sending for its own members, whatever its choices say."""
+        if chunk.keys() <= _NO_NEWS:
+            return False  # as most
         own = chunk.keys() - _NO_NEWS
         return any(is_news(key, chunk[key]) and chunk[key] != sent.get(key) for key in own)
 

@@ -102,7 +102,11 @@ class Finish:
     def read(self, part: Part) -> None:
         """Read the word of a choice; from now on the choice has it in the API's words."""
         choice, chunk = part.choice, part.draft.value
-        if choice.get("finish_reason") is None and not self._is_elsewhere(part):
+        reason = choice.get("finish_reason")
+        if reason is not None and (word := words.plain(reason)) is not None:
+            part.word = word
+            return
+        if reason is None and not self._is_elsewhere(part):
             # decoders that require the member fail without it (xAI and z.ai leave it out)
             if "finish_reason" not in choice and self._found(FINISH_KEY_MISSING):
                 part.edit()["finish_reason"] = None

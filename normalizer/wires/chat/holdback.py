@@ -146,9 +146,9 @@ class Holdback:
         # no choice ends before it has come, so that equal numbers mean all of them
         return len(self._finishes.ended) >= len(self.order)
 
-    def is_open(self, index: int) -> bool:
-        """Return whether something waits that the next text of its choice decides about."""
-        return index in self._calls or index in self._finishes.held
+    def is_free(self, index: int) -> bool:
+        """Return whether nothing waits that the next text of a choice decides about."""
+        return index not in self._calls and not self.ends
 
     # ------------------------------------------------------------------ chunks
 
@@ -341,7 +341,7 @@ class Holdback:
         self.release_calls(index)
         self._send_halves(index)
         # arguments that were cut stay cut
-        if self._stages.finish.held[index] in _CUT:
+        if not tools.has_come(index) or self._stages.finish.held[index] in _CUT:
             return
         # the true reason was `length`, but the stream does not have it: closing the JSON would make
         # a

@@ -90,9 +90,6 @@ ARGUMENTS_INCOMPLETE = Deviation(
 )
 
 
-_NO_CALLS = Calls()  # of a choice that has none; only asked, never changed
-
-
 class ToolCalls:
     """Reads the fragments of each choice's calls, numbers the calls, and decides which ones wait.
 
@@ -368,21 +365,29 @@ class ToolCalls:
             return "function_call"
         return "tool_calls" if calls.count else None
 
+    def has_come(self, index: int) -> bool:
+        """Return whether a fragment of a call has come in the choice."""
+        return index in self._choices
+
     def to_be_run(self, index: int) -> bool:
         """Return whether the client has to run a call of the choice."""
-        return self._choices.get(index, _NO_CALLS).to_be_run
+        calls = self._choices.get(index)
+        return calls is not None and calls.to_be_run
 
     def whole(self, index: int) -> bool:
         """Return whether the choice has calls, all of them complete."""
-        return self._choices.get(index, _NO_CALLS).whole
+        calls = self._choices.get(index)
+        return calls is not None and calls.whole
 
     def names(self, index: int) -> set[str]:
         """Return the names of the choice's calls."""
-        return self._choices.get(index, _NO_CALLS).names
+        calls = self._choices.get(index)
+        return set() if calls is None else calls.names
 
     def cut(self, index: int) -> bool:
         """Return whether the arguments of one of the choice's calls are incomplete."""
-        return self._choices.get(index, _NO_CALLS).cut
+        calls = self._choices.get(index)
+        return calls is not None and calls.cut
 
     def answer(self, index: int) -> None:
         """Note that the server has run the calls of the choice itself."""
