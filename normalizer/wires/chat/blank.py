@@ -39,8 +39,11 @@ class Blank:
         if choice is None:
             choice = self._choices[index] = Common(CHOICE_KEYS, nulls=True)
             self._deltas[index] = Common(DECLARED, nulls=True)
-        choice.add(part.choice)
-        self._deltas[index].add(part.delta)
+        if not choice.settled:
+            choice.add(part.choice)
+        delta = self._deltas[index]
+        if not delta.settled:
+            delta.add(part.delta)
 
     def of_choice(self, index: int) -> dict[str, Any]:
         """The members that every choice with this index has had, each null."""

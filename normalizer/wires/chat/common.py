@@ -9,6 +9,7 @@ class Common:
     """The members that all objects so far had, with the value that all had, or null.
 
     Members in ``known`` are not counted. ``nulls``: their values are forgotten, all are null.
+    ``settled``: no more objects need to be added, since nothing is common to all so far.
 
     Example::
 
@@ -18,23 +19,25 @@ class Common:
         assert common.members == {"provider": "P", "tier": None}
     """
 
-    __slots__ = ("_known", "_nulls", "members", "seen")
+    __slots__ = ("_known", "_nulls", "_seen", "members", "settled")
 
     def __init__(self, known: frozenset[str], *, nulls: bool = False) -> None:
         self._known = known
         self._nulls = nulls
-        self.seen = False
+        self._seen = False
+        self.settled = False
         self.members: dict[str, Any] = {}
 
     def add(self, given: dict[str, Any]) -> None:
         """Take another object."""
-        if not self.seen:
-            self.seen = True
+        if not self._seen:
+            self._seen = True
             # most have no members of their own: a comparison of sets is quicker than a loop
             if not given.keys() <= self._known:
                 self._begin(given)
         elif self.members:
             self._narrow(given)
+        self.settled = not self.members
 
     def _begin(self, given: dict[str, Any]) -> None:
         for key, value in given.items():

@@ -136,7 +136,8 @@ class Envelope:
 
     def read(self, draft: Draft) -> None:
         """Give a chunk with choices the stream's members."""
-        self._common.add(draft.value)
+        if not self._common.settled:
+            self._common.add(draft.value)
         self.put(draft)
 
     def put(self, draft: Draft) -> None:

@@ -148,7 +148,8 @@ class Holdback:
 
     def is_free(self, index: int) -> bool:
         """Return whether nothing waits that the next text of a choice decides about."""
-        return index not in self._calls and not self.ends
+        ends = self._finishes.held or self._stages.finish.left
+        return not ends and index not in self._calls
 
     # ------------------------------------------------------------------ chunks
 
@@ -272,6 +273,8 @@ class Holdback:
     def _send_usage(self) -> None:
         """Send the usage in its own chunk, if it is to have one."""
         stage = self._stages.usage
+        if stage.value is None:
+            return
         value = stage.final()
         if value is None or not stage.goes_apart:
             return
