@@ -51,6 +51,7 @@ NAME_MARKED = Deviation(
     repair="The call gets the name of that tool of the request.",
 )
 
+_MISPLACED = frozenset({"name", "arguments"})  # where they stand beside `function`
 _BEHIND = re.compile(r"^(?:.*\bto=)?functions\.", re.DOTALL)
 
 
@@ -93,6 +94,8 @@ class CallMembers:
 
     def _holder(self, fragment: dict[str, Any], kind: str, part: Part) -> dict[str, Any]:
         holder = fragment.get(kind)
+        if type(holder) is dict and _MISPLACED.isdisjoint(fragment) and "parameters" not in holder:
+            return holder  # as most
         beside = [key for key in ("name", "arguments") if fragment.get(key) is not None]
         if isinstance(holder, dict) and not beside and "parameters" not in holder:
             return holder
@@ -125,6 +128,8 @@ class CallMembers:
 
     def _ident(self, fragment: dict[str, Any], holder: dict[str, Any], part: Part) -> str:
         ident = fragment.get("id")
+        if ident is None and "id" not in holder:
+            return ""
         # llama.cpp's server in May 2025; an id of the call's own counts more
         if not usable(ident) and usable(holder.get("id")) and self._found(ID_IN_FUNCTION):
             part.edit()

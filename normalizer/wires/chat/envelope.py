@@ -160,8 +160,9 @@ class Envelope:
         ident, created, model = chunk.get("id"), chunk.get("created"), chunk.get("model")
         # an empty first id must not become the stream's: users look up answers by OpenRouter's
         # `gen-…`
-        self.learn(chunk)
-        self._fill()
+        if not (self.id and self.created and self.model):
+            self.learn(chunk)
+            self._fill()
         if ident != self.id and found(_deviation(_ID, ident)):
             draft.edit()["id"] = self.id
         # openai-python's `.stream()` skips a chunk with another `object`, and loses its finish

@@ -42,6 +42,14 @@ class Held:
         return self._decided < len(fragments)
 
     @property
+    def differs(self) -> bool:
+        """Whether a fragment was dropped, or changed after it was read."""
+        for fragment in self.fragments:  # noqa: SIM110 - `any` costs more than most chunks have
+            if fragment.gone or fragment.changed:
+                return True
+        return False
+
+    @property
     def choice(self) -> Choice:
         choice: Choice = self.draft.value["choices"][0]
         return choice

@@ -159,14 +159,26 @@ class Holdback:
             self.release_calls(piece.choice, cut=piece.word in _CUT)
             self._hold_finish(piece)
         elif piece.fragments:
-            # a queue: a chunk whose fragments are decided still waits for those that came before it
-            queue = self._calls.setdefault(piece.choice, deque())
-            queue.append(Held(piece.draft, self._kept.keep(CHUNK), piece.fragments))
-            self._leave(piece.choice)
+            self._take_calls(piece)
         else:
             if piece.says:
                 self.release_calls(piece.choice)
             self.sender.send(piece.draft)
+
+    def _take_calls(self, piece: Piece) -> None:
+        """Send a chunk of calls, or hold it."""
+        held = Held(piece.draft, 0, piece.fragments)
+        queue = self._calls.get(piece.choice)
+        if queue is None:
+            if not held.waits:
+                self._kept.arrived = 0
+                self._send_calls(held)
+                return
+            queue = self._calls[piece.choice] = deque()
+        # a queue: a chunk whose fragments are decided still waits for those that came before it
+        held.size = self._kept.keep(CHUNK)
+        queue.append(held)
+        self._leave(piece.choice)
 
     def goes_on(self, index: int, *, text: bool) -> None:
         """Note more content of a choice, ``text`` or other: a held finish was not its end."""
@@ -198,7 +210,7 @@ class Holdback:
     def _send_calls(self, held: Held) -> None:
         """Send a chunk of calls without the fragments that were dropped."""
         draft = held.draft
-        if any(fragment.gone or fragment.changed for fragment in held.fragments):
+        if held.differs:
             delta = draft.edit()["choices"][0]["delta"]
             left = [fragment.value for fragment in held.fragments if not fragment.gone]
             if left:

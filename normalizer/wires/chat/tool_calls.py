@@ -124,7 +124,9 @@ class ToolCalls:
 
         A `function_call` that does not become a tool call stays in the delta.
         """
-        calls = self._choices.setdefault(part.index, Calls())
+        calls = self._choices.get(part.index)
+        if calls is None:
+            calls = self._choices[part.index] = Calls()
         given = self._given(part, calls)
         earlier = list(calls.doubts)
         touched: set[Call] = set()
@@ -354,6 +356,8 @@ class ToolCalls:
 
     def as_requested(self, index: int, delta: Delta) -> Delta:
         """Return a delta of a choice with its calls in the form that the request used."""
+        if not self._functions:
+            return delta
         return self._legacy.as_requested(self._choices.get(index), delta)
 
     def called(self, index: int) -> str | None:
