@@ -37,12 +37,13 @@ class Blank:
         index = part.index
         choice = self._choices.get(index)
         if choice is None:
-            choice = self._choices[index] = Common(CHOICE_KEYS, nulls=True)
-            self._deltas[index] = Common(DECLARED, nulls=True)
-        if not choice.settled:
+            self._choices[index] = Common(part.choice, CHOICE_KEYS, nulls=True)
+            self._deltas[index] = Common(part.delta, DECLARED, nulls=True)
+            return
+        if choice.members:
             choice.add(part.choice)
         delta = self._deltas[index]
-        if not delta.settled:
+        if delta.members:
             delta.add(part.delta)
 
     def of_choice(self, index: int) -> dict[str, Any]:

@@ -126,7 +126,7 @@ class Envelope:
         self._endpoint = endpoint
         self._model = model
         self._began = now()
-        self._common = Common(_NOT_COMMON)
+        self._common: Common | None = None  # until a chunk has come
 
     def learn(self, chunk: Chunk) -> None:
         """Take what is good from a chunk that is not sent itself."""
@@ -136,8 +136,11 @@ class Envelope:
 
     def read(self, draft: Draft) -> None:
         """Give a chunk with choices the stream's members."""
-        if not self._common.settled:
-            self._common.add(draft.value)
+        common = self._common
+        if common is None:
+            self._common = Common(draft.value, _NOT_COMMON)
+        elif common.members:
+            common.add(draft.value)
         self.put(draft)
 
     def put(self, draft: Draft) -> None:
@@ -190,7 +193,7 @@ class Envelope:
                 "object": self.object,
                 "created": self.created,
                 "model": self.model,
-                **self._common.members,
+                **(self._common.members if self._common is not None else {}),
                 "choices": choices,
             }
         )
