@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from normalizer.core.event import Event, Kind
+from normalizer.core.event import DATA, Event, Kind
 from normalizer.core.event_data import EventData, is_done, without_field_names
 from normalizer.core.findings import Deviation
 from normalizer.core.lenient import loads
@@ -259,10 +259,10 @@ class EventReader:
             lenient = self._event_data.not_strict(payload)
         at = self.received - len(data) + start
         if start == position:
-            return Event(Kind.DATA, payload, value, lenient, "", at)
+            return Event(DATA, payload, value, lenient, "", at)
         if not self._named:
             self._found(EVENT_FIELD)
-        return Event(Kind.DATA, payload, value, lenient, _name_of(name), at)
+        return Event(DATA, payload, value, lenient, _name_of(name), at)
 
     def _read_line(self, data: bytes) -> bool:
         """Read the line at `position`; False if its end has not come."""

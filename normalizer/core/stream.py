@@ -13,7 +13,7 @@ from typing import Any
 from normalizer.core.draft import Draft
 from normalizer.core.envelopes import ENVELOPE
 from normalizer.core.errors import INVALID, TOO_LARGE, read_error, words_of_page
-from normalizer.core.event import Event, Kind
+from normalizer.core.event import DATA, Event, Kind
 from normalizer.core.event_data import DONE_VARIANT
 from normalizer.core.findings import Findings
 from normalizer.core.kept import Kept
@@ -156,7 +156,7 @@ class EventStream:
             self._wire.behind(reader.rest())
 
     def _take(self, event: Event, *, closing: bool) -> None:
-        if event.kind is Kind.DATA:
+        if event.kind is DATA:
             self._report.events_in += 1
             self._kept.arrived = len(event.data)
             self._data(event)

@@ -6,8 +6,9 @@ the arguments, and which kind of call it is. Upstreams put them in other places 
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from typing import Any, NamedTuple
+from typing import Any
 
 from normalizer.core.findings import Deviation, Findings
 from normalizer.core.lenient import dumps
@@ -55,7 +56,8 @@ _MISPLACED = frozenset({"name", "arguments"})  # where they stand beside `functi
 _BEHIND = re.compile(r"^(?:.*\bto=)?functions\.", re.DOTALL)
 
 
-class Members(NamedTuple):
+@dataclasses.dataclass(slots=True)
+class Members:
     """The members of a fragment; ``text`` is a piece of arguments, ``holder`` has it and the name.
 
     ``place`` is its index, None, ``ident`` and ``name`` are empty where the fragment has none.

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from normalizer.core.draft import Draft
 from normalizer.wires.chat.call import Fragment
 from normalizer.wires.chat.chunk import Choice
 
 
-class Piece(NamedTuple):
+class Piece:
     """A chunk with one choice, the fragments of calls in it, and its finish word.
 
     ``says``: its delta has something in it. A chunk without content does not wait for others.
     """
 
-    draft: Draft
-    choice: int
-    fragments: list[Fragment]
-    word: str | None = None
-    says: bool = True
+    __slots__ = ("choice", "draft", "fragments", "says", "word")
+
+    def __init__(
+        self,
+        draft: Draft,
+        choice: int,
+        fragments: list[Fragment],
+        word: str | None = None,
+        says: bool = True,
+    ) -> None:
+        self.draft = draft
+        self.choice = choice
+        self.fragments = fragments
+        self.word = word
+        self.says = says
 
 
 class Held:

@@ -170,10 +170,10 @@ class ToolCalls:
         members = self._members.read(fragment, part)
         call, meaning = calls.of(members)
         if part.from_message:
-            call, meaning = None, Meaning.OPENS  # in a whole message each element is a call
-        elif meaning is Meaning.HEAD_TWICE:
+            call, meaning = None, "opens"  # in a whole message each element is a call
+        elif meaning == "head twice":
             if not self._found(HEAD_TWICE):
-                call, meaning = None, Meaning.OPENS
+                call, meaning = None, "opens"
         opens = call is None
         if call is None:
             call = self._open(calls, members)
@@ -305,7 +305,7 @@ class ToolCalls:
         """A fragment of a call whose head has come."""
         if calls.ends_name(call, text):
             self._name_complete(calls)
-        if meaning is Meaning.COMES_AGAIN and self._found.on(CALL_AGAIN):
+        if meaning == "comes again" and self._found.on(CALL_AGAIN):
             self._doubts.decide(calls, call)
             part.edit()
             return self._doubts.head_again(calls, call, text)
