@@ -153,7 +153,7 @@ class Chunks:
         delta = choice.get("delta")
         if type(delta) is not dict or part.word is not None or not self._has_plain:
             return False
-        if not content.is_steady(index) or not self._holdback.is_free(index):
+        if not content.is_open(index) or content.busy or not self._holdback.is_free(index):
             return False
         if self._stages.tools.called(index) or "message" in choice or "messages" in choice:
             return False

@@ -162,9 +162,10 @@ class Content:
         """Note that the first delta of a choice is sent."""
         self._opened.add(index)
 
-    def is_steady(self, index: int) -> bool:
-        """Return whether no earlier delta decides what becomes of a choice's next text."""
-        return index in self._opened and not self._halves and not self._thinking
+    @property
+    def busy(self) -> bool:
+        """Whether an earlier delta decides what becomes of the next text."""
+        return bool(self._halves or self._thinking)
 
     @property
     def waits(self) -> bool:
