@@ -61,21 +61,24 @@ def rewritten(value: Any, leaf: Callable[[Any, str], Any], within: str = "") -> 
     ``within`` is "logprobs" inside a key with that name. Any depth works: an upstream's nesting may
     be deeper than Python's stack.
     """
-    holder: list[Any] = [None]
-    todo: list[tuple[Any, Any, Any, str]] = [(holder, 0, value, within)]
+    todo: list[tuple[Any, Any, str]] = []  # empty copies, what they are to hold, and within what
+
+    def begun(item: Any, within: str) -> Any:
+        if not isinstance(item, (dict, list)):
+            return leaf(item, within)
+        copy: Any = {} if isinstance(item, dict) else []
+        todo.append((copy, item, within))
+        return copy
+
+    whole = begun(value, within)
     while todo:
-        into, place, item, within = todo.pop()
+        copy, item, within = todo.pop()
         if isinstance(item, dict):
-            into[place] = made = dict.fromkeys(map(clean_text, item))
-            for key, inner in reversed(item.items()):
-                below = "logprobs" if "logprob" in key else within
-                todo.append((made, clean_text(key), inner, below))
-        elif isinstance(item, list):
-            into[place] = copied = [None] * len(item)
-            todo += [(copied, number, inner, within) for number, inner in enumerate(item)]
+            for key, inner in item.items():
+                copy[clean_text(key)] = begun(inner, "logprobs" if "logprob" in key else within)
         else:
-            into[place] = leaf(item, within)
-    return holder[0]
+            copy += [begun(inner, within) for inner in item]
+    return whole
 
 
 def without_spelling(value: Any) -> Any:
@@ -116,7 +119,7 @@ def _written(value: Any) -> Iterator[str]:
 
 def clean_text(text: str) -> str:
     """Return text without lone surrogates: a pair is one character, a lone half is U+FFFD."""
-    if _SURROGATE.search(text) is None:
+    if text.isascii() or _SURROGATE.search(text) is None:
         return text
     joined = _PAIR.sub(
         lambda pair: pair[0].encode("utf-16", "surrogatepass").decode("utf-16"), text

@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from normalizer.core.event import Event, Kind
+from normalizer.core.event import DATA, Event, Kind
 from normalizer.core.event_data import EventData, is_done, without_field_names
 from normalizer.core.findings import Deviation
 from normalizer.core.frames import STARTS, Frame, read_frame
@@ -116,6 +116,7 @@ COMMENT = Deviation(
 
 _END_OF_LINE = re.compile(rb"\r\n|\n|\r")
 _BOM = b"\xef\xbb\xbf"
+_DONE = b"data: [DONE]\n\n"  # in the form that most have
 _FIELD = len(b"data: ")  # what a line may have beside its data
 _JUNK_LINES = 20  # of those that mean nothing, for messages
 _JUNK_BYTES = 500  # of each
@@ -263,6 +264,9 @@ class EventReader:
         """The event at ``position`` if it is whole and in the form that most are: the fast path."""
         start, name = position, b""
         if not data.startswith(b"data: {", position):
+            if data.startswith(_DONE, position):
+                self.position = position + len(_DONE)
+                return Event(Kind.DONE, b"", at=self.received - len(data) + position)
             if not data.startswith(b"event: ", position):
                 return None
             start = data.find(b"\n", position) + 1
@@ -287,10 +291,10 @@ class EventReader:
             lenient = self._event_data.not_strict(payload)
         at = self.received - len(data) + start
         if start == position:
-            return Event(Kind.DATA, payload, value, lenient, "", at)
+            return Event(DATA, payload, value, lenient, "", at)
         if not self._named and self._found(EVENT_FIELD):
             self.framing = [EVENT_FIELD.code]
-        return Event(Kind.DATA, payload, value, lenient, _name_of(name), at)
+        return Event(DATA, payload, value, lenient, _name_of(name), at)
 
     def _framed_event(self, data: bytes, position: int) -> Event | None:
         """The event at ``position`` if it is whole and in another of the usual framings."""
@@ -308,7 +312,7 @@ class EventReader:
             lenient = self._event_data.not_strict(frame.payload)
         at = self.received - len(data) + frame.at
         name = _name_of(frame.name) if frame.name is not None else ""
-        return Event(Kind.DATA, frame.payload, value, lenient, name, at)
+        return Event(DATA, frame.payload, value, lenient, name, at)
 
     def _find_framing(self, frame: Frame) -> list[str]:
         """Find what a framing has of its own; the codes of what was found."""

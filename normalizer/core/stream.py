@@ -13,7 +13,7 @@ from typing import Any
 from normalizer.core.draft import Draft
 from normalizer.core.envelopes import ENVELOPE
 from normalizer.core.errors import INVALID, TOO_LARGE, read_error, words_of_page
-from normalizer.core.event import Event, Kind
+from normalizer.core.event import DATA, Event, Kind
 from normalizer.core.event_data import DONE_VARIANT
 from normalizer.core.findings import Findings
 from normalizer.core.holes import Example
@@ -163,8 +163,7 @@ class EventStream:
             self._wire.behind(reader.rest())
 
     def _take(self, event: Event, *, closing: bool) -> None:
-        kind = event.otherwise
-        if kind is Kind.DATA:
+        if event.kind is DATA:
             self._report.events_in += 1
             self._kept.arrived = len(event.data)
             self._data(event)
@@ -172,7 +171,9 @@ class EventStream:
                 self._over(event)
             if self._wire.holding and event.name != "ping":  # which does not break a silence
                 self._since = time.monotonic()
-        elif event.kind is Kind.END_WORD and self._wire.complete:
+            return
+        kind = event.otherwise
+        if event.kind is Kind.END_WORD and self._wire.complete:
             self._found(DONE_VARIANT)
             self._wire.done()
         elif closing and kind is Kind.INVALID and self._wire.complete:

@@ -90,9 +90,6 @@ ARGUMENTS_INCOMPLETE = Deviation(
 )
 
 
-_NO_CALLS = Calls()  # of a choice that has none; only asked, never changed
-
-
 class ToolCalls:
     """Reads the fragments of each choice's calls, numbers the calls, and decides which ones wait.
 
@@ -127,7 +124,9 @@ class ToolCalls:
 
         A `function_call` that does not become a tool call stays in the delta.
         """
-        calls = self._choices.setdefault(part.index, Calls())
+        calls = self._choices.get(part.index)
+        if calls is None:
+            calls = self._choices[part.index] = Calls()
         given = self._given(part, calls)
         earlier = list(calls.doubts)
         touched: set[Call] = set()
@@ -171,10 +170,10 @@ class ToolCalls:
         members = self._members.read(fragment, part)
         call, meaning = calls.of(members)
         if part.from_message:
-            call, meaning = None, Meaning.OPENS  # in a whole message each element is a call
-        elif meaning is Meaning.HEAD_TWICE:
+            call, meaning = None, "opens"  # in a whole message each element is a call
+        elif meaning == "head twice":
             if not self._found(HEAD_TWICE):
-                call, meaning = None, Meaning.OPENS
+                call, meaning = None, "opens"
         opens = call is None
         if call is None:
             call = self._open(calls, members)
@@ -309,7 +308,7 @@ class ToolCalls:
         """A fragment of a call whose head has come."""
         if calls.ends_name(call, text):
             self._name_complete(calls)
-        if meaning is Meaning.COMES_AGAIN and self._found.on(CALL_AGAIN):
+        if meaning == "comes again" and self._found.on(CALL_AGAIN):
             self._doubts.decide(calls, call)
             part.edit()
             return self._doubts.head_again(calls, call, text)
@@ -360,6 +359,8 @@ class ToolCalls:
 
     def as_requested(self, index: int, delta: Delta) -> Delta:
         """Return a delta of a choice with its calls in the form that the request used."""
+        if not self._functions:
+            return delta
         return self._legacy.as_requested(self._choices.get(index), delta)
 
     def called(self, index: int) -> str | None:
@@ -371,21 +372,29 @@ class ToolCalls:
             return "function_call"
         return "tool_calls" if calls.count else None
 
+    def has_come(self, index: int) -> bool:
+        """Return whether a fragment of a call has come in the choice."""
+        return index in self._choices
+
     def to_be_run(self, index: int) -> bool:
         """Return whether the client has to run a call of the choice."""
-        return self._choices.get(index, _NO_CALLS).to_be_run
+        calls = self._choices.get(index)
+        return calls is not None and calls.to_be_run
 
     def whole(self, index: int) -> bool:
         """Return whether the choice has calls, all of them complete."""
-        return self._choices.get(index, _NO_CALLS).whole
+        calls = self._choices.get(index)
+        return calls is not None and calls.whole
 
     def names(self, index: int) -> set[str]:
         """Return the names of the choice's calls."""
-        return self._choices.get(index, _NO_CALLS).names
+        calls = self._choices.get(index)
+        return set() if calls is None else calls.names
 
     def cut(self, index: int) -> bool:
         """Return whether the arguments of one of the choice's calls are incomplete."""
-        return self._choices.get(index, _NO_CALLS).cut
+        calls = self._choices.get(index)
+        return calls is not None and calls.cut
 
     def answer(self, index: int) -> None:
         """Note that the server has run the calls of the choice itself."""

@@ -89,7 +89,6 @@ class ChatWire:
     bare_events: frozenset[str] = frozenset()
 
     __slots__ = (
-        "_answers",
         "_behind",
         "_chunks",
         "_endpoint",
@@ -144,7 +143,6 @@ class ChatWire:
             request, options, found, report, kept, self._stages, blank, self._holdback
         )
         self._forms = Forms(self._stages, self._holdback, self._endpoint, found)
-        self._answers = Answers(request, options, found, report)
         self._behind: bytes | None = b""  # what came after the end; None once that was reported
         self._lacks_done = False  # an error was the end, and no `[DONE]` has come after it
         self._passed = False  # an object that is no chunk has left as it came
@@ -478,7 +476,7 @@ class ChatWire:
 
     def answer(self, value: Any) -> None:
         """Take a whole JSON answer where a stream was asked for."""
-        chunks, error = self._answers.streamed(value)
+        chunks, error = self._answers().streamed(value)
         for chunk in chunks:
             self._chunks.take(Draft(chunk))
         if error is not None:
@@ -493,7 +491,10 @@ class ChatWire:
 
     def body(self, draft: Draft) -> dict[str, Any] | None:
         """Repair a whole JSON answer in place."""
-        return self._answers.repair(draft)
+        return self._answers().repair(draft)
+
+    def _answers(self) -> Answers:
+        return Answers(self._request, self._options, self._found, self._report)
 
 
 _PLAIN = frozenset(
