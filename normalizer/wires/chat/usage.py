@@ -90,9 +90,9 @@ class Usage:
 
     __slots__ = (
         "_copied",
+        "_counted",
         "_earlier",
         "_found",
-        "_real",
         "apart",
         "asked",
         "chunk",
@@ -108,7 +108,7 @@ class Usage:
         self.apart = False
         self.chunk: Draft | None = None
         self._copied = False  # the value stands in `x_groq` only, as far as is known
-        self._real = False  # a usage that is not only zeros was seen
+        self._counted = False  # a usage that is not only zeros was seen
         self._earlier: dict[str, Any] = {}  # members of earlier ones, counters apart
 
     def read(self, draft: Draft, parts: list[Part]) -> None:
@@ -186,15 +186,15 @@ class Usage:
             self._keep_half(usage, real=real)
             return False
         # MiniMax sends zeros until its last chunk: they mean unknown, not nothing used
-        if not real and (self._real or moved) and self._found(USAGE_ZERO):
+        if not real and (self._counted or moved) and self._found(USAGE_ZERO):
             return False
         self._replace(usage)
-        self._real = self._real or real
+        self._counted = self._counted or real
         return True
 
     def _replace(self, usage: dict[str, Any]) -> None:
         # LangChain and pydantic-ai add usages up, so the last one replaces all others
-        if self._real and usage != self.value:
+        if self._counted and usage != self.value:
             self._found(USAGE_REPEATED)
         if self.value is not None and not self.value.keys() <= _COUNTERS:
             self._earlier |= _lasting(self.value)
