@@ -6,7 +6,7 @@ import argparse
 from functools import partial
 
 from normalizer import RequestInfo
-from tools.benchmarks import recorded
+from tools.benchmarks import compared, profile, recorded
 from tools.benchmarks.growth import LENGTHS
 from tools.benchmarks.synthetic import ASKED, PATHS, SHAPES, WORDS, event
 from tools.benchmarks.table import machine, table
@@ -25,7 +25,17 @@ def main(description: str | None) -> None:
     parser.add_argument("--table", action="store_true", help="everything, in Markdown")
     parser.add_argument("--megabytes", type=int, default=100, help="of the file for `check`")
     parser.add_argument("--longest", type=int, default=LENGTHS[-1], help="events of an answer")
+    parser.add_argument("--profile", action="store_true", help="where the time goes, in Markdown")
+    parser.add_argument("--compiled", metavar="PYTHON", help="compare with the package of PYTHON")
     given = parser.parse_args()
+    if given.compiled:
+        for line in compared.table(given.compiled, given.rounds):
+            print(line)
+        return
+    if given.profile:
+        for line in profile.shares():
+            print(line)
+        return
     if given.table:
         lengths = tuple(length for length in LENGTHS if length <= given.longest)
         for line in table(given.rounds, given.megabytes, lengths):
