@@ -1,7 +1,7 @@
 """The package as mypyc compiles it (`tools/test --compiled`): all of it, and it does the same.
 
-Everywhere else these tests are skipped. Which other tests run against it is said in tools/test;
-`LEFT_OUT` says which of those cannot, and why.
+Everywhere else these tests are skipped. Which other tests run against it is said in tools/test, and
+which of those cannot in tests/compiled.py.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from normalizer.core import template
+from tests.compiled import COMPILED
 
 ROOT = Path(__file__).parents[1]
-COMPILED = not str(template.__file__).endswith(".py")
 
 pytestmark = pytest.mark.skipif(
     not COMPILED and "COMPILED" not in os.environ, reason="the package is not compiled"
