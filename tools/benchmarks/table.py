@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import platform
 import subprocess
@@ -112,12 +111,9 @@ def synthetic_rows(rounds: int) -> Iterator[Row]:
 
 
 def door_rows(rounds: int) -> Iterator[Row]:
-    try:
-        doors = importlib.import_module("tools.bench_doors")
-    except ModuleNotFoundError:
-        yield Row("doors", "core + 1.2 µs", "`tools/bench-doors` is not here")
-        return
-    for row in doors.rows(rounds=rounds)[0]:
+    from tools import bench_doors  # which needs httpx2
+
+    for row in bench_doors.rows(rounds=rounds)[0]:
         measured = f"core + {row.beside_core:.2f} µs (adds {row.added:.2f}, core {row.core:.2f})"
         yield Row(f"{row.door} adds to an event", "core + 1.2 µs", measured)
 
