@@ -17,8 +17,10 @@ UNLIKELY = -9999.0
 
 _NO_VALUE = object()
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
-_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+_PAIR = re.compile(r"[\ud800-\udbff][\udc00-\udfff]")
+# the first and the last of those that begin a pair
+_FIRST_HALF, _LAST_HALF = chr(0xD800), chr(0xDBFF)
 
 
 def loads(data: bytes) -> tuple[Any, bool]:
@@ -46,6 +48,11 @@ def dumps(value: Any) -> bytes:
         # numbers that keep their spelling, integers beyond 64 bits, and nesting beyond orjson's,
         # which the standard library bounds too
         return "".join(_written(clean(value))).encode()
+
+
+def ends_in_half(text: str) -> bool:
+    """Whether the text ends in the first half of a surrogate pair: its end comes later."""
+    return _FIRST_HALF <= text[-1:] <= _LAST_HALF
 
 
 def clean(value: Any, within: str = "") -> Any:

@@ -270,9 +270,9 @@ class EventReader:
             if not data.startswith(b"event: ", position):
                 return None
             start = data.find(b"\n", position) + 1
-            name = data[position + 7 : start - 1]
             if not start or not data.startswith(b"data: {", start):
                 return None
+            name = data[position + 7 : start - 1]
         end = data.find(b"\n", start)
         if not data.startswith(b"\n\n", end):
             return None

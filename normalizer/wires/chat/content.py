@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from normalizer.core.findings import Deviation, Findings
-from normalizer.core.lenient import clean_text, dumps
+from normalizer.core.lenient import clean_text, dumps, ends_in_half
 from normalizer.wires.chat.blocks import read_blocks
 from normalizer.wires.chat.chunk import DECLARED, SPOKEN_KEYS, Delta, Part
 from normalizer.wires.chat.message import Messages
@@ -269,7 +269,7 @@ class Content:
             if half and not self._found(PAIR_SPLIT):
                 half = "\ufffd"
             # gateways with UTF-16 strings cut a text in the middle of an emoji
-            if "\ud800" <= text[-1] <= "\udbff":
+            if ends_in_half(text):
                 self._halves.setdefault(part.index, {})[key] = text[-1]
                 text = text[:-1]
             joined = clean_text(half + text)

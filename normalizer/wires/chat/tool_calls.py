@@ -17,7 +17,7 @@ from typing import Any
 
 from normalizer.core.findings import Deviation, Findings
 from normalizer.core.kept import CALL, CHUNK, INDEX, Kept
-from normalizer.core.lenient import clean_text, dumps, loads
+from normalizer.core.lenient import clean_text, dumps, ends_in_half, loads
 from normalizer.core.request import RequestInfo
 from normalizer.wires.chat.call import TEXT_OF, Call, Fragment, made_up_id
 from normalizer.wires.chat.call_doubts import CALL_AGAIN, HEAD_TWICE, Doubts
@@ -226,10 +226,10 @@ class ToolCalls:
         """The fragment's text; half a surrogate pair at its end waits for the next one."""
         text = members.text
         # half a pair is no character: Python cannot encode it
-        if not text or not (call.half or "\ud800" <= text[-1] <= "\udbff"):
+        if not text or not (call.half or ends_in_half(text)):
             return text
         text = call.half + text
-        call.half = text[-1] if "\ud800" <= text[-1] <= "\udbff" else ""
+        call.half = text[-1] if ends_in_half(text) else ""
         text = clean_text(text[: len(text) - len(call.half)])
         part.edit()
         members.holder[TEXT_OF[call.kind]] = text

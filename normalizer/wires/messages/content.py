@@ -24,6 +24,7 @@ from normalizer.core.draft import Draft
 from normalizer.core.findings import Findings
 from normalizer.core.form import Form, Text
 from normalizer.core.kept import CALL, Kept
+from normalizer.core.lenient import ends_in_half
 from normalizer.wires.messages.block_events import BlockEvents
 from normalizer.wires.messages.block_start import Head, Heads
 from normalizer.wires.messages.blocks import (
@@ -389,7 +390,7 @@ def _note(block: Block, draft: Draft, said: Any) -> None:
 def _join_halves(block: Block, draft: Draft, said: str) -> str:
     """The text with the half of a surrogate pair that waited; a new half waits in the block."""
     whole = block.half + said
-    block.half = whole[-1] if "\ud800" <= whole[-1:] <= "\udbff" else ""
+    block.half = whole[-1] if ends_in_half(whole) else ""
     if block.half:
         whole = whole[:-1]
     if whole != said:
