@@ -121,6 +121,17 @@ class Choices:
                     return parts
         return [part for part in parts if self._place(part, alone=len(parts) == 1)]
 
+    @property
+    def counting(self) -> bool:
+        """Whether the upstream counts tokens in the index of its choice."""
+        return self._counting
+
+    def again(self, chunks: int, index: int | None = None) -> None:
+        """Note more chunks in a row of a choice, the last one if ``index`` is None."""
+        if index is not None and index != self._last:
+            self._last, self._times = index, 0
+        self._times += chunks
+
     def _place(self, part: Part, *, alone: bool) -> bool:
         index = self._index(part, alone=alone)
         if index is None:

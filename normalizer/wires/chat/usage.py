@@ -11,6 +11,8 @@ from typing import Any
 
 from normalizer.core.draft import Draft
 from normalizer.core.findings import Deviation, Findings
+from normalizer.core.lenient import loads
+from normalizer.core.spelling import keep_spelling
 from normalizer.wires.chat.chunk import Chunk, Part
 
 USAGE_EARLY = Deviation(
@@ -192,6 +194,24 @@ class Usage:
         self._real = self._real or real
         return True
 
+    def keep_all(self, usages: list[bytes]) -> None:
+        """Keep the usages of chunks in a row, JSON that differs in its numbers only.
+
+        Counts the chunks in the report: what is found has the number of its event.
+        """
+        for data in usages:
+            self._found.report.events_in += 1
+            usage = loads(data)[0]
+            between = data is not usages[0] and data is not usages[-1]
+            if between and self._real and _counts(usage) and not _is_half(usage):
+                # its other members are those of the last one, which is kept with them
+                if usage != self.value:
+                    self._found(USAGE_REPEATED)
+                self.value = usage
+            else:
+                keep_spelling(usage, data)
+                self.keep(usage)
+
     def _replace(self, usage: dict[str, Any]) -> None:
         # LangChain and pydantic-ai add usages up, so the last one replaces all others
         if self._real and usage != self.value:
@@ -255,6 +275,8 @@ def add_total(usage: dict[str, Any]) -> None:
 
 
 def _is_half(usage: dict[str, Any]) -> bool:
+    if usage.get("prompt_tokens") is not None and usage.get("completion_tokens") is not None:
+        return False
     named = with_api_names(usage)
     return named.get("prompt_tokens") is None or named.get("completion_tokens") is None
 

@@ -22,8 +22,8 @@ from typing import Any
 
 from normalizer.core.draft import Draft
 from normalizer.core.findings import Findings
+from normalizer.core.form import Form, Text
 from normalizer.core.kept import CALL, Kept
-from normalizer.core.template import OneText
 from normalizer.wires.messages.block_events import BlockEvents
 from normalizer.wires.messages.block_start import Head, Heads
 from normalizer.wires.messages.blocks import (
@@ -137,13 +137,14 @@ class Content:
         self._out.count(block.group, said)
         return True
 
-    def one_text(self, value: dict[str, Any]) -> OneText | None:
+    def form(self, value: dict[str, Any]) -> Form | None:
         """The text of a delta that passed; None for the input of a call, which has an end."""
         block = self._plain
         if block is None or block.group == TOOL:
             return None
         said = value["delta"][block.member]
-        return OneText(said, COUNTED[block.group], 0, None, event=value["type"])
+        text = Text(said, COUNTED[block.group], frozenset({block.member.encode()}))
+        return Form((text,), alone=True) if said else None
 
     # ------------------------------------------------------------------ starts
 
