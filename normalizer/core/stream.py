@@ -107,10 +107,10 @@ class EventStream:
         What would leave is dropped.
         """
         last = self._templates.last
-        # what is found in a usage is found for some of the events only
-        if last is None or last.takes_usage:
+        # What such a one finds in its values, it finds in some of the events only.
+        if last is None or last.ordered:
             return position
-        end = last.take(data, position, self._writer.out)
+        end = last.read(data, position, self._writer.out)
         self._reader.received += end - position
         self._writer.out.clear()
         return end
