@@ -138,6 +138,21 @@ class Normalizer:
             out = self._failed(error)
         return data if passed else out
 
+    def feed_alike(self, data: bytes, position: int) -> int:
+        """Take the events from ``position`` on that have the form of the last one.
+
+        Return where they end: ``position`` if there is none, or if the answer is repaired and not
+        only checked. Each of them has the same codes, so who numbers the occurrences of a code need
+        not look at every event.
+        """
+        if not self.passes or self._body is not None or self.ended:
+            return position
+        try:
+            return self._stream.feed_alike(data, position)
+        except Exception as error:  # broad on purpose: see _failed
+            self._failed(error)
+            return position
+
     def flush(self) -> bytes:
         """What a timer may let go: a finish held for ``options.finish_timeout`` seconds of silence.
 

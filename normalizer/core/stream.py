@@ -101,6 +101,20 @@ class EventStream:
             templates.align(self._reader.aligned)
         return self.ready()
 
+    def feed_alike(self, data: bytes, position: int) -> int:
+        """Read events of the last one's form from ``position`` on, and return where they end.
+
+        What would leave is dropped.
+        """
+        last = self._templates.last
+        # What such a one finds in its values, it finds in some of the events only.
+        if last is None or last.ordered:
+            return position
+        end = last.read(data, position, self._writer.out)
+        self._reader.received += end - position
+        self._writer.out.clear()
+        return end
+
     def ready(self) -> bytes:
         """Take and return the bytes that are ready to send."""
         out = self._writer.out
