@@ -33,12 +33,16 @@ find_python() {
 requirements() {
     case $1 in
     test) echo '-e .[test]' ;;
+    # not editable: what is compiled takes the place of what is installed here
+    compiled) echo '.[test]' ;;
     lint) echo '-e .[lint]' ;;
     openai2-httpx) echo '-e .[clients] openai>=2,<3' ;;
     openai3-httpx2 | openai3-httpx) echo '-e .[clients] openai>=3,<4' ;;
     stories) echo '-e .[stories]' ;;
     vendors) echo '-e .[vendors]' ;;
     vendors-messages) echo '-e .[vendors-messages]' ;;
+    # with the schemas of Kubernetes, 108 MB that nothing else needs
+    ray) echo '-e .[test,ray] kubernetes-validate' ;;
     # OptiLLM without what it requires: of that only what its server imports. The rest is PyTorch and
     # its like, 1.7 GB for models that it would run itself.
     optillm) echo '--no-deps optillm==0.4.0' ;;
@@ -53,7 +57,7 @@ requirements() {
 # constraints NAME  prints the file with the versions of NAME: one for those that share an environment.
 constraints() {
     case $1 in
-    lint) echo "$root/tools/constraints/test.txt" ;;
+    lint | compiled) echo "$root/tools/constraints/test.txt" ;;
     optillm-imports) echo "$root/tools/constraints/optillm.txt" ;;
     openai3-httpx2 | openai3-httpx) echo "$root/tools/constraints/openai3.txt" ;;
     openai2-httpx) echo "$root/tools/constraints/openai2.txt" ;;

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import io
 import json
 import re
 from collections.abc import Iterator
@@ -21,6 +23,7 @@ _ESCAPED = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 
 # What cannot stand in a literal block as it is. PyYAML finds it sign by sign, and slowly.
 _LETTERS = r"!-~\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010fffe"
+_WORD = 100  # characters
 _SPELT_ALIKE = re.compile(r"[-0-9. ]*")
 _NOT_PLAIN = re.compile(rf"[^\n {_LETTERS}]")
 
@@ -137,6 +140,8 @@ class _Dumper(yaml.SafeDumper):
 
     def analyze_scalar(self, scalar: str) -> ScalarAnalysis:
         """As PyYAML's, without looking at every sign of a long text of plain lines."""
+        if len(scalar) <= _WORD:
+            return _analyzed(scalar)
         if "\n" not in scalar or not _is_of_plain_lines(scalar):
             return super().analyze_scalar(scalar)
         return ScalarAnalysis(
@@ -151,16 +156,18 @@ class _Dumper(yaml.SafeDumper):
         )
 
     def write_literal(self, text: str) -> None:
-        """As PyYAML's, line by line and not sign by sign."""
+        """As PyYAML's, but all lines at once and not sign by sign."""
         hints = self.determine_block_hints(text)
         self.write_indicator("|" + hints, True)
         self.open_ended = hints.endswith("+") or self.open_ended
         self.write_line_break()
-        for line in text.removesuffix("\n").split("\n"):
-            if line:
-                self.write_indent()
-                self._put(line)
-            self.write_line_break()
+        lines = text.removesuffix("\n").split("\n")
+        indent = " " * (self.indent or 0)
+        self.stream.write("".join([f"{indent}{line}\n" if line else "\n" for line in lines[:-1]]))
+        if lines[-1]:
+            self.write_indent()
+            self._put(lines[-1])
+        self.write_line_break()
 
     def write_double_quoted(self, text: str, split: bool = True) -> None:
         """As PyYAML's, but broken after line feeds and not at blanks."""
@@ -182,6 +189,12 @@ class _Dumper(yaml.SafeDumper):
         self.column += len(data)
         self.whitespace = self.indention = False
         self.stream.write(data)
+
+
+@functools.lru_cache(2048)
+def _analyzed(word: str) -> ScalarAnalysis:
+    """What PyYAML finds out about a short text: names of headers come again in each answer."""
+    return yaml.SafeDumper(io.StringIO(), allow_unicode=True).analyze_scalar(word)
 
 
 def _is_of_plain_lines(text: str) -> bool:

@@ -11,20 +11,21 @@ import collections
 import contextlib
 import functools
 import itertools
-import multiprocessing
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import click
 
 from normalizer.cli.group import Failure
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ProcessPoolExecutor
+    from multiprocessing.process import BaseProcess
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -64,10 +65,15 @@ class Jobs:
         number = _cores() if wanted is None and _are_worth_it(files) else wanted or 1
         self._number = min(number, len(files))
         self._pool: ProcessPoolExecutor | None = None
-        self._others = set(multiprocessing.active_children())
+        self._others: set[BaseProcess] = set()
 
     def __enter__(self) -> Self:
         if self._number > 1:
+            # One file needs none of these.
+            import multiprocessing
+            from concurrent.futures import ProcessPoolExecutor
+
+            self._others = set(multiprocessing.active_children())
             self._pool = ProcessPoolExecutor(
                 self._number, mp_context=_context(), initializer=_begin_process
             )
@@ -89,6 +95,8 @@ class Jobs:
         if self._pool is None:
             yield from map(work, items)
             return
+        from concurrent.futures.process import BrokenProcessPool
+
         size = max(1, min(_AT_ONCE, len(items) // (self._number * _AHEAD)))
         portions = iter([items[at : at + size] for at in range(0, len(items), size)])
         under_way: collections.deque[Future[list[_Result]]] = collections.deque()
@@ -125,6 +133,8 @@ class Jobs:
             self._pool.shutdown(cancel_futures=True)
 
     def _end_processes(self) -> None:
+        import multiprocessing
+
         processes = set(multiprocessing.active_children()) - self._others
         for _ in range(_TRIES):
             # A signal that comes right before a read waits for the end of the read.
@@ -170,6 +180,8 @@ def _begin_process() -> None:
 
 
 def _context() -> Any:
+    import multiprocessing
+
     # macOS' own libraries do not survive a fork
     return multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
 

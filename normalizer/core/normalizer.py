@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from normalizer.catalogue import covered, switched_off
 from normalizer.core.draft import Draft
 from normalizer.core.errors import INVALID, TOO_LARGE, TRUNCATED, read_error
 from normalizer.core.event import Event, Kind
@@ -42,6 +41,16 @@ _BLANK = b" \t\r\n"
 _FIELD = re.compile(rb"^[ \t]*(?:data|event|error):", re.MULTILINE)
 _BOM = b"\xef\xbb\xbf"
 _DEFAULTS = Options()
+
+
+def _findings(report: Report, options: Options) -> Findings:
+    select, ignore, silence = options.select, options.ignore, options.silence
+    if not (select or ignore or silence):
+        return Findings(report)
+    # The table of all deviations: only who names some of them pays for it.
+    from normalizer.catalogue import covered, switched_off
+
+    return Findings(report, switched_off(tuple(select), tuple(ignore)), covered(tuple(silence)))
 
 
 class Normalizer:
@@ -104,9 +113,8 @@ class Normalizer:
         self.ended = False
         self.passes = self.options.mode == "report" or self.request.endpoint is None
         chosen = self.options
-        off = switched_off(tuple(chosen.select), tuple(chosen.ignore))
         report = self._report = Report()
-        found = self._found = Findings(report, off, covered(tuple(chosen.silence)))
+        found = self._found = _findings(report, chosen)
         kept = Kept(chosen.max_held_bytes)
         writer = Writer(report) if trace is None else TracedWriter(report, trace)
         self._wire = wire_for(self.request, chosen, found, report, kept, writer)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
-from rich.progress import Progress, SpinnerColumn, TextColumn
+from rich.console import Console
 
 from normalizer import Options, RequestInfo
 from normalizer.cli.check.baseline import Baseline
@@ -22,7 +22,6 @@ from normalizer.cli.check.notes import notes
 from normalizer.cli.check.outcome import exit_code, unanswered
 from normalizer.cli.check.output import as_github, as_json, console, show, summary
 from normalizer.cli.check.probe_table import APIS, NAMES, Api, chosen
-from normalizer.cli.check.probes import Server, stops
 from normalizer.cli.check.sources import answers, files
 from normalizer.cli.check.vendor import as_html, as_markdown
 from normalizer.cli.configuration import configuration_flag
@@ -64,6 +63,9 @@ def _check_server(
     api: Api | None,
     options: Options,
 ) -> Iterator[_Checked]:
+    # An HTTP library and a spinner take as long to import as the rest: files need neither.
+    from normalizer.cli.check.probes import Server, stops
+
     key = None
     if key_env is not None:
         key = os.environ.get(key_env)
@@ -84,6 +86,21 @@ def _check_server(
             )
             if stopped:
                 break
+
+
+@contextlib.contextmanager
+def _waiting(err: Console) -> Iterator[Callable[[str], None]]:
+    """Show a spinner, and behind it what is said with the function that is yielded."""
+    from rich.progress import Progress, SpinnerColumn, TextColumn
+
+    columns = SpinnerColumn(), TextColumn("{task.description}")
+    with Progress(*columns, console=err, transient=True) as waiting:
+        task = waiting.add_task("reading", total=None)
+        yield lambda doing: waiting.update(task, description=doing)
+
+
+def _say_nothing(doing: str) -> None:
+    """Take the place of a spinner."""
 
 
 def _check_all(
@@ -236,12 +253,6 @@ def check(
     found: list[Linted] = []  # with what is known
     failures = 0
     explained: set[str] = set()
-    waiting = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        console=err,
-        transient=True,
-    )
     check_file = functools.partial(_check_file, request=request, options=options)
     check_server = functools.partial(
         _check_server,
@@ -262,11 +273,10 @@ def check(
         # only this process has standard input
         Jobs(1 if "-" in every else jobs, every) as processes,
         # Some versions of rich write a line feed for what is not shown.
-        waiting if err.is_terminal else contextlib.nullcontext(),
+        _waiting(err) if err.is_terminal else contextlib.nullcontext(_say_nothing) as say,
     ):
-        task = waiting.add_task("reading", total=None)
         for checked in _check_all(named, processes, check_file, check_server):
-            waiting.update(task, description=checked.doing)
+            say(checked.doing)
             if checked.failure is not None:
                 failures += 1
                 click.echo(f"Error: {checked.failure}", err=True)
