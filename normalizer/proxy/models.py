@@ -10,7 +10,8 @@ import aiohttp
 import orjson
 
 from normalizer.doors.asgi import ASGIApp, Receive, Scope, Send
-from normalizer.proxy.forward import Forward, respond
+from normalizer.proxy.answers import respond
+from normalizer.proxy.forward import Forward
 from normalizer.proxy.upstreams import Upstream
 
 logger = logging.getLogger("normalizer.proxy")
