@@ -157,9 +157,9 @@ def _asks_for_message(body: Any) -> bool:
     return isinstance(body, dict) and isinstance(body.get("messages"), list)
 
 
-def endpoint_of(url: str, paths: Sequence[str] = ()) -> Endpoint | None:
-    """Return the API of a URL or path. ``paths`` is the option of `Options`."""
-    path = urlsplit(url).path.rstrip("/")
+def endpoint_of(path: str, paths: Sequence[str] = ()) -> Endpoint | None:
+    """Return what a path (or URL) alone says about the endpoint of `RequestInfo`."""
+    path = urlsplit(path).path.rstrip("/")
     for named in paths:
         end, _, endpoint = named.partition("=")
         if path.endswith(end):

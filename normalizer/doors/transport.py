@@ -7,16 +7,14 @@ library's `SyncByteStream` or `AsyncByteStream`, so those two classes are made f
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from time import monotonic
-from types import AsyncGeneratorType
 from typing import Any, Unpack, cast
 
 from normalizer.core.options import OptionError, Options
-from normalizer.core.request import RequestInfo
+from normalizer.core.request import RequestInfo, endpoint_of
 from normalizer.doors import _breaks, _task
 from normalizer.doors._answer import (
     OTHER_API,
@@ -27,9 +25,10 @@ from normalizer.doors._answer import (
     is_asynchronous,
     left_alone,
     logger,
+    request_headers,
     why_untouched,
 )
-from normalizer.doors._codings import CodingError, Decoder, decoder
+from normalizer.doors._codings import NOTHING, CodingError, Decoder, decoder
 from normalizer.doors._deadlines import DEADLINES
 from normalizer.doors._pool import TransportFields, split
 from normalizer.doors._wrapping import WrappingTransport, library_of
@@ -85,11 +84,12 @@ class NormalizingTransport(WrappingTransport):
         super().__init__(transport, pool)
         self._options = chosen(options, stream_fields, environ={})
         self._on_report = on_report
+        self._awaits_on_report = is_asynchronous(on_report)
 
     def handle_request(self, request: Any) -> Any:
         """Send a request of httpx or httpx2. Returns a response of the same library."""
         library = library_of(request)
-        if is_asynchronous(self._on_report):
+        if self._awaits_on_report:
             raise OptionError("on_report is asynchronous, and a synchronous client cannot await it")
         began = monotonic()
         inner = self._inner(library, asynchronous=False).handle_request(request)
@@ -128,18 +128,19 @@ class NormalizingTransport(WrappingTransport):
     def _answer(
         self, library: Any, request: Any, inner: Any, began: float
     ) -> tuple[Answer | None, Decoder]:
-        untouched = None, Decoder([])
+        untouched = None, NOTHING
         if request.method != "POST":
             return untouched
         url = str(request.url)
-        if RequestInfo.parse(url, paths=self._options.paths).endpoint is None:
+        if endpoint_of(url, self._options.paths) is None:
             return untouched
         try:
             body = request.content
         except library.RequestNotRead:
             body = None
-        info = RequestInfo.parse(url, body, paths=self._options.paths, headers=request.headers)
-        why = why_untouched(inner.status_code, request.headers.get("content-type"), body)
+        asked = request_headers(request.headers.raw)
+        info = RequestInfo.parse(url, body, paths=self._options.paths, headers=asked)
+        why = why_untouched(inner.status_code, asked.get("content-type"), body)
         if info.endpoint is None:
             why = why or OTHER_API
         if why is not None:
@@ -158,6 +159,7 @@ class NormalizingTransport(WrappingTransport):
             path=request.url.path,
             status=inner.status_code,
             headers=headers,
+            coded=not undo.idle,
             began=began,
             upstream=request.url.netloc.decode("ascii"),
         )
@@ -174,9 +176,9 @@ class _Stream:
         self._inner = inner
         self._library = library
         self._undo = undo
-        self._first: bytes | None = b""  # what came while the head was held
+        self._first = b""  # what came while the head was held
         self._error: Exception | None = None  # raised once what had arrived was delivered
-        self._read = not (reads_on and _can_be_used_again(inner))  # to its end, or not worth it
+        self._reads_on = reads_on  # behind the end, so that the connection can be used again
 
     def whole(self) -> bytes | None:
         return self._first if self._answer.over else None
@@ -190,26 +192,37 @@ class _Stream:
         except self._library.ResponseNotRead:
             return None
 
+    def _last_word(self, end: Exception) -> Exception:
+        """Return what is raised behind the end: an error that broke the body, else ``end``."""
+        error, self._error = self._error, None
+        return end if error is None else error
+
     def _broke(self, error: Exception) -> bytes:
         if isinstance(error, CodingError):
             error = self._library.DecodingError(str(error))
         self._error = error
-        self._read = True
+        self._reads_on = False
         return self._answer.close(_breaks.of_connection(error))
 
-    def _take(self, data: bytes | None) -> bytes:
-        if data is None:
-            self._read = True
-            return self._answer.close("cut in its compression" if self._undo.midway else None)
-        return self._answer.feed(data)
+    def _ended(self) -> bytes:
+        self._reads_on = False
+        return self._answer.close("cut in its compression" if self._undo.midway else None)
 
 
 def _can_be_used_again(inner: Any) -> bool:
     """Return whether the connection of a response is reused when its body has ended."""
-    headers = inner.headers
-    ends = "content-length" in headers or "chunked" in headers.get("transfer-encoding", "").lower()
-    stays = "close" not in headers.get("connection", "").lower()
-    return ends and stays and inner.extensions.get("http_version") == b"HTTP/1.1"
+    if inner.extensions.get("http_version") != b"HTTP/1.1":
+        return False
+    ends, stays = False, True
+    for given, value in inner.headers.raw:
+        name = given.lower()
+        if name == b"content-length" or (
+            name == b"transfer-encoding" and b"chunked" in value.lower()
+        ):
+            ends = True
+        elif name == b"connection" and b"close" in value.lower():
+            stays = False
+    return ends and stays
 
 
 class _SyncStream(_Stream):
@@ -220,52 +233,52 @@ class _SyncStream(_Stream):
         # Not the response's own iterators, which give the connection back at the end of the body:
         # whoever reads on must still have it then.
         self._raw: Iterator[bytes] = iter(inner.stream)
-        self._source = self._pieces()
+        self._source = self._decoded()
 
-    def _pieces(self) -> Iterator[bytes]:
+    def _decoded(self) -> Iterator[bytes]:
         content = self._already_read()
         if content is not None:
-            yield content
-            return
-        for data in self._raw:
-            yield from self._undo.decode(data)
-        self._inner.close()
+            return iter((content,))
+        if self._undo.idle:
+            return self._raw
+        return (piece for data in self._raw for piece in self._undo.decode(data))
 
     def begin(self) -> None:
-        while not (self._first or self._answer.head_is_known):
-            self._first = self._advance()
+        """Read until the head is known."""
+        self._first = self._read(head=True)
 
     def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
-        out, self._first = self._first, b""
-        while not out:
-            out = self._advance()
-            if out is None:
-                if self._error is not None:
-                    error, self._error = self._error, None
-                    raise error
-                raise StopIteration
-        return out
+        return self._read()
 
-    def _advance(self) -> bytes | None:
-        """What the next bytes of the upstream became; None behind the end."""
-        if self._answer.over:
-            return None
-        try:
-            data = next(self._source, None)
-        except Exception as error:
-            return self._broke(error)
-        late = self._answer.flush()  # what the silence that is over would have let go
-        return late if self._answer.over else late + self._take(data)
+    def _read(self, *, head: bool = False) -> bytes:
+        """Return what the next bytes became, or b"" if the ``head`` is known without any."""
+        answer = self._answer
+        out, self._first = self._first, b""
+        while not (out or (head and answer.head_is_known)):
+            if answer.over:
+                raise self._last_word(StopIteration())
+            try:
+                data = next(self._source, None)
+                if data is None:
+                    self._inner.close()
+            except Exception as error:
+                out = self._broke(error)
+                continue
+            if answer.normalizer.waiting is not None:
+                out = answer.flush()  # what the silence that is over would have let go
+            if not answer.over:
+                out += self._ended() if data is None else answer.feed(data)
+        return out
 
     def close(self) -> None:
         ended = self._answer.over
         self._answer.abandon()
         try:
-            if ended and not self._read:
-                self._read = True
+            if ended and self._reads_on and _can_be_used_again(self._inner):
+                self._reads_on = False
                 self._read_to_end()
         finally:
             self._inner.close()
@@ -287,59 +300,60 @@ class _SyncStream(_Stream):
 class _AsyncStream(_Stream):
     def __init__(self, answer: Answer, inner: Any, library: Any, undo: Decoder) -> None:
         super().__init__(answer, inner, library, undo)
-        self._source = cast("AsyncGeneratorType[bytes, None]", self._pieces())
+        self._raw: AsyncIterator[bytes] = aiter(inner.stream)
+        self._source = self._decoded()
         self._pending: _task.Task[bytes | None] | None = None
 
-    async def _pieces(self) -> AsyncGenerator[bytes, None]:
+    def _decoded(self) -> AsyncIterator[bytes]:
         content = self._already_read()
         if content is not None:
-            yield content
-            return
-        raw = aiter(self._inner.stream)
-        async with contextlib.AsyncExitStack() as stack:
-            if hasattr(raw, "aclose"):  # a generator must not be left to the garbage collector
-                stack.push_async_callback(raw.aclose)
-            async for data in raw:
-                for piece in self._undo.decode(data):
-                    yield piece
-        await self._inner.aclose()
+            return _once(content)
+        if self._undo.idle:
+            return self._raw
+        return (piece async for data in self._raw for piece in self._undo.decode(data))
 
     async def begin(self) -> None:
-        while not (self._first or self._answer.head_is_known):
-            self._first = await self._advance()
+        """Read until the head is known."""
+        self._first = await self._read(head=True)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
-    async def __anext__(self) -> bytes:
+    def __anext__(self) -> Coroutine[Any, Any, bytes]:
+        return self._read()
+
+    async def _read(self, *, head: bool = False) -> bytes:
+        """Return what the next bytes became, or b"" if the ``head`` is known without any."""
+        answer = self._answer
         out, self._first = self._first, b""
-        while not out:
-            out = await self._advance()
-            if out is None:
-                if self._error is not None:
-                    error, self._error = self._error, None
-                    raise error
-                raise StopAsyncIteration
+        while not (out or (head and answer.head_is_known)):
+            if answer.over:
+                raise self._last_word(StopAsyncIteration())
+            waiting = answer.normalizer.waiting
+            try:
+                if waiting is None and self._pending is None:
+                    data = await anext(self._source, None)
+                elif await self._arrives(waiting):
+                    data = self._arrived()
+                else:
+                    out = answer.flush()
+                    continue
+                if data is None:
+                    await self._inner.aclose()
+            except Exception as error:
+                out = self._broke(error)
+            else:
+                out = self._ended() if data is None else answer.feed(data)
         return out
 
-    async def _advance(self) -> bytes | None:
-        """What the next bytes of the upstream became; None behind the end."""
-        if self._answer.over:
-            return None
-        waiting = self._answer.normalizer.waiting
-        try:
-            if self._pending is None and waiting is None:
-                data = await anext(self._source, None)
-            else:
-                # The silence may be over before the read is; then the read goes on beside us.
-                self._pending = self._pending or _task.start(self._next)
-                if not await self._pending.wait(waiting):
-                    return self._answer.flush()
-                pending, self._pending = self._pending, None
-                data = pending.result()
-        except Exception as error:
-            return self._broke(error)
-        return self._take(data)
+    async def _arrives(self, seconds: float | None) -> bool:
+        """Wait for the next bytes. A silence that is over does not end the read: it goes on."""
+        self._pending = self._pending or _task.start(self._next)
+        return await self._pending.wait(seconds)
+
+    def _arrived(self) -> bytes | None:
+        pending, self._pending = self._pending, None
+        return None if pending is None else pending.result()
 
     async def _next(self) -> bytes | None:
         return await anext(self._source, None)
@@ -348,21 +362,47 @@ class _AsyncStream(_Stream):
         ended = self._answer.over
         self._answer.abandon()
         pending, self._pending = self._pending, None
-        async with contextlib.AsyncExitStack() as stack:
-            stack.push_async_callback(self._answer.reported)
-            stack.push_async_callback(self._inner.aclose)
-            if not self._source.ag_running:  # then another task is reading, and is cut off
-                stack.push_async_callback(self._source.aclose)
+        try:
             if pending is not None:
-                stack.push_async_callback(pending.cancel)
-            elif ended and not self._read:
-                rest = _task.start(self._read_to_end)
-                stack.push_async_callback(rest.cancel)
-                await rest.wait(_GRACE)
+                await pending.cancel()
+            elif ended and self._reads_on and _can_be_used_again(self._inner):
+                self._reads_on = False
+                await self._read_to_end()
+        finally:
+            await self._close_upstream()
 
     async def _read_to_end(self) -> None:
+        try:
+            await _task.within(_GRACE, self._read_rest)
+        except Exception as error:
+            # Nobody waits for what is behind the end; the connection is closed, not used again.
+            logger.debug("after the end of the stream: %r", error)
+
+    async def _read_rest(self) -> None:
         async for _ in self._source:
             pass
+
+    async def _close_upstream(self) -> None:
+        try:
+            await _close(self._source)
+            if self._source is not self._raw:
+                await _close(self._raw)
+        finally:
+            try:
+                await self._inner.aclose()
+            finally:
+                await self._answer.reported()
+
+
+async def _close(iterator: Any) -> None:
+    # A generator must not be left to the garbage collector. While another task reads from it, it
+    # cannot be closed: that task is cut off.
+    if hasattr(iterator, "aclose") and not getattr(iterator, "ag_running", False):
+        await iterator.aclose()
+
+
+async def _once(content: bytes) -> AsyncIterator[bytes]:
+    yield content
 
 
 @functools.cache
