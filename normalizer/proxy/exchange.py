@@ -5,7 +5,7 @@ upstream breaks, the exchange raises, so that the connection to the client does 
 
 An event of a paced stream is one read and one write, and their system calls cost more than all the
 rest. So nothing here makes a task, a timer or a generator for each event: an exchange runs in the
-task of its server, and has one timer for all its reads (`_Silence`).
+task of its server, and one timer looks at the reads of all exchanges (`Silence`).
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ class Exchange:
         "_response",
         "_scope",
         "_send",
+        "_undo",
         "_watch",
     )
 
@@ -71,29 +72,25 @@ class Exchange:
         self._watch = Watch(scope, receive, self._client_left)
         self._asking: asyncio.Task[object] | None = None  # ours, while it waits for a head
         self._response: aiohttp.ClientResponse | None = None
+        self._undo: Decoder | None = None
         self._begun = False
 
     async def run(self) -> None:
         try:
-            body, model = await self._body()
+            # What was needed for the request alone must not wait for the end of the answer: bodies
+            # are long, and so are answers.
+            response = await self._ask()
+            if await self._begin(response):
+                await self._pass_on(response)
         except ClientLeftError:
-            return
-        except RefusedError as error:
-            await self._refuse(error)
-            return
-        upstream = self._forward.upstreams.of(model)
-        self._scope.setdefault("state", {})["upstream"] = upstream
-        try:
-            await self._answer(await self._ask(upstream, body))
-        except TargetError as error:
-            await respond(self._send, 400, error_body(f"{error}.", "invalid_request_error"))
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            await self._failed(upstream, error)
+            pass
         except RefusedError as error:
             if not self._begun:
                 await self._refuse(error)
-        except ClientLeftError:
-            pass
+        except TargetError as error:
+            await respond(self._send, 400, error_body(f"{error}.", "invalid_request_error"))
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            await self._failed(self._scope["state"]["upstream"], error)
         except asyncio.CancelledError:
             if not self._begun:
                 raise
@@ -157,10 +154,11 @@ class Exchange:
                 yield piece
         self._watch.start()
 
-    async def _ask(
-        self, upstream: Upstream, body: bytes | AsyncIterator[bytes] | None
-    ) -> aiohttp.ClientResponse:
+    async def _ask(self) -> aiohttp.ClientResponse:
         """Return the answer when its head has come. Raises ClientLeftError if nobody wants it."""
+        body, model = await self._body()
+        upstream = self._forward.upstreams.of(model)
+        self._scope.setdefault("state", {})["upstream"] = upstream
         endpoint = endpoint_of(f"http://app{self._scope['path']}")
         repaired = self._scope["method"] == "POST" and endpoint is not None
         self._asking = task = asyncio.current_task()
@@ -184,51 +182,59 @@ class Exchange:
         elif self._asking is not None:
             self._asking.cancel()
 
-    async def _answer(self, response: aiohttp.ClientResponse) -> None:
+    async def _begin(self, response: aiohttp.ClientResponse) -> bool:
+        """Send the head. Returns False if the answer cannot be passed on."""
         codings = _transfer_codings(response)
         undo = decoder(codings)
-        if undo is None or not 200 <= response.status < 600:
-            why = f"its status is {response.status}"
-            if undo is None:
-                why = f"its Transfer-Encoding is {', '.join(codings)}"
+        why = None if 200 <= response.status < 600 else f"its status is {response.status}"
+        if undo is None:
+            why = f"its Transfer-Encoding is {', '.join(codings)}"
+        if why is not None:
             message = f"The upstream's answer cannot be passed on: {why}."
             await respond(self._send, 502, error_body(message, "upstream_invalid"))
-            return
+            return False
+        self._undo = undo if codings else None
         headers = to_client(response.raw_headers, response.status)
         await self._send(
             {"type": "http.response.start", "status": response.status, "headers": headers}
         )
         self._begun = True
-        silence = _Silence(response, self._forward.read_timeout)
-        try:
-            await self._pass_on(response.content, undo if codings else None, silence)
-        except CodingError as error:
-            raise UpstreamBrokenError(f"CodingError: {error}") from error
-        finally:
-            silence.stop()
+        return True
 
-    async def _pass_on(
-        self, content: aiohttp.StreamReader, undo: Decoder | None, silence: _Silence
-    ) -> None:
-        send, time = self._send, silence.time
+    async def _pass_on(self, response: aiohttp.ClientResponse) -> None:
+        send, undo, content = self._send, self._undo, response.content
+        time = asyncio.get_running_loop().time
+        reading = self._forward.silence.begin(response)
         try:
             while True:
-                silence.since = time()
+                reading.since = time()
                 data = await content.readany()
-                silence.since = None
+                reading.since = None
                 if not data:
                     break
                 for piece in (data,) if undo is None else undo.decode(data):
                     await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        except CodingError as error:
+            raise UpstreamBrokenError(f"CodingError: {error}") from error
         except (aiohttp.ClientError, TimeoutError, OSError):
-            # aiohttp raises in front of what it has read already, which may be half of an answer.
-            content.set_exception(None)  # type: ignore[arg-type]
-            data = content.read_nowait()
-            for piece in (data,) if undo is None else undo.decode(data):
-                if piece:
-                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await self._pass_on_rest(content)
             raise
-        await send({"type": "http.response.body", "body": b""})
+        finally:
+            self._forward.silence.end(reading)
+
+    async def _pass_on_rest(self, content: aiohttp.StreamReader) -> None:
+        # aiohttp raises in front of what it has read already, which may be half of an answer.
+        content.set_exception(None)  # type: ignore[arg-type]
+        data = content.read_nowait()
+        try:
+            for piece in (data,) if self._undo is None else self._undo.decode(data):
+                if piece:
+                    await self._send(
+                        {"type": "http.response.body", "body": piece, "more_body": True}
+                    )
+        except CodingError as error:
+            raise UpstreamBrokenError(f"CodingError: {error}") from error
 
     async def _failed(self, upstream: Upstream, error: Exception) -> None:
         """Tell the client what failed, or raise `UpstreamBrokenError` if it has a head already."""
@@ -253,38 +259,6 @@ class Exchange:
     async def _refuse(self, error: RefusedError) -> None:
         body = error_body(f"{error}.", "invalid_request_error")
         await respond(self._send, error.status, body, close=True)
-
-
-class _Silence:
-    """The limit for a read of an answer, in seconds. A read that waits for longer raises.
-
-    aiohttp has such a limit too, but starts a timer for each piece that comes. This one has a timer
-    that looks, when its time is over, since when (``since``, by ``time``) the current read waits.
-    """
-
-    __slots__ = ("_content", "_loop", "_seconds", "_timer", "since", "time")
-
-    def __init__(self, response: aiohttp.ClientResponse, seconds: float) -> None:
-        connection = response.connection
-        if connection is not None and connection.protocol is not None:
-            connection.protocol.read_timeout = None
-        self._content = response.content
-        self._seconds = seconds
-        self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_later(seconds, self._look)
-        self.time = self._loop.time
-        self.since: float | None = None  # None: nobody waits, the client is being written to
-
-    def _look(self) -> None:
-        now = self.time()
-        left = self._seconds if self.since is None else self.since + self._seconds - now
-        if left > 0:
-            self._timer = self._loop.call_later(left, self._look)
-        else:
-            self._content.set_exception(aiohttp.SocketTimeoutError("nothing was read"))
-
-    def stop(self) -> None:
-        self._timer.cancel()
 
 
 def _early_model(start: bytes) -> str | None:

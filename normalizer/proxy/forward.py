@@ -6,7 +6,7 @@ each event of a paced stream: httpx2 needs 3.2 times as much, and httpx 4.3 time
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -14,6 +14,7 @@ from yarl import URL
 
 from normalizer.doors.asgi import Receive, Scope, Send
 from normalizer.proxy.exchange import Exchange
+from normalizer.proxy.silence import Silence
 from normalizer.proxy.upstreams import Upstream, Upstreams, to_upstream, without_keys
 
 # As much of a JSON body is read to find its model; a longer one is refused with 413.
@@ -53,7 +54,8 @@ class Forward:
         self.body_timeout = body_timeout
         self.max_body_bytes = max_body_bytes
         self._connect_timeout = connect_timeout
-        self.read_timeout = read_timeout
+        self._read_timeout = read_timeout
+        self.silence = Silence(read_timeout)
         self._session: aiohttp.ClientSession | None = None
         self._keys: dict[Upstream, str | None] = {}
         self._proxies: dict[Upstream, str | None] = {}
@@ -69,7 +71,7 @@ class Forward:
             # As many connections as there are streams: who limits them is the upstream.
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE),
             timeout=aiohttp.ClientTimeout(
-                total=None, sock_connect=self._connect_timeout, sock_read=self.read_timeout
+                total=None, sock_connect=self._connect_timeout, sock_read=self._read_timeout
             ),
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -83,8 +85,8 @@ class Forward:
         if self._session is not None:
             await self._session.close()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await Exchange(self, scope, receive, send).run()
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        return Exchange(self, scope, receive, send).run()
 
     async def request(
         self,
