@@ -155,7 +155,8 @@ class PassThrough:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
             return
-        assert self._session is not None
+        if self._session is None:
+            raise RuntimeError("the lifespan events did not come")
         body, more = b"", True
         while more:
             message = await receive()
