@@ -6,7 +6,7 @@ A stream of one event a message goes three ways, in turn, within one process: st
 reader, through the core alone (`Normalizer.feed`), and through a door. A door is the middleware, or
 the transport in a synchronous or an asynchronous client. Nothing here opens a socket.
 
-* `door adds`: through the door, less straight to the reader.
+* `adds`: through the door, less straight to the reader.
 * `beside core`: of it what the core does not explain. It is the cost of the door itself.
 
 The costs of an event come from a long stream, less a short one, so that no set-up is in them. The

@@ -227,19 +227,20 @@ class Answer:
     def head(self, whole: bytes | None) -> tuple[int, Headers]:
         """Return the status and the headers to send.
 
-        ``whole`` is the body, if all of it is known.
+        ``whole`` is the body, if all of it is known. Call it once: what it needs is given up.
         """
         came, self._came = self._came or [], None
+        given, self._headers = self._headers, []
         passes = self.normalizer.passes
         content_type = None if passes else self.normalizer.content_type
         same = not self._coded and (passes or (whole is not None and whole == b"".join(came)))
         status = self._status if passes else self.normalizer.status
-        if same and content_type is not None and _media_type(content_type) == self._media_type():
+        if same and content_type is not None and _media_type(content_type) == _media_type_in(given):
             content_type = None
         length = None
         if whole is not None and not self.streams:
             length = b"%d" % len(whole)
-        headers = self._headers if same else list(_of_new_body(self._headers, length))
+        headers = given if same else list(_of_new_body(given, length))
         if content_type is not None:
             headers = _with_content_type(headers, content_type.encode("latin-1"))
         return status, headers
@@ -249,10 +250,6 @@ class Answer:
         """Whether the output is an event stream."""
         content_type = self.normalizer.content_type or ""
         return not self.normalizer.passes and _media_type(content_type) == "text/event-stream"
-
-    def _media_type(self) -> str:
-        values = [value for name, value in self._headers if name.lower() == b"content-type"]
-        return _media_type(values[0].decode("latin-1")) if values else ""
 
     def _give_report(self) -> None:
         if self.over:
@@ -303,6 +300,11 @@ def _of_new_body(headers: Headers, length: bytes | None) -> Iterator[tuple[bytes
 
 def _media_type(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()
+
+
+def _media_type_in(headers: Headers) -> str:
+    values = [value for name, value in headers if name.lower() == b"content-type"]
+    return _media_type(values[0].decode("latin-1")) if values else ""
 
 
 def _with_content_type(headers: Headers, value: bytes) -> Headers:

@@ -3,7 +3,7 @@
 Each request that may be changed gets a responder. The responder stands between the application and
 the server for that one answer. It reads nothing in advance: it sees the request while the
 application reads it, and repairs the answer while the application sends it, in the application's
-own task. Only a held finish needs another task, for as long as it is held.
+own task. Only a held finish needs another one, which sends it if the silence lasts.
 """
 
 from __future__ import annotations
@@ -101,12 +101,13 @@ class _Responder:
     __slots__ = (
         "_ahead",
         "_answer",
+        "_asked",
         "_began",
         "_beginning",
         "_body",
         "_decoder",
+        "_flows",
         "_head",
-        "_headers",
         "_left",
         "_middleware",
         "_parts",
@@ -128,7 +129,7 @@ class _Responder:
     ) -> None:
         self._middleware = middleware
         self._url = url
-        self._headers = request_headers(scope["headers"])
+        self._asked = request_headers(scope["headers"])
         self._scope = scope
         self._receive = receive
         self._send = send
@@ -140,6 +141,7 @@ class _Responder:
         self._answer: Answer | None = None
         self._head: Message | None = None  # held until the kind of body is known
         self._decoder = NOTHING
+        self._flows = False  # the head has left, and there is nothing to decode
         self._silence: _task.Task[None] | None = None
         self._ahead = False  # we ended the answer, the application has not yet
         self._left = False  # the client went away before the answer was over
@@ -178,7 +180,7 @@ class _Responder:
         self._size += len(part)
         if not self._beginning:
             self._beginning = part.lstrip()[:_BEGINNING]
-        content_type = self._headers.get("content-type")
+        content_type = self._asked.get("content-type")
         upload = bool(self._beginning) and not holds_json(content_type, self._beginning)
         if upload or self._size > _MAX_REQUEST_BYTES:
             self._parts.clear()
@@ -195,7 +197,7 @@ class _Responder:
             return
         if self._silence is not None:
             await self._silence_is_broken()
-        if self._head is not None or not self._decoder.idle or not message.get("more_body", False):
+        if not (self._flows and message.get("more_body", False)):
             await self._continue(answer, message)
         elif not answer.over:
             # Most messages come here, so the server's `send` is the only other coroutine.
@@ -228,9 +230,9 @@ class _Responder:
             self._url,
             self._body,
             paths=self._middleware.options.paths,
-            headers=self._headers,
+            headers=self._asked,
         )
-        why = why_untouched(status, self._headers.get("content-type"), self._beginning or None)
+        why = why_untouched(status, self._asked.get("content-type"), self._beginning or None)
         if request.endpoint is None:
             why = why or OTHER_API
         if why is not None:
@@ -253,7 +255,7 @@ class _Responder:
             began=self._began,
             upstream=_upstream(self._scope),
         )
-        self._body = None
+        self._body, self._asked = None, {}
         self._scope.setdefault("state", {})["normalizer"] = self._answer.report
         await self._deliver(self._answer, b"")
 
@@ -289,6 +291,7 @@ class _Responder:
             if answer.streams:
                 headers = _unbuffered(headers)
             head, self._head = {**self._head, "status": status, "headers": headers}, None
+            self._flows = self._decoder.idle
             await self._send(head)
         more_body = cut or not answer.over
         if out or not more_body:
