@@ -73,7 +73,7 @@ def test_metrics(
     running = proxied("--upstream", url, "--workers", workers)
     for _ in range(8):
         # a connection each, so that every worker gets some
-        with httpx2.Client(trust_env=False) as one:
+        with httpx2.Client(timeout=PATIENCE, trust_env=False) as one:
             assert one.post(running.url + CHAT, json=STREAMED).content == STREAM
     for _ in range(8):
         running.wait_for("end=done")
