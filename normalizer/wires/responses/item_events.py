@@ -175,8 +175,7 @@ class ItemEvents:
         if item is None:
             item = self._items.new(kind, index)
         self._lifecycle.learn(item, ids, data)
-        self._lifecycle.wait(item, draft, ADDED)
-        self._lifecycle.leave(item)
+        self._lifecycle.begin(item, draft)
 
     def done(self, draft: Draft, kind: str) -> None:
         """The end of an item."""
@@ -209,6 +208,9 @@ class ItemEvents:
         ``again``: where the item is done already, a new one begins.
         """
         value = draft.value
+        item = self._items.known(kind, value.get("item_id"))
+        if item is not None:
+            return item
         ident, index = as_text(value.get("item_id")), as_index(value.get("output_index"))
         item = self._items.inside(kind, ident, index)
         if item is None and not again and self._items.had(kind):

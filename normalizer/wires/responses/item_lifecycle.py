@@ -103,6 +103,14 @@ class ItemLifecycle:
             self.items.learn(item, ident)
         item.name = item.name or as_text(data.get("name"))
 
+    def begin(self, item: Item, draft: Draft) -> None:
+        """Send the head of an item, or keep it until the item has a name."""
+        if item.waiting or (item.kind in CALLS and not item.name):
+            self.wait(item, draft, ADDED)
+            self.leave(item)
+        else:
+            self._send_head(item, draft)
+
     def wait(self, item: Item, draft: Draft, kind: str) -> None:
         item.waiting.append((draft, kind))
         if item.kind in CALLS and (kind != ADDED or not item.name):

@@ -175,6 +175,18 @@ class Items:
         """Return whether neither the id nor the index was ever an item's."""
         return ident not in self._ids and index not in self._indexes
 
+    def known(self, kind: str, ident: Any) -> Item | None:
+        """The open item that an id names for sure; None where the rules have to find it."""
+        if self._shared or type(ident) is not str:
+            return None
+        item = self._named.get((kind, ident))
+        return item if item is not None and item.done is None else None
+
+    @property
+    def distinct(self) -> bool:
+        """Whether each item has ids of its own, and none waits for its name."""
+        return not self._shared and not any(self._waiting.values())
+
     def open_of(self, kind: str) -> Item | None:
         """The last open item of a kind."""
         return _last(self._open.get(kind))

@@ -161,7 +161,12 @@ class ResponsesWire:
     def event(self, draft: Draft, name: str) -> None:
         """Take one event; ``name`` is that of its ``event:`` line, "" for none."""
         kind = draft.value.get("type")
-        if name == kind and name in DELTAS and self._items.send_next(draft, DELTAS[name]):
+        if name == kind and name in _OF_ITEMS and self._life.runs:
+            # nothing of what is looked for below can be true of it
+            if name in DELTAS and self._items.send_next(draft, DELTAS[name]):
+                return
+            self._items.other()
+            _OF_ITEMS[name](self._items, draft, name)
             return
         self._items.other()
         kind = self._reading.type_of(draft, name)
