@@ -80,7 +80,6 @@ class MessagesWire:
         "_content",
         "_errors",
         "_found",
-        "_handlers",
         "_out",
         "_output",
         "_passed",
@@ -134,16 +133,6 @@ class MessagesWire:
             self._calls,
             drops_empty=options.empty_blocks == "drop",
         )
-        self._handlers: dict[str, Callable[[Draft], None]] = {
-            "message_start": self._message_start,
-            "message": self._message_start,
-            "content_block_start": self._content.start,
-            "content_block_delta": self._delta,
-            "content_block_stop": self._content.stop,
-            "message_delta": self._message_delta,
-            "message_stop": self._finish,
-            "ping": self._ping,
-        }
 
     @property
     def holding(self) -> bool:
@@ -173,7 +162,11 @@ class MessagesWire:
                 self._passed = draft.value
                 self._out.send(draft)
                 return
-        if not self.ended:
+        if self.ended:
+            return
+        if kind == name and name in _HANDLERS:
+            _HANDLERS[name](self, draft)
+        else:
             self._any_event(draft, name)
 
     def comment(self, text: bytes) -> None:
@@ -306,16 +299,15 @@ class MessagesWire:
 
     def _any_event(self, draft: Draft, name: str) -> None:
         kind = type_of(draft.value)
-        if name == "error" or kind not in self._handlers:
+        if name == "error" or kind not in _HANDLERS:
             if self._is_error(draft, name) or self._is_foreign(draft.value, kind):
                 return
             kind = kind or told_type(self._found, draft, name)
         if not kind:
             return
         line_found(self._found, name, kind)
-        handler = self._handlers.get(kind)
-        if handler is not None:
-            handler(draft)
+        if kind in _HANDLERS:
+            _HANDLERS[kind](self, draft)
         elif self._start.sent:
             self._out.send(draft)
         else:
@@ -371,6 +363,12 @@ class MessagesWire:
                 return
         self._reason.early = self._start.reason
         self._content.begin()
+
+    def _block_start(self, draft: Draft) -> None:
+        self._content.start(draft)
+
+    def _block_stop(self, draft: Draft) -> None:
+        self._content.stop(draft)
 
     def _delta(self, draft: Draft) -> None:
         why = self._content.delta(draft)
@@ -466,3 +464,15 @@ class MessagesWire:
     def _empty(self, how: str) -> None:
         self._found.note(rules.EMPTY)
         self._fail("upstream_empty", f"The upstream answered nothing: {how}.", "empty")
+
+
+_HANDLERS: dict[str, Callable[[MessagesWire, Draft], None]] = {
+    "message_start": MessagesWire._message_start,
+    "message": MessagesWire._message_start,
+    "content_block_start": MessagesWire._block_start,
+    "content_block_delta": MessagesWire._delta,
+    "content_block_stop": MessagesWire._block_stop,
+    "message_delta": MessagesWire._message_delta,
+    "message_stop": MessagesWire._finish,
+    "ping": MessagesWire._ping,
+}
