@@ -142,8 +142,9 @@ class Form:
         if not isinstance(given, list):
             parts: list[Any] = [] if given is None or given == "" else [given]
             self._put(draft, item, place, parts)
-        for holder, key in _parts(item, place):
-            self.part(draft, holder, key, default(kind, place))
+        if given:
+            for holder, key in _parts(item, place):
+                self.part(draft, holder, key, default(kind, place))
 
     def part(self, draft: Draft, holder: Any, key: Any, wanted: str) -> None:
         """Give one part, which stands in ``holder`` at ``key``, its form."""

@@ -36,7 +36,7 @@ from typing import Any
 
 from normalizer.core.kept import Kept
 from normalizer.wires.responses.item import Item
-from normalizer.wires.responses.names import PREFIXES
+from normalizer.wires.responses.names import CALLS, PREFIXES
 
 ITEM = 2048  # bytes that an item costs, about
 ID = 512  # and one more id of it
@@ -209,7 +209,8 @@ class Items:
         item = Item(kind, index)
         self._kept.size += ITEM
         self._open.setdefault(kind, {})[item] = None
-        self._uncalled.setdefault(kind, {})[item] = None
+        if kind in CALLS:
+            self._uncalled.setdefault(kind, {})[item] = None
         if index is not None:
             self._indexes[index] = item
             self._open_at.setdefault((kind, index), {})[item] = None
@@ -238,7 +239,8 @@ class Items:
             self._ids.setdefault(ident, item)
         item.named = True
         item.first_id = item.first_id or ident
-        self._free.get(item.kind, {}).pop(item, None)
+        if self._free:
+            self._free.get(item.kind, {}).pop(item, None)
 
     def call(self, item: Item, call_id: str) -> None:
         """The call has this ``call_id``: the first that it is given."""
@@ -261,16 +263,18 @@ class Items:
         self.learn(item, ident)
         item.number = len(self.streamed)
         self.streamed.append(item)
-        self._waiting.get(item.kind, {}).pop(item, None)
-        self._free.get(item.kind, {}).pop(item, None)
+        if self._waiting:
+            self._waiting.get(item.kind, {}).pop(item, None)
+            self._free.get(item.kind, {}).pop(item, None)
 
     def close(self, item: Item, done: dict[str, Any]) -> None:
         """The item is done."""
         item.done = done
         self._open[item.kind].pop(item, None)
-        self._uncalled[item.kind].pop(item, None)
+        if item.kind in CALLS:
+            self._uncalled[item.kind].pop(item, None)
         if item.index is not None:
-            self._open_at.get((item.kind, item.index), {}).pop(item, None)
+            self._open_at[(item.kind, item.index)].pop(item, None)
         for shared in item.shared:
             shared.close(item)
 

@@ -134,8 +134,8 @@ class ResponseLifecycle:
 
     @property
     def runs(self) -> bool:
-        """Whether it has begun, and nothing has come that could be its end."""
-        return self.begun and self.end is None and self._failed is None
+        """Whether nothing has come that could be its end."""
+        return self.end is None and self._failed is None
 
     @property
     def waits(self) -> bool:

@@ -160,18 +160,23 @@ class ResponsesWire:
 
     def event(self, draft: Draft, name: str) -> None:
         """Take one event; ``name`` is that of its ``event:`` line, "" for none."""
-        kind = draft.value.get("type")
-        if name == kind and name in _OF_ITEMS and self._life.runs:
-            # nothing of what is looked for below can be true of it
+        value, life = draft.value, self._life
+        kind = value.get("type")
+        # of an event in its usual place, nothing that is looked for below can be true
+        if name == kind and life.runs:
             if name in DELTAS and self._items.send_next(draft, DELTAS[name]):
                 return
-            self._items.other()
-            _OF_ITEMS[name](self._items, draft, name)
-            return
+            if name in _OF_ITEMS and life.begun:
+                self._items.other()
+                _OF_ITEMS[name](self._items, draft, name)
+                return
+            if name in _OF_LIFE and type(value.get("response")) is dict and value["response"]:
+                self._items.other()
+                _OF_LIFE[name](life, draft, name)
+                return
         self._items.other()
         kind = self._reading.type_of(draft, name)
-        life = self._life
-        if self._reading.is_silent(kind, draft.value):
+        if self._reading.is_silent(kind, value):
             self._outlet.comment(_KEEP_ALIVE)
         elif life.end is not None:
             self._after(draft, kind)
