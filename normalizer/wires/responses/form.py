@@ -61,6 +61,9 @@ def text_of(value: Any) -> str:
         return value
     if not isinstance(value, dict):
         return ""
+    text = value.get("text")
+    if type(text) is str:
+        return text
     return next((value[key] for key in _TEXT_KEYS if isinstance(value.get(key), str)), "")
 
 

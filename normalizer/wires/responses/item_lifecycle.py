@@ -277,15 +277,20 @@ def call_of(data: dict[str, Any], kind: str) -> str:
     Items of other kinds change theirs between head and end. One that equals the item's id means
     nothing: it may be ours.
     """
+    if kind not in CALLS:
+        return ""
     call_id = as_text(data.get("call_id"))
-    return call_id if kind in CALLS and call_id != data.get("id") else ""
+    return call_id if call_id != data.get("id") else ""
 
 
 def ids_of(value: dict[str, Any]) -> list[str]:
     """All ids that an event about an item names."""
     item = value["item"]
-    given = (item.get("id"), item.get("item_id"), value.get("item_id"), item.get("call_id"))
-    return [ident for ident in given if isinstance(ident, str) and ident]
+    ids = []
+    for ident in (item.get("id"), item.get("item_id"), value.get("item_id"), item.get("call_id")):
+        if ident and isinstance(ident, str):
+            ids.append(ident)
+    return ids
 
 
 def _take_texts(
