@@ -18,12 +18,13 @@ through here once comes through unchanged.
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from typing import Any, NamedTuple
 
 from normalizer.core.draft import Draft
 from normalizer.core.findings import Findings
+from normalizer.core.form import Form, Text
 from normalizer.core.kept import CALL, Kept
-from normalizer.core.template import OneText
 from normalizer.wires.messages.block_events import BlockEvents
 from normalizer.wires.messages.block_start import Head, Heads
 from normalizer.wires.messages.blocks import (
@@ -54,9 +55,22 @@ from normalizer.wires.messages.tool_input import (
 )
 from normalizer.wires.messages.tool_use import CALL_REPEATED, TOOL_NAME_MISSING, Calls
 
+_NAMES = frozenset(name.encode() for name in MEMBERS.values())
+
+
+class Said(NamedTuple):
+    """The words or the input of a delta that left: of which block, and the index that it named."""
+
+    block: Block
+    index: int | None
+    words: str
+
 
 class Content:
-    """Takes the events of blocks."""
+    """Takes the events of blocks.
+
+    * ``said``: what the delta that came last said; None where it said nothing, or has not left.
+    """
 
     __slots__ = (
         "_blocks",
@@ -70,6 +84,7 @@ class Content:
         "_out",
         "_plain",
         "_start",
+        "said",
     )
 
     def __init__(
@@ -92,6 +107,7 @@ class Content:
         self._deltas = Deltas(found)
         self._blocks = Blocks()
         self._events = BlockEvents(found, kept, out, start, calls, self._blocks)
+        self.said: Said | None = None
         self._plain: Block | None = None  # whose deltas of the usual form leave as they came
 
     @property
@@ -129,21 +145,42 @@ class Content:
         if index != block.index or delta.get("type") != block.delta or type(said) is not str:
             return False
         if block.group == TOOL:
-            block.input.add(said, self._kept)
-            self._blocks.news[block] = None
+            self._keep_input(block, said)
         elif said:
             block.said = True
         self._events.count += 1
         self._out.count(block.group, said)
+        self.said = Said(block, index, said)
         return True
 
-    def one_text(self, value: dict[str, Any]) -> OneText | None:
-        """The text of a delta that passed; None for the input of a call, which has an end."""
-        block = self._plain
-        if block is None or block.group == TOOL:
+    def form(self) -> Form | None:
+        """What may differ between the delta that came last and the next one: what it says."""
+        said = self.said
+        if said is None or not said.words or not self._is_steady(said.block):
             return None
-        said = value["delta"][block.member]
-        return OneText(said, COUNTED[block.group], 0, None, event=value["type"])
+        block = said.block
+        keep = functools.partial(self._keep_input, block) if block.group == TOOL else None
+        return Form(
+            (Text(said.words, COUNTED[block.group], _NAMES, keep, closes=True),),
+            holds=functools.partial(self._holds, said),
+            took=self._events.add,
+        )
+
+    def _is_steady(self, block: Block) -> bool:
+        """Whether the deltas of a block leave one by one, and nothing of it waits."""
+        return block.open and not (self._events.late or block.half or block.given)
+
+    def _holds(self, said: Said) -> bool:
+        """Whether a delta like one that left belongs to the same block, and does the same there."""
+        block, index, _ = said
+        if not self._is_steady(block) or self._blocks.find(block.group, index) is not block:
+            return False
+        unknown = self._blocks.at(UNKNOWN, index)
+        return unknown is None or not unknown.open
+
+    def _keep_input(self, block: Block, said: str) -> None:
+        block.input.add(said, self._kept)
+        self._blocks.news[block] = None
 
     # ------------------------------------------------------------------ starts
 
@@ -275,7 +312,10 @@ class Content:
         if self._events.late:
             self._found(BEHIND_STOP_REASON)
         self._events.count += 1
+        index = index_of(draft.value)
         self._events.send(block, draft)
+        if draft.value["delta"].get("type") == block.delta:
+            self.said = Said(block, index, said)
         plain = block.index == block.named and not (self._events.late or block.half or block.given)
         self._plain = block if plain else None
 

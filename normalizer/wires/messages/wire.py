@@ -31,17 +31,18 @@ behind a stop reason. It was cut where the body ends before.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 from normalizer.core.dialects import MESSAGES, dialect_of
 from normalizer.core.draft import Draft
 from normalizer.core.findings import Findings
+from normalizer.core.form import Form
 from normalizer.core.kept import Kept
 from normalizer.core.options import Options
 from normalizer.core.report import End, Report
 from normalizer.core.request import RequestInfo
-from normalizer.core.template import OneText
 from normalizer.core.wire import Output
 from normalizer.wires.messages import errors as rules
 from normalizer.wires.messages.body import MESSAGE_FOR_STREAM, Body, events_of
@@ -82,7 +83,6 @@ class MessagesWire:
         "_found",
         "_out",
         "_output",
-        "_passed",
         "_progress",
         "_reason",
         "_report",
@@ -112,7 +112,6 @@ class MessagesWire:
         self.bare_events = BARE
         self.names_events = True
         self._behind: bytes | None = b""  # what came behind the end; None once that was reported
-        self._passed: dict[str, Any] | None = None  # the last event, if it left as it came
         self._found = found
         self._report = report
         self._output = output
@@ -154,12 +153,11 @@ class MessagesWire:
     def event(self, draft: Draft, name: str) -> None:
         """Take one event; ``name`` is that of its ``event:`` line, "" for none."""
         kind = draft.value.get("type")
-        self._passed = None
+        self._content.said = None
         if self._progress is not None and kind not in ("ping", "message_stop"):
             self._send_progress()
         if kind == "content_block_delta" == name and draft.raw is not None:
             if self._content.passes(draft.value):
-                self._passed = draft.value
                 self._out.send(draft)
                 return
         if self.ended:
@@ -226,16 +224,14 @@ class MessagesWire:
         """End with an error and nothing else: it is not known what can still leave."""
         self._end_now(Draft(in_form(error)), "error")
 
-    def one_text(self) -> OneText | None:
-        """The text of the last event, if only that will differ in the next one of its form.
+    def form(self) -> Form | None:
+        """What may differ in the next event: the words or the input of a delta."""
+        form = self._content.form()
+        return form and form._replace(holds=functools.partial(self._holds, form.holds))
 
-        That is so behind a delta that left as it came: the next one with the same bytes around its
-        text does too, and changes nothing but the count of characters.
-        """
-        return None if self._passed is None else self._content.one_text(self._passed)
-
-    def take_usage(self, usage: dict[str, Any]) -> None:
-        """Take the last usage of events that left by a template: none do."""
+    def _holds(self, in_content: Callable[[], bool]) -> bool:
+        """Whether the next delta of a form does nothing but what the last one did."""
+        return self._progress is None and not self.ended and in_content()
 
     # ------------------------------------------------------------------ a whole answer
 

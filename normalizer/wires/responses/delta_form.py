@@ -1,0 +1,106 @@
+"""What may differ from one delta to the next: its text, its number, and what pads it.
+
+The core learns from the answer which deltas need no parsing (`core/template.py`). A delta is like
+the last one as long as its ids and indexes find the same item and the same part, nothing waits to
+ride on it, and its number is of the same kind: the upstream's own, or one of ours. What is counted
+of its text is counted later, in one piece.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from normalizer.core.findings import Findings
+from normalizer.core.form import Form, Member, Text
+from normalizer.wires.responses.item import Part
+from normalizer.wires.responses.item_events import Delta, ItemEvents
+from normalizer.wires.responses.items import Items
+from normalizer.wires.responses.outlet import SEQUENCE, Outlet
+from normalizer.wires.responses.part_texts import PartTexts
+from normalizer.wires.responses.response_lifecycle import ResponseLifecycle
+
+_DELTA = frozenset((b"delta",))
+# members that are nobody's, and differ from delta to delta
+_BESIDE = ("obfuscation", "logprobs")
+
+
+class Keep(NamedTuple):
+    """Keeps what left of one part; equal to another one of the same part."""
+
+    parts: PartTexts
+    part: Part
+
+    def __call__(self, said: str) -> None:
+        self.parts.keep(self.part, said)
+
+
+class DeltaForms:
+    """Says what may differ between the delta that was sent last and the next one."""
+
+    __slots__ = ("_events", "_found", "_items", "_life", "_outlet", "_parts")
+
+    def __init__(
+        self,
+        events: ItemEvents,
+        items: Items,
+        parts: PartTexts,
+        life: ResponseLifecycle,
+        outlet: Outlet,
+        found: Findings,
+    ) -> None:
+        self._events = events
+        self._items = items
+        self._parts = parts
+        self._life = life
+        self._outlet = outlet
+        self._found = found
+
+    def form(self) -> Form | None:
+        """What may differ in the next delta; None if it has to be looked at."""
+        delta = self._events.sent
+        if delta is None or not self._outlet.steady or not self._parts.roomy:
+            return None
+        if not self._events.finds(delta):
+            return None
+        value = delta.value
+        said = value["delta"]
+        if not said or value.get("sequence_number") != self._outlet.numbers.left:
+            return None
+        numbers = self._outlet.numbers
+        members = [Member("sequence_number", numbers.left, rising=numbers)]
+        for name in _BESIDE:
+            if value.get(name) and isinstance(value[name], (str, list)):
+                members.append(Member(name, value[name]))
+        own = None if SEQUENCE.code in self._found.log else numbers.came == numbers.left
+        text = Text(said, delta.text.counted, _DELTA, Keep(self._parts, delta.part), closes=True)
+        return Form((text,), tuple(members), _Holds(self, delta, own, shifted=self._items.shifted))
+
+    def holds(self, delta: Delta, own: bool | None, *, shifted: bool) -> bool:
+        """Whether a delta like one that left does what that one did; see `_Holds`."""
+        numbers = self._outlet.numbers
+        return (
+            self._life.runs
+            and self._outlet.steady
+            and self._parts.roomy
+            and self._items.shifted is shifted
+            and (own is None or own is (numbers.came == numbers.left))
+            and self._events.finds(delta)
+        )
+
+
+class _Holds:
+    """Asks whether a form holds.
+
+    * ``own``: its events leave with the upstream's own number, None: the upstream numbers none.
+    """
+
+    __slots__ = ("_delta", "_forms", "_own", "_shifted")
+
+    def __init__(self, forms: DeltaForms, delta: Delta, own: Any, *, shifted: bool) -> None:
+        self._forms = forms
+        self._delta = delta
+        self._own = own
+        self._shifted = shifted
+
+    def __call__(self) -> bool:
+        return self._forms.holds(self._delta, self._own, shifted=self._shifted)
