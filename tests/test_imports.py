@@ -71,7 +71,7 @@ WHOLE = {
     "held",
     "holdback",
     "kinds",
-    "one_text",
+    "form",
     "sender",
     "split",
     "stages",

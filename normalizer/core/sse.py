@@ -142,6 +142,7 @@ class EventReader:
         "_ended",
         "_event_data",
         "_found",
+        "_frame",
         "_limit",
         "_line_at",
         "_name",
@@ -172,6 +173,7 @@ class EventReader:
         self._parts: list[bytes] = []  # of a line whose end has not come
         self._size = 0
         self._started = False
+        self._frame = -1  # where the event at hand begins, if it came whole and in one piece
         self._between = True  # no line of an event at hand was read: the fast path may be taken
         self._after_cr = False  # the last line ended in CR at the end of what had come
         self._name = ""
@@ -211,9 +213,15 @@ class EventReader:
         if not self._started:
             self._start()
 
+    @property
+    def frame(self) -> bytes:
+        """The bytes of the event that `next` gave last, its blank line too, if it came whole."""
+        return self.data[self._frame : self.position] if self._frame >= 0 else b""
+
     def next(self) -> Event | None:
         """The next event, or None if more bytes are needed."""
         data = self.data
+        self._frame = -1
         while True:
             if not self._between:
                 event = self._event_data.next()
@@ -251,6 +259,7 @@ class EventReader:
         except ValueError:
             return None
         self.position = end + 2
+        self._frame = position
         if lenient:
             lenient = self._event_data.not_strict(payload)
         at = self.received - len(data) + start

@@ -24,7 +24,7 @@ from normalizer.core.own_error import own
 from normalizer.core.report import Report
 from normalizer.core.sse import COMMENT as COMMENT_DROPPED
 from normalizer.core.sse import JUNK_LINE, EventReader
-from normalizer.core.template import Templates
+from normalizer.core.templates import Templates
 from normalizer.core.wire import Wire
 from normalizer.core.writer import Writer
 
@@ -66,7 +66,7 @@ class EventStream:
         self._kept = kept
         self._reader = EventReader(found, options.max_event_bytes, named=wire.names_events)
         wire.junk = self._reader.junk
-        self._templates = Templates(found, report, wire.take_usage, options.max_event_bytes)
+        self._templates = Templates(found, report, options.max_event_bytes)
         if not wire.has_templates:
             self._templates.give_up()
         self._since = 0.0
@@ -77,18 +77,18 @@ class EventStream:
         last = templates.last
         position = 0
         if last is not None:
-            position = last.take(data, 0, out)
-            self._reader.received += position
+            position = last.read(data, 0, out)
             if position == len(data):
+                self._reader.received += position
                 if last.full:
-                    templates.settle()
+                    templates.empty(last)
+                    templates.align(aligned=True)
                 return data if last.same else self.ready()
             if position and last.same:
                 out.append(data[:position])
-            if templates.several:
-                framed = templates.take(data, position, out)
-                self._reader.received += framed - position
-                position = framed
+            position = templates.take(data, position, out)
+            self._reader.received += position
+            templates.align(aligned=True)
         if self._wire.ended:
             self._wire.behind(data)
         elif position < len(data):
@@ -145,11 +145,14 @@ class EventStream:
         while not self._wire.ended:
             if templates.any and reader.position < len(reader.data) and reader.aligned:
                 reader.position = templates.take(reader.data, reader.position, out)
+            self._found.log.clear()
+            if templates.any and reader.position < len(reader.data):
+                templates.settle()  # what is found in the framing is found behind their events
             event = reader.next()
             if event is None:
                 break
             if templates.any:
-                templates.settle()
+                templates.doubt()
             self._take(event, closing=closing)
         if self._wire.ended:
             templates.give_up()
@@ -177,21 +180,25 @@ class EventStream:
 
     def _data(self, event: Event) -> None:
         value, wire = event.value, self._wire
+        framing = tuple(self._found.log)
         self._found.begin()
         if type(value) is not dict:
             self._no_object(event)
             return
         sent = self._writer.sent
         sent.clear()
-        usage = value.get("usage")
+        out = self._writer.out
+        before = len(out)
         wire.event(Draft(value, None if event.lenient else event.data), event.name)
-        text = None
-        if len(sent) < 2 and not event.lenient and self._templates.wanted:
-            text = wire.one_text()
-        if text is None or bool(text.text) != bool(sent):
-            self._templates.clear()
-        else:
-            self._templates.learn(event.data, sent[0] if sent else b"", usage, text)
+        templates = self._templates
+        frame = self._reader.frame
+        if frame and len(sent) < 2 and not event.lenient and templates.wants():
+            form = wire.form()
+            # a comment may have left too, and an end may have come
+            as_said = len(out) - before == len(sent) and not wire.ended
+            if form is not None and as_said and form.sends == bool(sent):
+                self._found.log[:0] = framing
+                templates.learn(frame, out[before] if sent else b"", form)
 
     def _no_object(self, event: Event) -> None:
         """Data that is JSON and no object: objects in a list, or nothing that could be one."""

@@ -48,6 +48,7 @@ class Calls:
     * ``doubts``: fragments that wait for what follows them, by call.
     * ``legacy``: the call that is a `function_call`.
     * ``answered``: the server has run the calls itself.
+    * ``version``: another one whenever a call, an id or an index comes to be known.
     """
 
     __slots__ = (
@@ -61,6 +62,7 @@ class Calls:
         "last",
         "legacy",
         "naming",
+        "version",
     )
 
     def __init__(self) -> None:
@@ -74,6 +76,7 @@ class Calls:
         self.doubts: dict[Call, Doubt] = {}
         self.legacy: Call | None = None
         self.answered = False
+        self.version = 0
 
     @property
     def to_be_run(self) -> bool:

@@ -44,7 +44,7 @@ TEXT_BESIDE_CHOICES = Deviation(
 )
 
 
-_TEXTS_BESIDE = ("value", "response", "content", "result", "answer")
+TEXTS_BESIDE = ("value", "response", "content", "result", "answer")
 _DIGITS = 9  # that an index given as text may have; more is no index, and may be no int
 
 
@@ -120,6 +120,17 @@ class Choices:
                     parts[0].index = index
                     return parts
         return [part for part in parts if self._place(part, alone=len(parts) == 1)]
+
+    @property
+    def counting(self) -> bool:
+        """Whether the upstream counts tokens in the index of its choice."""
+        return self._counting
+
+    def again(self, chunks: int, index: int | None = None) -> None:
+        """Note more chunks in a row of a choice, the last one if ``index`` is None."""
+        if index is not None and index != self._last:
+            self._last, self._times = index, 0
+        self._times += chunks
 
     def _place(self, part: Part, *, alone: bool) -> bool:
         index = self._index(part, alone=alone)
@@ -202,7 +213,7 @@ def text_beside(chunk: Chunk) -> str:
 
     Writer's is `value`, Cloudflare's `response`.
     """
-    keys = [key for key in _TEXTS_BESIDE if isinstance(chunk.get(key), str)]
+    keys = [key for key in TEXTS_BESIDE if isinstance(chunk.get(key), str)]
     return keys[0] if len(keys) == 1 else ""
 
 

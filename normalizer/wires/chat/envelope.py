@@ -179,6 +179,10 @@ class Envelope:
             return CREATED_MISSING
         return CREATED_CHANGES if type(created) is int and seconds == created else CREATED_FORM
 
+    def varies(self, key: str) -> bool:
+        """Whether a member of the chunks is known to have other values, or not to be in all."""
+        return self._common.members.get(key) is None
+
     def chunk(self, choices: list[Choice]) -> Draft:
         """A chunk of our own."""
         self._fill()

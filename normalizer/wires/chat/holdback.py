@@ -133,9 +133,13 @@ class Holdback:
 
     @property
     def idle(self) -> bool:
+        """Whether the chunk sent last is as its own form makes it: no member of others is on it."""
+        return self.steady and not self.sender.rode
+
+    @property
+    def steady(self) -> bool:
         """Whether nothing waits that could change what becomes of the next chunk."""
-        waits = self._finishes.held or self._calls or self._stages.riders.waiting
-        return not (waits or self.sender.rode)
+        return not (self._finishes.held or self._calls or self._stages.riders.waiting)
 
     @property
     def finished(self) -> bool:

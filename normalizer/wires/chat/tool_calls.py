@@ -19,7 +19,7 @@ from normalizer.core.findings import Deviation, Findings
 from normalizer.core.kept import CALL, CHUNK, INDEX, Kept
 from normalizer.core.lenient import clean_text, dumps, loads
 from normalizer.core.request import RequestInfo
-from normalizer.wires.chat.call import TEXT_OF, Arguments, Call, Fragment, made_up_id
+from normalizer.wires.chat.call import TEXT_OF, Call, Fragment, made_up_id
 from normalizer.wires.chat.call_doubts import CALL_AGAIN, HEAD_TWICE, Doubts
 from normalizer.wires.chat.call_identity import Calls, Meaning
 from normalizer.wires.chat.call_members import CallMembers, Members
@@ -206,6 +206,7 @@ class ToolCalls:
         call.given = members.ident
         calls.all.append(call)
         calls.answered = False
+        calls.version += 1
         self._kept.size += CALL + len(members.ident) + len(members.name)
         if ident:
             calls.by_id[ident] = call
@@ -218,6 +219,8 @@ class ToolCalls:
             return
         if not opens and index not in calls.by_index:
             self._kept.size += INDEX
+        if calls.by_index.get(index) is not call:
+            calls.version += 1
         calls.by_index[index] = call
 
     def _join_halves(self, call: Call, members: Members, part: Part) -> str:
@@ -422,16 +425,20 @@ class ToolCalls:
                 self._unstash(call)
         return left
 
-    def steady(self, index: int, number: Any) -> Arguments | None:
-        """Return the arguments of a call, if its next fragment can be sent at once; else None."""
+    def may_be_answered(self, index: int) -> bool:
+        """Return whether text would show that the server has run the calls of a choice."""
+        calls = self._choices.get(index)
+        return calls is not None and not calls.answered and calls.whole
+
+    def calls_of(self, index: int) -> Calls | None:
+        """Return the calls of a choice, None if it has none."""
+        return self._choices.get(index)
+
+    def by_number(self, index: int, number: Any) -> Call | None:
+        """Return the call that is sent with a number."""
         calls = self._choices.get(index)
         # with the repair of indexes off, this may be anything
-        call = calls.by_number.get(number) if calls and type(number) is int else None
-        if calls is None or call is None or call is not calls.last or call in calls.doubts:
-            return None
-        if call.half or call.arguments.whole or not call.arguments.begun:
-            return None
-        return call.arguments
+        return calls.by_number.get(number) if calls and type(number) is int else None
 
     def _unstash(self, call: Call) -> list[dict[str, Any]]:
         fragments, call.stash = call.stash, []

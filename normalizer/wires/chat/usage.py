@@ -11,6 +11,8 @@ from typing import Any
 
 from normalizer.core.draft import Draft
 from normalizer.core.findings import Deviation, Findings
+from normalizer.core.lenient import loads
+from normalizer.core.spelling import keep_spelling
 from normalizer.wires.chat.chunk import Chunk, Part
 
 USAGE_EARLY = Deviation(
@@ -191,6 +193,13 @@ class Usage:
         self._replace(usage)
         self._real = self._real or real
         return True
+
+    def keep_all(self, usages: list[bytes]) -> None:
+        """Keep usages that came one after the other, given their JSON."""
+        for data in usages:
+            usage = loads(data)[0]
+            keep_spelling(usage, data)
+            self.keep(usage)
 
     def _replace(self, usage: dict[str, Any]) -> None:
         # LangChain and pydantic-ai add usages up, so the last one replaces all others

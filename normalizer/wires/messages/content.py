@@ -18,7 +18,8 @@ through here once comes through unchanged.
 
 from __future__ import annotations
 
-import functools
+import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from normalizer.core.draft import Draft
@@ -55,15 +56,24 @@ from normalizer.wires.messages.tool_input import (
 )
 from normalizer.wires.messages.tool_use import CALL_REPEATED, TOOL_NAME_MISSING, Calls
 
-_NAMES = frozenset(name.encode() for name in MEMBERS.values())
-
 
 class Said(NamedTuple):
     """The words or the input of a delta that left: of which block, and the index that it named."""
 
     block: Block
-    index: int | None
+    named: int | None
     words: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Keep:
+    """Keeps the input that left of one block; equal to another one of the same block."""
+
+    block: Block
+    add: Callable[[Block, str], None]
+
+    def __call__(self, said: str) -> None:
+        self.add(self.block, said)
 
 
 class Content:
@@ -153,17 +163,22 @@ class Content:
         self.said = Said(block, index, said)
         return True
 
-    def form(self) -> Form | None:
-        """What may differ between the delta that came last and the next one: what it says."""
+    def form(self, goes_on: Callable[[], bool]) -> Form | None:
+        """What may differ between the delta that came last and the next one: what it says.
+
+        ``goes_on``: whether nothing but the content decides about that one.
+        """
         said = self.said
         if said is None or not said.words or not self._is_steady(said.block):
             return None
         block = said.block
-        keep = functools.partial(self._keep_input, block) if block.group == TOOL else None
+        keep = Keep(block, self._keep_input) if block.group == TOOL else None
+        names = frozenset((block.member.encode(),))
         return Form(
-            (Text(said.words, COUNTED[block.group], _NAMES, keep, closes=True),),
-            holds=functools.partial(self._holds, said),
+            (Text(said.words, COUNTED[block.group], names, keep, closes=True),),
+            holds=lambda: goes_on() and self._holds(said),
             took=self._events.add,
+            padded=True,
         )
 
     def _is_steady(self, block: Block) -> bool:
@@ -302,6 +317,7 @@ class Content:
                 if not said and block.half:
                     return
             self._out.count(block.group, said)
+        twice = block.given
         if block.group == TOOL:
             self._take_input(block, said)
         if block.index is None:
@@ -314,7 +330,7 @@ class Content:
         self._events.count += 1
         index = index_of(draft.value)
         self._events.send(block, draft)
-        if draft.value["delta"].get("type") == block.delta:
+        if draft.value["delta"].get("type") == block.delta and not twice:
             self.said = Said(block, index, said)
         plain = block.index == block.named and not (self._events.late or block.half or block.given)
         self._plain = block if plain else None

@@ -31,7 +31,6 @@ behind a stop reason. It was cut where the body ends before.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -226,12 +225,11 @@ class MessagesWire:
 
     def form(self) -> Form | None:
         """What may differ in the next event: the words or the input of a delta."""
-        form = self._content.form()
-        return form and form._replace(holds=functools.partial(self._holds, form.holds))
+        return self._content.form(self._goes_on)
 
-    def _holds(self, in_content: Callable[[], bool]) -> bool:
-        """Whether the next delta of a form does nothing but what the last one did."""
-        return self._progress is None and not self.ended and in_content()
+    def _goes_on(self) -> bool:
+        """Whether no event waits for the next one."""
+        return self._progress is None and not self.ended
 
     # ------------------------------------------------------------------ a whole answer
 

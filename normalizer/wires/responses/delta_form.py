@@ -8,7 +8,8 @@ of its text is counted later, in one piece.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import dataclasses
+from typing import Any
 
 from normalizer.core.findings import Findings
 from normalizer.core.form import Form, Member, Text
@@ -24,7 +25,8 @@ _DELTA = frozenset((b"delta",))
 _BESIDE = ("obfuscation", "logprobs")
 
 
-class Keep(NamedTuple):
+@dataclasses.dataclass(frozen=True, slots=True)
+class Keep:
     """Keeps what left of one part; equal to another one of the same part."""
 
     parts: PartTexts
@@ -67,10 +69,10 @@ class DeltaForms:
         if not said or value.get("sequence_number") != self._outlet.numbers.left:
             return None
         numbers = self._outlet.numbers
-        members = [Member("sequence_number", numbers.left, rising=numbers)]
-        for name in _BESIDE:
-            if value.get(name) and isinstance(value[name], (str, list)):
-                members.append(Member(name, value[name]))
+        members = [
+            Member("sequence_number", numbers.left, rising=numbers),
+            *(Member(name, value[name]) for name in _BESIDE if value.get(name)),
+        ]
         own = None if SEQUENCE.code in self._found.log else numbers.came == numbers.left
         text = Text(said, delta.text.counted, _DELTA, Keep(self._parts, delta.part), closes=True)
         return Form((text,), tuple(members), _Holds(self, delta, own, shifted=self._items.shifted))

@@ -16,7 +16,6 @@ from normalizer.wires.responses.item import Item, Part
 from normalizer.wires.responses.item_lifecycle import OUTPUT_INDEX, ItemLifecycle, call_of, ids_of
 from normalizer.wires.responses.items import Items
 from normalizer.wires.responses.names import (
-    ADDED,
     CALLS,
     DELTAS,
     DONE,
@@ -52,7 +51,7 @@ class Delta(NamedTuple):
     value: dict[str, Any]
     text: Text
     ident: str
-    index: int | None
+    place: int | None
     number: int | None
     item: Item
     part: Part
@@ -125,7 +124,7 @@ class ItemEvents:
         item, part, text = delta.item, delta.part, delta.text
         return (
             item.done is None
-            and self._items.inside(text.kind, delta.ident, delta.index) is item
+            and self._items.inside(text.kind, delta.ident, delta.place) is item
             and item.part_of(text, delta.number) is part
             and not (part.text_done or part.half or part.lost)
         )

@@ -286,11 +286,8 @@ def call_of(data: dict[str, Any], kind: str) -> str:
 def ids_of(value: dict[str, Any]) -> list[str]:
     """All ids that an event about an item names."""
     item = value["item"]
-    ids = []
-    for ident in (item.get("id"), item.get("item_id"), value.get("item_id"), item.get("call_id")):
-        if ident and isinstance(ident, str):
-            ids.append(ident)
-    return ids
+    given = (item.get("id"), item.get("item_id"), value.get("item_id"), item.get("call_id"))
+    return [ident for ident in given if ident and isinstance(ident, str)]
 
 
 def _take_texts(

@@ -1,0 +1,169 @@
+"""The templates of one stream: which are kept, and which may be used.
+
+A stream has a few forms of events, which take turns: the pieces of several choices or calls, of
+reasoning and of text. So a template is kept when an event of another form comes in between. That
+event went through the stages; whether the template still says what they would do is asked of the
+wire (`Form.holds`) before the template is used again.
+
+What was in the events that templates took is told to the wire before it gets another event, in
+the order of the templates' last events.
+"""
+
+from __future__ import annotations
+
+from normalizer.core.findings import Findings
+from normalizer.core.form import Form
+from normalizer.core.report import Report
+from normalizer.core.template import Template, learn
+
+_FORMS = 8  # templates at a time
+_MISSES = 12  # templates learnt in vain before a stream is taken to be one that has none
+_PAUSE = 32  # events then, before another template is learnt
+
+
+class Templates:
+    """The templates of one stream, the one that was used last first.
+
+    * ``last``: the template that took the last event while the next byte begins an event, else
+      None.
+    """
+
+    __slots__ = (
+        "_found",
+        "_kept",
+        "_limit",
+        "_misses",
+        "_off",
+        "_report",
+        "last",
+    )
+
+    def __init__(self, found: Findings, report: Report, limit: int) -> None:
+        self.last: Template | None = None
+        self._kept: list[Template] = []
+        self._found = found
+        self._report = report
+        self._limit = limit
+        self._misses = 0  # events since a template was of use
+        self._off = False
+
+    def wants(self) -> bool:
+        """Count an event that no template took; whether one of its own may be of use."""
+        if self._off:
+            return False
+        self._misses += 1
+        return self._misses < _MISSES or self._misses % _PAUSE == 0
+
+    @property
+    def any(self) -> bool:
+        """Whether there is a template."""
+        return bool(self._kept)
+
+    def give_up(self) -> None:
+        """Learn no more templates."""
+        self.settle()
+        self.clear()
+        self._off = True
+
+    def clear(self) -> None:
+        """Forget the templates, and what they took."""
+        self._kept.clear()
+        self.last = None
+
+    def doubt(self) -> None:
+        """An event goes through the stages: no template is sure any more."""
+        self.settle()
+        self._kept = [one for one in self._kept if not one.form.alone]
+        for template in self._kept:
+            template.sure = template.form.holds is None
+
+    def align(self, aligned: bool) -> None:
+        """Say whether the next byte begins an event."""
+        first = self._kept[0] if aligned and self._kept else None
+        self.last = first if first is not None and first.sure else None
+
+    # ------------------------------------------------------------------ events
+
+    def take(self, data: bytes, position: int, out: list[bytes]) -> int:
+        """Take events that are in a template, from ``position`` on; where those end."""
+        size = len(data)
+        while position < size:
+            end = self._take(data, position, out)
+            if end == position:
+                break
+            position = end
+        return position
+
+    def _take(self, data: bytes, position: int, out: list[bytes]) -> int:
+        """Take events that are in one template; where those end."""
+        for template in self._kept:
+            if not data.startswith(template.before, position) or not self._is_sure(template):
+                continue
+            if template is not self._kept[0] and self._mixes(template):
+                self.settle()
+            end = template.read(data, position, out)
+            if end == position:
+                continue
+            if template is not self._kept[0]:
+                self._prefer(template)
+            if template.same:
+                out.append(data[position:end])
+            if template.full:
+                self.empty(template)
+            return end
+        return position
+
+    def _is_sure(self, template: Template) -> bool:
+        if not template.sure:
+            holds = template.form.holds
+            template.sure = holds is None or holds()
+        return template.sure
+
+    def _mixes(self, template: Template) -> bool:
+        """Whether others took texts that somebody needs in one order with those of a template."""
+        return any(one.taken and one is not template and one.shares(template) for one in self._kept)
+
+    def _prefer(self, template: Template) -> None:
+        """Note that another template than the last one took events."""
+        former = self._kept[0]
+        if former.ordered or template.ordered:
+            self.settle(but=template)
+        former.run = former.taken
+        self._kept.remove(template)
+        self._kept.insert(0, template)
+
+    # ------------------------------------------------------------------ what was in them
+
+    def settle(self, but: Template | None = None) -> None:
+        """Count what was taken, as if it had gone through the stages."""
+        for template in reversed(self._kept):
+            if template.taken and template is not but:
+                self._settle(template)
+
+    def empty(self, template: Template) -> None:
+        """Count what a full template took; what somebody keeps has grown by that."""
+        self.settle()
+        template.sure = template.form.holds is None
+
+    def _settle(self, template: Template) -> None:
+        events, report = template.taken, self._report
+        self._misses = 0
+        report.events_in += events
+        if template.sends:
+            report.events_out += events
+        self._found.again(template.codes, events)
+        for text, said in template.settle():
+            if text.kind:
+                report.count(text.kind, 0, len(said))
+
+    def learn(self, came: bytes, left: bytes, form: Form) -> None:
+        """Take the template of an event that came as ``came`` and left as ``left``."""
+        codes = tuple(code for code in self._found.log if code not in form.own_codes)
+        template = learn(came, left, form, codes, self._limit)
+        if template is None:
+            return
+        if form.alone:
+            self._kept.clear()
+        key = template.key
+        self._kept = [one for one in self._kept if one.key != key][: _FORMS - 1]
+        self._kept.insert(0, template)
