@@ -34,6 +34,7 @@ class Templates:
         "_limit",
         "_misses",
         "_off",
+        "_paused",
         "_report",
         "last",
     )
@@ -44,15 +45,16 @@ class Templates:
         self._found = found
         self._report = report
         self._limit = limit
-        self._misses = 0  # events since a template was of use
+        self._misses = 0  # templates learnt since one was of use
+        self._paused = 0  # events since one was learnt in spite of those
         self._off = False
 
     def wants(self) -> bool:
-        """Count an event that no template took; whether one of its own may be of use."""
-        if self._off:
-            return False
-        self._misses += 1
-        return self._misses < _MISSES or self._misses % _PAUSE == 0
+        """Whether a template of an event that none took may be of use."""
+        if self._off or self._misses < _MISSES:
+            return not self._off
+        self._paused = (self._paused + 1) % _PAUSE
+        return self._paused == 0
 
     @property
     def any(self) -> bool:
@@ -158,6 +160,7 @@ class Templates:
 
     def learn(self, came: bytes, left: bytes, form: Form) -> None:
         """Take the template of an event that came as ``came`` and left as ``left``."""
+        self._misses += 1
         codes = tuple(code for code in self._found.log if code not in form.own_codes)
         template = learn(came, left, form, codes, self._limit)
         if template is None:

@@ -36,6 +36,10 @@ class Keep:
         self.parts.keep(self.part, said)
 
 
+# deltas of a stream before a template is learnt, which costs about as much as they do
+_WORTH = 3
+
+
 class DeltaForms:
     """Says what may differ between the delta that was sent last and the next one."""
 
@@ -60,7 +64,12 @@ class DeltaForms:
     def form(self) -> Form | None:
         """What may differ in the next delta; None if it has to be looked at."""
         delta = self._events.sent
-        if delta is None or not self._outlet.steady or not self._parts.roomy:
+        if (
+            delta is None
+            or self._events.deltas < _WORTH
+            or not self._outlet.steady
+            or not self._parts.roomy
+        ):
             return None
         if not self._events.finds(delta):
             return None

@@ -60,10 +60,10 @@ class Delta(NamedTuple):
 class ItemEvents:
     """Takes the events of items, and finds the item of each.
 
-    * ``sent``: the event taken last, if it is a delta that left.
+    * ``sent``: the event taken last, if it is a delta that left; ``deltas``: how many came here.
     """
 
-    __slots__ = ("_clean", "_found", "_items", "_lifecycle", "_outlet", "_texts", "sent")
+    __slots__ = ("_clean", "_found", "_items", "_lifecycle", "_outlet", "_texts", "deltas", "sent")
 
     def __init__(
         self, outlet: Outlet, lifecycle: ItemLifecycle, texts: TextEvents, found: Findings
@@ -76,6 +76,7 @@ class ItemEvents:
         # the last delta, if it was in order: the next that names the same is too
         self._clean: tuple[Text, Item, Part] | None = None
         self.sent: Delta | None = None
+        self.deltas = 0
 
     def delta(self, draft: Draft, kind: str) -> None:
         """A piece of text."""
@@ -94,6 +95,7 @@ class ItemEvents:
             self._clean = (text, item, part)
         named = as_text(ident), as_index(index), as_index(number)
         self.sent = Delta(value, text, *named, item, part)
+        self.deltas += 1
 
     def send_next(self, draft: Draft, text: Text) -> bool:
         """Send a piece of the text that the last delta was of; False if it may be another's."""
@@ -112,6 +114,7 @@ class ItemEvents:
         ):
             self._texts.append(part, text, draft)
             self.sent = Delta(value, text, item.id, item.number, part.number, item, part)
+            self.deltas += 1
             return True
         return False
 
