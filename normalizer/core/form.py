@@ -31,7 +31,7 @@ class Text(NamedTuple):
     * ``kind``: in the report's characters, "" for none. Brackets that close never pass in
       ``"arguments"``: whoever counts them finds the end of the arguments there.
     * ``names``: of the members that may have it. Where several have it, all of them do.
-    * ``keep``: gets the texts that follow, joined; the same for all texts that belong together.
+    * ``keep``: gets the texts that follow, joined; equal for all texts that have one order.
     * ``closes``: brackets that close pass all the same: nobody counts them before another event.
     """
 
@@ -71,8 +71,8 @@ class Member(NamedTuple):
       neither "" nor 0.
     * ``tell``: gets the last value at times, always before the next event that is parsed.
     * ``instead``: the member leaves with this value, and comes with any other one.
-    * ``takes``: the member does not leave; gets the JSON of each value, in their order. The next
-      value differs in its numbers only.
+    * ``takes``: the member does not leave; gets the JSON of each value. The next value differs in
+      its whole numbers only.
     * ``rising``: see `Rising`. An event that comes without the number leaves with the next one.
     """
 
@@ -80,7 +80,7 @@ class Member(NamedTuple):
     value: Any
     tell: Callable[[Any], None] | None = None
     instead: str | int | None = None
-    takes: Callable[[list[bytes]], None] | None = None
+    takes: Callable[[bytes], None] | None = None
     rising: Rising | None = None
 
     @property

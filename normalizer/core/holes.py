@@ -8,8 +8,8 @@ value, which happens to be the same.
 from __future__ import annotations
 
 import functools
-import itertools
 import json
+import operator
 import re
 from collections.abc import Callable
 from typing import NamedTuple
@@ -28,20 +28,40 @@ _CLEAR = rb'[^"\\\x00-\x1f]*'
 PLAIN = re.compile(
     rb'(?!")%b(?:\\(?:["\\/bfnrt]|u(?![dD][89a-fA-F])[0-9a-fA-F]{4})%b)*' % (_CLEAR, _CLEAR)
 ).match
-# and with the escapes only that we write: what leaves must not depend on the path it took
-WRITTEN = re.compile(rb'(?!")%b(?:\\["\\bfnrt]%b)*' % (_CLEAR, _CLEAR)).match
 # arguments without a bracket that closes: what follows the end of arguments is in doubt
 _OPEN = rb'[^"\\\x00-\x1f}\]]*'
 ARGUMENTS = re.compile(rb'(?!")%b(?:\\["\\/bfnrt]%b)*' % (_OPEN, _OPEN)).match
-WRITTEN_ARGUMENTS = re.compile(rb'(?!")%b(?:\\["\\bfnrt]%b)*' % (_OPEN, _OPEN)).match
 # what stands beside the text
 WORD = re.compile(rb"[!#-\[\]-~]+").match
 NUMBER = re.compile(rb"[1-9][0-9]{0,10}(?![0-9])").match
 BLANKS = re.compile(rb" *").match
 # an object of numbers, one of them nested at the most
 _COUNTERS = re.compile(rb"\{[^{}\[\]]*(?:\{[^{}\[\]]*\}[^{}\[\]]*)*\}").match
+# the value of an `id:` line: nobody reads it, and it does not leave
+IDENT = Member("id:", "")
+_LINE = re.compile(rb"[^\r\n]*").match
+_BLANK = ord(" ")
 _DECODER = json.JSONDecoder()
 _DIGITS = re.compile(rb"(?<=[:,\[ ])(?:0|[1-9][0-9]{0,14})(?=[,}\] ])")
+
+
+class Example(NamedTuple):
+    """An event as it came and as it left, whole: its lines, and the blank one behind them.
+
+    * ``ident``: where the value of its ``id:`` line begins and ends; (0, 0) if it has none.
+    * ``left``: b"" for an event that was not sent.
+    * ``rewritten``: its JSON was written by us, even if that gave the same bytes.
+    """
+
+    came: bytes
+    ident: tuple[int, int]
+    left: bytes
+    rewritten: bool
+
+    @property
+    def same(self) -> bool:
+        """Whether it leaves in the bytes that it came in."""
+        return not self.rewritten and self.came == self.left
 
 
 class Hole(NamedTuple):
@@ -50,6 +70,9 @@ class Hole(NamedTuple):
     start: int
     end: int
     what: Text | Member
+
+
+_START = operator.itemgetter(0)
 
 
 def parts(event: bytes, holes: list[Hole]) -> list[bytes]:
@@ -61,69 +84,90 @@ def parts(event: bytes, holes: list[Hole]) -> list[bytes]:
     return [*around, event[start:]]
 
 
-def find_holes(came: bytes, left: bytes, form: Form) -> tuple[list[Hole], list[Hole]] | None:
+def find_holes(example: Example, form: Form) -> tuple[list[Hole], list[Hole]] | None:
     """The holes of what came and of what left; None where one of them is in doubt."""
     came_holes: list[Hole] = []
     left_holes: list[Hole] = []
     if form.padded:
-        came_holes.append(_padding_hole(came))
-        left_holes += came_holes if came == left else []
+        came_holes.append(_padding_hole(example.came))
+        left_holes += came_holes if example.same else []
     for member in form.members:
-        hole = _member_hole(came, member)
-        if member.rising is not None and not _rises(came, hole, member.rising):
-            number = _made_number(left, member, member.rising) if came != left else None
+        hole = _member_hole(example.came, member)
+        if member.rising is not None and not _rises(example.came, hole, member.rising):
+            number = _made_number(example, member, member.rising)
             if number is None:
                 return None
             left_holes.append(number)
             continue
-        leaves = _left_hole(came, hole, left, member) if hole is not None else None
+        leaves = _left_hole(example, hole, member) if hole is not None else None
         if hole is not None and (leaves is not None or not _leaves_as_it_came(member)):
             came_holes.append(hole)
             left_holes += [leaves] if leaves is not None else []
         elif member.needed:
             return None
     for text in form.texts:
-        inside = _spelt(text.said, came, left)
-        found = _text_holes(came, inside, text, came_holes)
-        leaves_in = _text_holes(left, inside, text, left_holes) if came != left else found
-        if not found or not leaves_in:
+        holes = _text_holes(example, text, came_holes, left_holes)
+        if holes is None:
             return None
-        came_holes += found
-        left_holes += leaves_in
-    came_holes.sort(key=_start)
-    left_holes.sort(key=_start)
-    return None if _overlap(came_holes) or _overlap(left_holes) else (came_holes, left_holes)
+        came_holes += holes[0]
+        left_holes += holes[1]
+    if example.ident[0]:
+        came_holes.append(Hole(*example.ident, IDENT))
+    ordered = _in_order(came_holes) and (example.same or _in_order(left_holes))
+    return (came_holes, came_holes if example.same else left_holes) if ordered else None
 
 
-def _start(hole: Hole) -> int:
-    return hole.start
+def _in_order(holes: list[Hole]) -> bool:
+    """Put holes in their order; False if two of them overlap."""
+    holes.sort(key=_START)
+    end = 0
+    for hole in holes:
+        if hole.start < end:
+            return False
+        end = hole.end
+    return True
 
 
-def _overlap(holes: list[Hole]) -> bool:
-    return any(one.end > other.start for one, other in itertools.pairwise(holes))
+def _text_holes(
+    example: Example, text: Text, came_holes: list[Hole], left_holes: list[Hole]
+) -> tuple[list[Hole], list[Hole]] | None:
+    """Where an event has a text, as it came and as it left."""
+    ours = dumps(text.said)
+    inside, came = ours, _places(example.came, ours, text, came_holes)
+    if not came:  # many servers write ASCII only
+        inside = json.dumps(text.said).encode()
+        came = _places(example.came, inside, text, came_holes)
+    if not came or example.same:
+        return (came, came) if came else None
+    left = _places(example.left, ours if example.rewritten else inside, text, left_holes)
+    return (came, left) if left else None
 
 
-def _spelt(said: str, came: bytes, left: bytes) -> bytes:
-    inside = dumps(said)
-    return json.dumps(said).encode() if came == left and inside not in came else inside
-
-
-def _text_holes(event: bytes, inside: bytes, text: Text, others: list[Hole]) -> list[Hole]:
-    """Where an event has a text; nowhere if that is in doubt."""
+def _places(event: bytes, inside: bytes, text: Text, others: list[Hole]) -> list[Hole]:
+    """Where a text stands in an event, outside of ``others``; nowhere if that is in doubt."""
     holes: list[Hole] = []
+    size = len(inside)
     at = event.find(inside)
     while at >= 0:
-        if not any(one.start <= at < one.end for one in others):
-            holes.append(Hole(at + 1, at + len(inside) - 1, text))
-        at = event.find(inside, at + len(inside))
-    known = all(_name_before(event, one.start - 1) in text.names for one in holes)
-    return holes if known else []
+        if not _within(at, others):
+            if _name_before(event, at) not in text.names:
+                return []
+            holes.append(Hole(at + 1, at + size - 1, text))
+        at = event.find(inside, at + size)
+    return holes
+
+
+def _within(at: int, holes: list[Hole]) -> bool:
+    for one in holes:  # noqa: SIM110 - a generator costs more than what it asks
+        if one.start <= at < one.end:
+            return True
+    return False
 
 
 def _name_before(event: bytes, at: int) -> bytes:
     """The name of the member whose value begins at ``at``."""
     end = event.rfind(b'"', 0, at)
-    if event[end + 1 : at].strip() != b":":
+    if event[end + 1 : at] != b":" and event[end + 1 : at].strip() != b":":
         return b""
     return event[event.rfind(b'"', 0, end) + 1 : end]
 
@@ -166,8 +210,10 @@ def _member_hole(event: bytes, member: Member) -> Hole | None:
 
 def _padding_hole(event: bytes) -> Hole:
     """Where the blanks are, or could be, before the last bracket of an event."""
-    end = event.rindex(b"}")
-    return Hole(len(event[:end].rstrip(b" ")), end, PADDING)
+    end = start = event.rindex(b"}")
+    while event[start - 1] == _BLANK:
+        start -= 1
+    return Hole(start, end, PADDING)
 
 
 def _rises(event: bytes, hole: Hole | None, rising: Rising) -> bool:
@@ -175,12 +221,12 @@ def _rises(event: bytes, hole: Hole | None, rising: Rising) -> bool:
     return hole is not None and event[hole.start : hole.end] == b"%d" % rising.came
 
 
-def _made_number(left: bytes, member: Member, rising: Rising) -> Hole | None:
+def _made_number(example: Example, member: Member, rising: Rising) -> Hole | None:
     """Where an event that came without a number of its own has one when it leaves."""
-    at, number = _value_at(left, member.name), b"%d" % rising.left
+    at, number = _value_at(example.left, member.name), b"%d" % rising.left
     end = at + len(number)
-    whole = left.startswith(number, at) and left[end : end + 1] in (b",", b"}")
-    return Hole(at, end, member) if at >= 0 and whole else None
+    whole = example.left.startswith(number, at) and example.left[end : end + 1] in (b",", b"}")
+    return Hole(at, end, member) if at >= 0 and whole and not example.same else None
 
 
 def _json_hole(event: bytes, at: int, member: Member) -> Hole | None:
@@ -192,38 +238,38 @@ def _json_hole(event: bytes, at: int, member: Member) -> Hole | None:
     return Hole(at, at + len(behind[:end].encode()), member)
 
 
-def _left_hole(came: bytes, hole: Hole, left: bytes, member: Member) -> Hole | None:
+def _left_hole(example: Example, hole: Hole, member: Member) -> Hole | None:
     """Where a member has its value in the event that left, None if that is not a hole."""
-    if came == left:
+    if example.same:
         return hole
-    at = _value_at(left, member.name)
+    at = _value_at(example.left, member.name)
     if at < 0 or not _leaves_as_it_came(member):
         return None
     at += type(member.value) is str
-    value = came[hole.start : hole.end]
+    value = example.came[hole.start : hole.end]
     if member.rising is not None:
         value = b"%d" % member.rising.left
-    return Hole(at, at + len(value), member) if left.startswith(value, at) else None
+    return Hole(at, at + len(value), member) if example.left.startswith(value, at) else None
 
 
 # ---------------------------------------------------------------------- what may be in a hole
 
 
-def match_of(text: Text, *, same: bool) -> Match:
-    """What reads a text. ``same``: it leaves in the bytes that it came in."""
-    if text.kind == "arguments" and not text.closes:
-        return ARGUMENTS if same else WRITTEN_ARGUMENTS
-    return PLAIN if same else WRITTEN
+def match_of(text: Text) -> Match:
+    """What reads a text."""
+    return ARGUMENTS if text.kind == "arguments" and not text.closes else PLAIN
 
 
-def reader_of(member: Member, value: bytes, *, same: bool) -> Reader:
+def reader_of(member: Member, value: bytes, *, rewritten: bool) -> Reader:
     """What reads the values of a member that came with ``value``."""
+    if member is IDENT:
+        return functools.partial(read_match, _LINE)
     if member.rising is not None:
-        return functools.partial(_read_rising, member.rising, same)
+        return functools.partial(_read_rising, member.rising, rewritten)
     if member.takes is not None:
         return functools.partial(read_match, counters_like(value))
     if type(member.value) in (dict, list):
-        return functools.partial(_read_json, same)
+        return functools.partial(_read_json, rewritten)
     match = WORD if type(member.value) is str else NUMBER
     if member.instead is not None:
         return functools.partial(_read_other, match, str(member.instead).encode())
@@ -240,14 +286,14 @@ def _read_other(match: Match, pinned: bytes, data: bytes, at: int, _after: bytes
     return -1 if found is None or found[0] == pinned else found.end()
 
 
-def _read_rising(rising: Rising, same: bool, data: bytes, at: int, _after: bytes) -> int:
-    if same and rising.came != rising.left:
+def _read_rising(rising: Rising, rewritten: bool, data: bytes, at: int, _after: bytes) -> int:
+    if not rewritten and rising.came != rising.left:
         return -1
     number = b"%d" % (rising.came + 1)
     return at + len(number) if data.startswith(number, at) else -1
 
 
-def _read_json(same: bool, data: bytes, at: int, after: bytes) -> int:
+def _read_json(rewritten: bool, data: bytes, at: int, after: bytes) -> int:
     """Read an object or a list that is no empty one; rewritten, it is spelt as we write."""
     end = data.find(after, at)
     value = data[at:end]
@@ -257,7 +303,7 @@ def _read_json(same: bool, data: bytes, at: int, after: bytes) -> int:
         parsed, lenient = loads(value)
     except ValueError:
         return -1
-    return end if parsed and not lenient and (same or dumps(parsed) == value) else -1
+    return end if parsed and not lenient and (not rewritten or dumps(parsed) == value) else -1
 
 
 @functools.lru_cache(maxsize=64)

@@ -16,6 +16,7 @@ from normalizer.core.errors import INVALID, TOO_LARGE, read_error, words_of_page
 from normalizer.core.event import Event, Kind
 from normalizer.core.event_data import DONE_VARIANT
 from normalizer.core.findings import Findings
+from normalizer.core.holes import Example
 from normalizer.core.kept import Kept
 from normalizer.core.kinds import LINES_FOR_EVENTS
 from normalizer.core.lenient import loads
@@ -143,11 +144,11 @@ class EventStream:
     def _read(self, *, closing: bool = False) -> None:
         reader, templates, out = self._reader, self._templates, self._writer.out
         while not self._wire.ended:
-            if templates.any and reader.position < len(reader.data) and reader.aligned:
-                reader.position = templates.take(reader.data, reader.position, out)
-            self._found.log.clear()
             if templates.any and reader.position < len(reader.data):
-                templates.settle()  # what is found in the framing is found behind their events
+                if reader.aligned:
+                    reader.position = templates.take(reader.data, reader.position, out)
+                # the reader's findings name the number of their event
+                templates.settle()
             event = reader.next()
             if event is None:
                 break
@@ -180,7 +181,6 @@ class EventStream:
 
     def _data(self, event: Event) -> None:
         value, wire = event.value, self._wire
-        framing = tuple(self._found.log)
         self._found.begin()
         if type(value) is not dict:
             self._no_object(event)
@@ -197,8 +197,12 @@ class EventStream:
             # a comment may have left too, and an end may have come
             as_said = len(out) - before == len(sent) and not wire.ended
             if form is not None and as_said and form.sends == bool(sent):
-                self._found.log[:0] = framing
-                templates.learn(frame, out[before] if sent else b"", form)
+                self._found.log += self._reader.framing
+                left, rewritten = b"", False
+                if sent:
+                    # bytes that nobody changed are passed on, not copied
+                    left, rewritten = out[before], sent[0] is not event.data
+                templates.learn(Example(frame, self._reader.ident, left, rewritten), form)
 
     def _no_object(self, event: Event) -> None:
         """Data that is JSON and no object: objects in a list, or nothing that could be one."""

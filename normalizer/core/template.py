@@ -9,24 +9,16 @@ of what parsing does. Which templates a stream has is decided in `core/templates
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
-from normalizer.core.form import PADDING, Form, Member, Text
-from normalizer.core.holes import (
-    BLANKS,
-    Hole,
-    find_holes,
-    match_of,
-    parts,
-    read_match,
-    reader_of,
-)
-from normalizer.core.lenient import loads
+from normalizer.core.form import PADDING, Form, Member, Rising, Text
+from normalizer.core.holes import BLANKS, Example, Hole, find_holes, match_of, parts, reader_of
+from normalizer.core.lenient import dumps, loads
+from normalizer.core.report import Report
 
-_BLANKS = functools.partial(read_match, BLANKS)
 _KEPT = 64  # events that are taken together when they are counted
-_TEXT, _AGAIN, _MEMBER = range(3)  # what a hole has: a text, the value of a hole before it, or else
+# what a hole has: a text, the value of a hole before it, blanks, or else
+_TEXT, _AGAIN, _BLANKS, _MEMBER = range(4)
 
 
 class Template:
@@ -34,9 +26,11 @@ class Template:
 
     * ``form``: what the wire said of it. ``codes``: the deviations of each event.
     * ``same``: what leaves is what came. ``sends``: something leaves.
+    * ``key``: the bytes around the holes; a later template with the same ones replaces this one.
+    * ``ordered``: what was in the events has to be told before another template takes one.
     * ``before``: the bytes with which an event begins.
     * ``sure``: its form holds, as far as is known.
-    * ``run``: how many of the events that are not counted yet came before another template's.
+    * ``run``: how many of the events that are not counted yet came before another template's last.
 
     `read` takes events as long as they are in the template. What was in them is kept until
     `settle` is called.
@@ -48,13 +42,17 @@ class Template:
         "_leaves",
         "_limit",
         "_only",
+        "_rewritten",
         "_rising",
         "_rows",
         "_slots",
         "_steps",
+        "_written",
         "before",
         "codes",
         "form",
+        "key",
+        "ordered",
         "run",
         "same",
         "sends",
@@ -63,68 +61,72 @@ class Template:
 
     def __init__(
         self,
-        came: tuple[bytes, list[Hole]],
-        left: tuple[bytes, list[Hole]],
+        example: Example,
+        came: list[Hole],
+        left: list[Hole],
         form: Form,
         codes: tuple[str, ...],
         limit: int,
     ) -> None:
         self.form = form
         self.codes = codes
-        self.same = came[0] == left[0]
-        self.sends = bool(left[0])
+        self.same = example.same
+        self.sends = bool(example.left)
         self.sure = True
         self.run = 0
+        self._rewritten = example.rewritten
         self._limit = limit
         self._rows: list[Any] = []  # of each event: the values in its holes
-        self.before, *behind = parts(*came)
+        self.before, *behind = parts(example.came, came)
+        self.key = (self.before, *behind)
         self._slots: list[Text | Member] = []  # what the values are
         # of each hole: its kind, the value in it, what reads that, and the bytes behind it
         self._steps: list[tuple[int, int, Any, bytes]] = []
-        for hole, after in zip(came[1], behind, strict=True):
-            self._add_step(hole, came[0][hole.start : hole.end], after)
+        self._rising: list[tuple[int, Rising]] = []
+        self._written: list[int] = []
+        for hole, after in zip(came, behind, strict=True):
+            self._add_step(hole, example.came[hole.start : hole.end], after)
+        self.ordered = any(member.takes is not None for member in form.members)
         self._leaves: list[bytes] = []  # the bytes that leave, with places for the holes
         self._fills: list[int] = []  # and the values that come into those
-        for hole in left[1]:
-            if hole.what not in self._slots:
-                self._slots.append(hole.what)
-        self._rising = [
-            (slot, what.rising)
-            for slot, what in enumerate(self._slots)
-            if isinstance(what, Member) and what.rising is not None
-        ]
         if self.sends and not self.same:
-            self._leaves = [one for part in parts(*left) for one in (part, b"")][:-1]
-            self._fills = [self._slots.index(hole.what) for hole in left[1]]
+            for hole in left:
+                if hole.what not in self._slots:  # a number that none came with
+                    self._add_slot(hole.what)
+            self._leaves = [one for part in parts(example.left, left) for one in (part, b"")][:-1]
+            self._fills = [self._slots.index(hole.what) for hole in left]
         # most templates have one text, and it stands once
-        alone = [step[0] for step in self._steps if step[2] is not _BLANKS] == [_TEXT]
-        self._only = self._steps[0][2:] if alone and len(self._fills) == (not self.same) else None
+        kinds = [step[0] for step in self._steps]
+        alone = kinds in ([_TEXT], [_TEXT, _BLANKS]) and len(self._fills) == (not self.same)
+        self._only = self._steps[0][2:] if alone else None
         # behind which there may be blanks; the bytes behind those
-        self._end = self._steps[1][3] if self._only and len(self._steps) > 1 else None
+        self._end = self._steps[1][3] if alone and len(kinds) > 1 else None
 
     def _add_step(self, hole: Hole, value: bytes, after: bytes) -> None:
         what = hole.what
         if what in self._slots:
             self._steps.append((_AGAIN, self._slots.index(what), None, after))
             return
+        slot = self._add_slot(what)
+        if isinstance(what, Text):
+            self._steps.append((_TEXT, slot, match_of(what), after))
+        elif what is PADDING:
+            self._steps.append((_BLANKS, slot, BLANKS, after))
+        else:
+            self._steps.append(
+                (_MEMBER, slot, reader_of(what, value, rewritten=self._rewritten), after)
+            )
+
+    def _add_slot(self, what: Text | Member) -> int:
+        """Make a place for a value of each event."""
         slot = len(self._slots)
         self._slots.append(what)
         if isinstance(what, Text):
-            self._steps.append((_TEXT, slot, match_of(what, same=self.same), after))
-        elif what is PADDING:
-            self._steps.append((_MEMBER, slot, _BLANKS, after))
-        else:
-            self._steps.append((_MEMBER, slot, reader_of(what, value, same=self.same), after))
-
-    @property
-    def key(self) -> tuple[bytes, tuple[bytes, ...]]:
-        """The bytes around the holes: a later template with the same ones replaces this one."""
-        return self.before, tuple(step[3] for step in self._steps)
-
-    @property
-    def ordered(self) -> bool:
-        """Whether what was in the events has to be told before another template takes one."""
-        return any(isinstance(one, Member) and one.takes is not None for one in self._slots)
+            if self._rewritten:
+                self._written.append(slot)
+        elif what.rising is not None:
+            self._rising.append((slot, what.rising))
+        return slot
 
     def shares(self, other: Template) -> bool:
         """Whether somebody keeps the texts of both, and needs them in their order."""
@@ -151,7 +153,8 @@ class Template:
         if self._only is None:
             return self._read_several(data, position, out)
         before, (match, after) = self.before, self._only
-        start, tail, same, behind = len(before), len(after), self.same, self._end
+        start, tail = len(before), len(after)
+        same, rewritten, behind = self.same, self._rewritten, self._end
         while data.startswith(before, position):
             found = match(data, position + start)
             if found is None:
@@ -169,6 +172,8 @@ class Template:
             inside = found[0]
             if not (inside.isascii() or _is_utf_8(inside)):
                 break
+            if rewritten:
+                inside = _as_we_write(inside)
             self._rows.append(inside)
             if not same:
                 leaves_before, _, leaves_after = self._leaves
@@ -177,20 +182,14 @@ class Template:
         return position
 
     def _read_several(self, data: bytes, position: int, out: list[bytes]) -> int:
-        before, slots = self.before, self._slots
+        before, slots = self.before, len(self._slots)
         while data.startswith(before, position):
-            values = [b""] * len(slots)
+            values = [b""] * slots
             end = self._read_holes(data, position + len(before), values)
             if end < 0 or end - position > self._limit:
                 break
             self._rows.append(values)
-            for slot, rising in self._rising:
-                rising.came += 1
-                rising.left += 1
-                values[slot] = b"%d" % rising.left
-            if self._leaves:
-                self._leaves[1::2] = [values[slot] for slot in self._fills]
-                out.append(b"".join(self._leaves))
+            self._leave(values, out)
             position = end
         return position
 
@@ -207,6 +206,9 @@ class Template:
                 stop, value = found.end(), found[0]
                 if not (value.isascii() or _is_utf_8(value)):
                     return -1
+            elif kind == _BLANKS:
+                found = reads(data, at)
+                stop, value = found.end(), b""
             elif kind == _AGAIN:
                 value = values[slot]
                 stop = at + len(value) if data.startswith(value, at) else -1
@@ -219,9 +221,21 @@ class Template:
             at = stop + len(after)
         return at
 
+    def _leave(self, values: list[bytes], out: list[bytes]) -> None:
+        """Write what leaves for the values of an event."""
+        for slot, rising in self._rising:
+            rising.came += 1
+            rising.left += 1
+            values[slot] = b"%d" % rising.left
+        if self._leaves:
+            for slot in self._written:
+                values[slot] = _as_we_write(values[slot])
+            self._leaves[1::2] = [values[slot] for slot in self._fills]
+            out.append(b"".join(self._leaves))
+
     # ------------------------------------------------------------------ what was in them
 
-    def settle(self) -> list[tuple[Text, str]]:
+    def settle(self, report: Report) -> list[tuple[Text, str]]:
         """Tell the wire what was in the events; return their texts."""
         rows, form = self._rows, self.form
         events = len(rows)
@@ -234,7 +248,9 @@ class Template:
                 if what.keep is not None:
                     what.keep(text)
             elif what.takes is not None:
-                what.takes(column)
+                for value in column:
+                    report.events_in += 1  # what is found has the number of its event
+                    what.takes(value)
             elif what.tell is not None:
                 value = column[-1]
                 what.tell(loads(b'"%b"' % value if type(what.value) is str else value)[0])
@@ -245,24 +261,19 @@ class Template:
         return texts
 
 
-def learn(
-    came: bytes, left: bytes, form: Form, codes: tuple[str, ...], limit: int
-) -> Template | None:
-    """The template of an event that came as ``came`` and left as ``left``, b"" for not at all.
-
-    None where it is in doubt what the next one has otherwise.
-    """
-    if not left:
-        return Template((came, []), (left, []), form, codes, limit)
-    holes = find_holes(came, left, form)
-    if holes is None:
-        return None
-    came_holes, left_holes = holes
-    return Template((came, came_holes), (left, left_holes), form, codes, limit)
+def learn(example: Example, form: Form, codes: tuple[str, ...], limit: int) -> Template | None:
+    """The template of an event; None where it is in doubt what the next one has otherwise."""
+    holes = find_holes(example, form) if example.left else ([], [])
+    return Template(example, *holes, form, codes, limit) if holes is not None else None
 
 
 def _decoded(inside: bytes) -> str:
     return loads(b'"%b"' % inside)[0] if b"\\" in inside else inside.decode()
+
+
+def _as_we_write(inside: bytes) -> bytes:
+    """A text as our writer spells it: what leaves must not depend on the path that it took."""
+    return dumps(loads(b'"%b"' % inside)[0])[1:-1] if b"\\" in inside else inside
 
 
 def _is_utf_8(inside: bytes) -> bool:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from normalizer.core.findings import Findings
 from normalizer.core.form import Form
+from normalizer.core.holes import Example
 from normalizer.core.report import Report
 from normalizer.core.template import Template, learn
 
@@ -103,10 +104,12 @@ class Templates:
                 continue
             if template is not self._kept[0] and self._mixes(template):
                 self.settle()
+            earlier = template.taken
             end = template.read(data, position, out)
             if end == position:
                 continue
             if template is not self._kept[0]:
+                template.run = earlier
                 self._prefer(template)
             if template.same:
                 out.append(data[position:end])
@@ -127,10 +130,8 @@ class Templates:
 
     def _prefer(self, template: Template) -> None:
         """Note that another template than the last one took events."""
-        former = self._kept[0]
-        if former.ordered or template.ordered:
+        if self._kept[0].ordered or template.ordered:
             self.settle(but=template)
-        former.run = former.taken
         self._kept.remove(template)
         self._kept.insert(0, template)
 
@@ -150,23 +151,28 @@ class Templates:
     def _settle(self, template: Template) -> None:
         events, report = template.taken, self._report
         self._misses = 0
-        report.events_in += events
+        before = report.events_in
+        texts = template.settle(report)
+        report.events_in = before + events
         if template.sends:
             report.events_out += events
         self._found.again(template.codes, events)
-        for text, said in template.settle():
+        for text, said in texts:
             if text.kind:
                 report.count(text.kind, 0, len(said))
 
-    def learn(self, came: bytes, left: bytes, form: Form) -> None:
-        """Take the template of an event that came as ``came`` and left as ``left``."""
+    def learn(self, example: Example, form: Form) -> None:
+        """Take the template of an event."""
         self._misses += 1
-        codes = tuple(code for code in self._found.log if code not in form.own_codes)
-        template = learn(came, left, form, codes, self._limit)
+        codes = tuple(self._found.log)
+        if form.own_codes:
+            codes = tuple(code for code in codes if code not in form.own_codes)
+        template = learn(example, form, codes, self._limit)
         if template is None:
             return
         if form.alone:
             self._kept.clear()
-        key = template.key
-        self._kept = [one for one in self._kept if one.key != key][: _FORMS - 1]
+        if self._kept:
+            key = template.key
+            self._kept = [one for one in self._kept if one.key != key][: _FORMS - 1]
         self._kept.insert(0, template)

@@ -17,6 +17,12 @@ from typing import Any
 from normalizer.core.findings import Findings
 from normalizer.core.form import Form, Member, Text
 from normalizer.wires.chat.call import Call
+from normalizer.wires.chat.call_doubts import (
+    ARGUMENTS_AGAIN,
+    CALL_AGAIN,
+    HEAD_TWICE,
+    PLACEHOLDER,
+)
 from normalizer.wires.chat.call_identity import Calls
 from normalizer.wires.chat.choices import INDEX_COUNTS_TOKENS, TEXTS_BESIDE
 from normalizer.wires.chat.chunk import (
@@ -27,9 +33,10 @@ from normalizer.wires.chat.chunk import (
     Chunk,
     Endpoint,
 )
-from normalizer.wires.chat.content import SAYS_NOTHING, THOUGHT_FLAGGED
+from normalizer.wires.chat.content import PAIR_SPLIT, SAYS_NOTHING, THOUGHT_FLAGGED
 from normalizer.wires.chat.envelope import CREATED_CHANGES, ID_CHANGES
 from normalizer.wires.chat.holdback import Holdback
+from normalizer.wires.chat.later_fragments import NAME_LATE
 from normalizer.wires.chat.message import MESSAGE_BESIDE_DELTA, MESSAGE_FOR_DELTA
 from normalizer.wires.chat.reasoning import OBJECT_WITHOUT_INDEX
 from normalizer.wires.chat.stages import Stages
@@ -53,6 +60,13 @@ _TELLS_CHUNKS_APART = frozenset(
             INDEX_COUNTS_TOKENS,
             USAGE_IN_CHOICE,
             USAGE_IN_X_GROQ,
+            # and what ends in one chunk and is not in the next
+            PAIR_SPLIT,
+            PLACEHOLDER,
+            HEAD_TWICE,
+            ARGUMENTS_AGAIN,
+            CALL_AGAIN,
+            NAME_LATE,
         )
     }
 )
@@ -68,6 +82,7 @@ _OF_CHOICE = (*PADDING_KEYS, "token_id", "logprobs")
 # chunk is of another form
 _READ = DECLARED | {*REASONING_KEYS, "extra_content", "tool_results"}
 _KINDS = {"content": "content", "reasoning_content": "reasoning", "refusal": "refusal"}
+_USAGE = FOUND_IN_EACH | {USAGE_EARLY.code}
 _INDEX_REPAIRED = frozenset({INDEX_MISSING.code, INDEX_WRONG.code})
 
 
@@ -91,9 +106,11 @@ class Forms:
             return None
         if not _TELLS_CHUNKS_APART.isdisjoint(codes):
             return None
-        if SAYS_NOTHING.code in codes:
+        if SAYS_NOTHING.code in codes and _USAGE.isdisjoint(codes):
             # whether a chunk has news depends on the one that was sent before it
             return Form(took=self._stages.choices.again, sends=False, alone=True)
+        if SAYS_NOTHING.code in codes:
+            return None
         if len(chunk["choices"]) != 1 or not _TEXTS.isdisjoint(chunk) or chunk.get("usage"):
             return None
         groq = chunk.get("x_groq")
@@ -174,7 +191,7 @@ class Forms:
         if ID_CHANGES.code in codes:
             members.append(Member("id", "1", instead=stages.envelope.id))
         if USAGE_EARLY.code in codes:
-            members.append(Member("usage", {}, takes=stages.usage.keep_all))
+            members.append(Member("usage", {}, takes=stages.usage.keep_json))
         members += [
             Member(key, chunk[key], functools.partial(_note, chunk, key))
             for key in _OF_CHUNK

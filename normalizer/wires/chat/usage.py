@@ -194,12 +194,11 @@ class Usage:
         self._real = self._real or real
         return True
 
-    def keep_all(self, usages: list[bytes]) -> None:
-        """Keep usages that came one after the other, given their JSON."""
-        for data in usages:
-            usage = loads(data)[0]
-            keep_spelling(usage, data)
-            self.keep(usage)
+    def keep_json(self, data: bytes) -> None:
+        """Keep a usage that is JSON, off a chunk that goes on."""
+        usage = loads(data)[0]
+        keep_spelling(usage, data)
+        self.keep(usage)
 
     def _replace(self, usage: dict[str, Any]) -> None:
         # LangChain and pydantic-ai add usages up, so the last one replaces all others
