@@ -37,6 +37,7 @@ class Templates:
         "_off",
         "_paused",
         "_report",
+        "_sure",
         "last",
     )
 
@@ -49,6 +50,7 @@ class Templates:
         self._misses = 0  # templates learnt since one was of use
         self._paused = 0  # events since one was learnt in spite of those
         self._off = False
+        self._sure = False  # some template may be
 
     def wants(self) -> bool:
         """Whether a template of an event that none took may be of use."""
@@ -76,9 +78,11 @@ class Templates:
     def doubt(self) -> None:
         """An event goes through the stages: no template is sure any more."""
         self.settle()
-        self._kept = [one for one in self._kept if not one.form.alone]
-        for template in self._kept:
-            template.sure = template.form.holds is None
+        if self._sure:
+            self._sure = False
+            self._kept = [one for one in self._kept if not one.form.alone]
+            for template in self._kept:
+                template.sure = template.form.holds is None
 
     def align(self, aligned: bool) -> None:
         """Say whether the next byte begins an event."""
@@ -122,6 +126,7 @@ class Templates:
         if not template.sure:
             holds = template.form.holds
             template.sure = holds is None or holds()
+            self._sure = self._sure or template.sure
         return template.sure
 
     def _mixes(self, template: Template) -> bool:
@@ -170,6 +175,7 @@ class Templates:
         template = learn(example, form, codes, self._limit)
         if template is None:
             return
+        self._sure = True
         if form.alone:
             self._kept.clear()
         if self._kept:

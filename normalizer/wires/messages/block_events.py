@@ -51,6 +51,11 @@ class BlockEvents:
         self.count = 0
         self.late = False
 
+    @property
+    def deltas(self) -> int:
+        """How many deltas have left."""
+        return self.count - self.index
+
     def add(self, deltas: int) -> None:
         """Count deltas that have left."""
         self.count += deltas

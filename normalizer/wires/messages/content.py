@@ -65,6 +65,10 @@ class Said(NamedTuple):
     words: str
 
 
+# deltas of a message before a template is learnt, which costs more than the first
+_WORTH = 2
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Keep:
     """Keeps the input that left of one block; equal to another one of the same block."""
@@ -169,7 +173,9 @@ class Content:
         ``goes_on``: whether nothing but the content decides about that one.
         """
         said = self.said
-        if said is None or not said.words or not self._is_steady(said.block):
+        if said is None or self._events.deltas < _WORTH or not said.words:
+            return None
+        if not self._is_steady(said.block):
             return None
         block = said.block
         keep = Keep(block, self._keep_input) if block.group == TOOL else None
