@@ -260,25 +260,28 @@ def match_of(text: Text) -> Match:
     return ARGUMENTS if text.kind == "arguments" and not text.closes else PLAIN
 
 
-def reader_of(member: Member, value: bytes, *, rewritten: bool) -> Reader:
-    """What reads the values of a member that came with ``value``."""
+def match_of_member(member: Member, value: bytes) -> Match | None:
+    """What reads the values of a member that came with ``value``, if an expression does."""
+    if member is PADDING:
+        return BLANKS
     if member is IDENT:
-        return functools.partial(read_match, _LINE)
+        return _LINE
+    if member.takes is not None:
+        return counters_like(value)
+    if member.rising is not None or member.instead is not None:
+        return None
+    kind = type(member.value)
+    return None if kind in (dict, list) else WORD if kind is str else NUMBER
+
+
+def reader_of(member: Member, *, rewritten: bool) -> Reader:
+    """What reads the values of a member that no expression reads."""
     if member.rising is not None:
         return functools.partial(_read_rising, member.rising, rewritten)
-    if member.takes is not None:
-        return functools.partial(read_match, counters_like(value))
     if type(member.value) in (dict, list):
         return functools.partial(_read_json, rewritten)
     match = WORD if type(member.value) is str else NUMBER
-    if member.instead is not None:
-        return functools.partial(_read_other, match, str(member.instead).encode())
-    return functools.partial(read_match, match)
-
-
-def read_match(match: Match, data: bytes, at: int, _after: bytes) -> int:
-    found = match(data, at)
-    return -1 if found is None else found.end()
+    return functools.partial(_read_other, match, str(member.instead).encode())
 
 
 def _read_other(match: Match, pinned: bytes, data: bytes, at: int, _after: bytes) -> int:

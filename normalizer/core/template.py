@@ -11,14 +11,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from normalizer.core.form import PADDING, Form, Member, Rising, Text
-from normalizer.core.holes import BLANKS, Example, Hole, find_holes, match_of, parts, reader_of
+from normalizer.core.form import Form, Member, Rising, Text
+from normalizer.core.holes import (
+    BLANKS,
+    Example,
+    Hole,
+    find_holes,
+    match_of,
+    match_of_member,
+    parts,
+    reader_of,
+)
 from normalizer.core.lenient import dumps, loads
 from normalizer.core.report import Report
 
 _KEPT = 64  # events that are taken together when they are counted
-# what a hole has: a text, the value of a hole before it, blanks, or else
-_TEXT, _AGAIN, _BLANKS, _MEMBER = range(4)
+# what a hole has: a text, the value of a hole before it, what an expression matches, or else
+_TEXT, _AGAIN, _MATCH, _MEMBER = range(4)
+_BY_EXPRESSION = (_TEXT, _MATCH)
 
 
 class Template:
@@ -96,11 +106,11 @@ class Template:
             self._leaves = [one for part in parts(example.left, left) for one in (part, b"")][:-1]
             self._fills = [self._slots.index(hole.what) for hole in left]
         # most templates have one text, and it stands once
-        kinds = [step[0] for step in self._steps]
-        alone = kinds in ([_TEXT], [_TEXT, _BLANKS]) and len(self._fills) == (not self.same)
+        kinds = [step[0] for step in self._steps if step[2] is not BLANKS]
+        alone = kinds == [_TEXT] and len(self._fills) == (not self.same)
         self._only = self._steps[0][2:] if alone else None
         # behind which there may be blanks; the bytes behind those
-        self._end = self._steps[1][3] if alone and len(kinds) > 1 else None
+        self._end = self._steps[1][3] if alone and len(self._steps) > 1 else None
 
     def _add_step(self, hole: Hole, value: bytes, after: bytes) -> None:
         what = hole.what
@@ -110,12 +120,13 @@ class Template:
         slot = self._add_slot(what)
         if isinstance(what, Text):
             self._steps.append((_TEXT, slot, match_of(what), after))
-        elif what is PADDING:
-            self._steps.append((_BLANKS, slot, BLANKS, after))
+            return
+        match = match_of_member(what, value)
+        if match is not None:
+            self._steps.append((_MATCH, slot, match, after))
         else:
-            self._steps.append(
-                (_MEMBER, slot, reader_of(what, value, rewritten=self._rewritten), after)
-            )
+            reader = reader_of(what, rewritten=self._rewritten)
+            self._steps.append((_MEMBER, slot, reader, after))
 
     def _add_slot(self, what: Text | Member) -> int:
         """Make a place for a value of each event."""
@@ -199,16 +210,13 @@ class Template:
         Return where the event ends, -1 if it is another one.
         """
         for kind, slot, reads, after in self._steps:
-            if kind == _TEXT:
+            if kind in _BY_EXPRESSION:
                 found = reads(data, at)
                 if found is None:
                     return -1
                 stop, value = found.end(), found[0]
-                if not (value.isascii() or _is_utf_8(value)):
+                if kind == _TEXT and not (value.isascii() or _is_utf_8(value)):
                     return -1
-            elif kind == _BLANKS:
-                found = reads(data, at)
-                stop, value = found.end(), b""
             elif kind == _AGAIN:
                 value = values[slot]
                 stop = at + len(value) if data.startswith(value, at) else -1
@@ -226,7 +234,8 @@ class Template:
         for slot, rising in self._rising:
             rising.came += 1
             rising.left += 1
-            values[slot] = b"%d" % rising.left
+            if self._leaves:
+                values[slot] = b"%d" % rising.left
         if self._leaves:
             for slot in self._written:
                 values[slot] = _as_we_write(values[slot])
