@@ -90,7 +90,7 @@ def find_holes(example: Example, form: Form) -> tuple[list[Hole], list[Hole]] | 
     left_holes: list[Hole] = []
     if form.padded:
         came_holes.append(_padding_hole(example.came))
-        left_holes += came_holes if example.same else []
+        left_holes += [] if example.rewritten else [_padding_hole(example.left)]
     for member in form.members:
         hole = _member_hole(example.came, member)
         if member.rising is not None and not _rises(example.came, hole, member.rising):

@@ -153,7 +153,7 @@ class Content:
         """Whether a `content_block_delta` leaves as it came; it is noted then."""
         block = self._plain
         delta, index = value.get("delta"), value.get("index")
-        if block is None or type(delta) is not dict or type(index) is not int:
+        if block is None or block.half or type(delta) is not dict or type(index) is not int:
             return False
         said = delta.get(block.member)
         if index != block.index or delta.get("type") != block.delta or type(said) is not str:

@@ -145,6 +145,8 @@ class Items:
             moved = index is not None and item.index is not None and item.index != index
             if item.done is None and not moved:
                 return item
+        if not self._waiting:
+            return None
         item = self._at(kind, index)
         if item is not None and item in self._waiting.get(kind, ()):
             return item
@@ -154,6 +156,9 @@ class Items:
 
     def finished(self, kind: str, ids: list[str], index: int | None, call_id: str) -> Item | None:
         """The item that an item with these ids is the end of; see above."""
+        known = self.known(kind, ids[0]) if ids else None
+        if known is not None and call_id in ("", known.call_id):
+            return known
         found = [item for ident in ids if (item := self.named(kind, ident, index)) is not None]
         same = next((one for one in found if call_id and one.call_id == call_id), None)
         if same is not None:
@@ -260,7 +265,8 @@ class Items:
             ident = f"{prefix}_{uuid.uuid4().hex}"
         item.id = ident
         self._used.add(ident)
-        self.learn(item, ident)
+        if ident != item.first_id:
+            self.learn(item, ident)
         item.number = len(self.streamed)
         self.streamed.append(item)
         if self._waiting:

@@ -74,7 +74,7 @@ def test_deltas_of_one_form_do_not_come_to_the_wire(
     body = written(start(), opened(0, block), *deltas, stopped(0), *END)
     out, report = through(body)
     assert out == body
-    assert came.count("content_block_delta") == 1
+    assert came.count("content_block_delta") == 2
     kind = "content" if block is TEXT else "reasoning"
     assert report.characters_out == {kind: len("".join(WORDS))}
     assert report.events_out == len(WORDS) + 5
