@@ -8,8 +8,8 @@ value, which happens to be the same.
 from __future__ import annotations
 
 import functools
+import itertools
 import json
-import operator
 import re
 from collections.abc import Callable
 from typing import NamedTuple
@@ -28,6 +28,8 @@ _CLEAR = rb'[^"\\\x00-\x1f]*'
 PLAIN = re.compile(
     rb'(?!")%b(?:\\(?:["\\/bfnrt]|u(?![dD][89a-fA-F])[0-9a-fA-F]{4})%b)*' % (_CLEAR, _CLEAR)
 ).match
+# and with the escapes only that we write
+is_written = re.compile(rb'%b(?:\\["\\bfnrt]%b)*' % (_CLEAR, _CLEAR)).fullmatch
 # arguments without a bracket that closes: what follows the end of arguments is in doubt
 _OPEN = rb'[^"\\\x00-\x1f}\]]*'
 ARGUMENTS = re.compile(rb'(?!")%b(?:\\["\\/bfnrt]%b)*' % (_OPEN, _OPEN)).match
@@ -72,9 +74,6 @@ class Hole(NamedTuple):
     what: Text | Member
 
 
-_START = operator.itemgetter(0)
-
-
 def parts(event: bytes, holes: list[Hole]) -> list[bytes]:
     """The bytes around the holes of an event."""
     around, start = [], 0
@@ -113,28 +112,30 @@ def find_holes(example: Example, form: Form) -> tuple[list[Hole], list[Hole]] | 
         left_holes += holes[1]
     if example.ident[0]:
         came_holes.append(Hole(*example.ident, IDENT))
-    ordered = _in_order(came_holes) and (example.same or _in_order(left_holes))
-    return (came_holes, came_holes if example.same else left_holes) if ordered else None
+    if len(came_holes) > 1 or len(left_holes) > 1:
+        came_holes.sort(key=_start)
+        left_holes.sort(key=_start)
+        if _overlap(came_holes) or _overlap(left_holes):
+            return None
+    return came_holes, left_holes
 
 
-def _in_order(holes: list[Hole]) -> bool:
-    """Put holes in their order; False if two of them overlap."""
-    holes.sort(key=_START)
-    end = 0
-    for hole in holes:
-        if hole.start < end:
-            return False
-        end = hole.end
-    return True
+def _start(hole: Hole) -> int:
+    return hole.start
+
+
+def _overlap(holes: list[Hole]) -> bool:
+    return any(one.end > other.start for one, other in itertools.pairwise(holes))
 
 
 def _text_holes(
     example: Example, text: Text, came_holes: list[Hole], left_holes: list[Hole]
 ) -> tuple[list[Hole], list[Hole]] | None:
     """Where an event has a text, as it came and as it left."""
-    ours = dumps(text.said)
-    inside, came = ours, _places(example.came, ours, text, came_holes)
-    if not came:  # many servers write ASCII only
+    inside = ours = dumps(text.said)
+    came = _places(example.came, inside, text, came_holes)
+    if not came:
+        # many servers write ASCII only
         inside = json.dumps(text.said).encode()
         came = _places(example.came, inside, text, came_holes)
     if not came or example.same:
@@ -146,28 +147,21 @@ def _text_holes(
 def _places(event: bytes, inside: bytes, text: Text, others: list[Hole]) -> list[Hole]:
     """Where a text stands in an event, outside of ``others``; nowhere if that is in doubt."""
     holes: list[Hole] = []
-    size = len(inside)
     at = event.find(inside)
     while at >= 0:
-        if not _within(at, others):
+        end = at + len(inside)
+        if not (others and any(one.start <= at < one.end for one in others)):
             if _name_before(event, at) not in text.names:
                 return []
-            holes.append(Hole(at + 1, at + size - 1, text))
-        at = event.find(inside, at + size)
+            holes.append(Hole(at + 1, end - 1, text))
+        at = event.find(inside, end)
     return holes
-
-
-def _within(at: int, holes: list[Hole]) -> bool:
-    for one in holes:  # noqa: SIM110 - a generator costs more than what it asks
-        if one.start <= at < one.end:
-            return True
-    return False
 
 
 def _name_before(event: bytes, at: int) -> bytes:
     """The name of the member whose value begins at ``at``."""
     end = event.rfind(b'"', 0, at)
-    if event[end + 1 : at] != b":" and event[end + 1 : at].strip() != b":":
+    if event[end + 1 : at].strip() != b":":
         return b""
     return event[event.rfind(b'"', 0, end) + 1 : end]
 
@@ -255,13 +249,13 @@ def _left_hole(example: Example, hole: Hole, member: Member) -> Hole | None:
 # ---------------------------------------------------------------------- what may be in a hole
 
 
-def match_of(text: Text) -> Match:
+def match_of_text(text: Text) -> Match:
     """What reads a text."""
     return ARGUMENTS if text.kind == "arguments" and not text.closes else PLAIN
 
 
 def match_of_member(member: Member, value: bytes) -> Match | None:
-    """What reads the values of a member that came with ``value``, if an expression does."""
+    """What reads the values of a member that came with ``value``; None if a reader has to."""
     if member is PADDING:
         return BLANKS
     if member is IDENT:
@@ -270,18 +264,17 @@ def match_of_member(member: Member, value: bytes) -> Match | None:
         return counters_like(value)
     if member.rising is not None or member.instead is not None:
         return None
-    kind = type(member.value)
-    return None if kind in (dict, list) else WORD if kind is str else NUMBER
+    return {str: WORD, int: NUMBER}.get(type(member.value))
 
 
 def reader_of(member: Member, *, rewritten: bool) -> Reader:
-    """What reads the values of a member that no expression reads."""
+    """What reads the values of a member that no expression alone can tell."""
     if member.rising is not None:
         return functools.partial(_read_rising, member.rising, rewritten)
-    if type(member.value) in (dict, list):
-        return functools.partial(_read_json, rewritten)
-    match = WORD if type(member.value) is str else NUMBER
-    return functools.partial(_read_other, match, str(member.instead).encode())
+    if member.instead is not None:
+        match = WORD if type(member.value) is str else NUMBER
+        return functools.partial(_read_other, match, str(member.instead).encode())
+    return functools.partial(_read_json, rewritten)
 
 
 def _read_other(match: Match, pinned: bytes, data: bytes, at: int, _after: bytes) -> int:

@@ -84,7 +84,9 @@ class EventStream:
                 if last.full:
                     templates.empty(last)
                     templates.align(aligned=True)
-                return data if last.same else self.ready()
+                if last.same:
+                    return data
+                return out.pop() if len(out) == 1 else self.ready()
             if position and last.same:
                 out.append(data[:position])
             position = templates.take(data, position, out)

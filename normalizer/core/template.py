@@ -11,14 +11,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from normalizer.core.form import Form, Member, Rising, Text
+from normalizer.core.form import PADDING, Form, Member, Rising, Text
 from normalizer.core.holes import (
     BLANKS,
     Example,
     Hole,
     find_holes,
-    match_of,
+    is_written,
     match_of_member,
+    match_of_text,
     parts,
     reader_of,
 )
@@ -26,9 +27,8 @@ from normalizer.core.lenient import dumps, loads
 from normalizer.core.report import Report
 
 _KEPT = 64  # events that are taken together when they are counted
-# what a hole has: a text, the value of a hole before it, what an expression matches, or else
-_TEXT, _AGAIN, _MATCH, _MEMBER = range(4)
-_BY_EXPRESSION = (_TEXT, _MATCH)
+# what is in a hole: what an expression matches, a text, what an earlier hole has, or anything else
+_MATCH, _TEXT, _AGAIN, _OTHER = range(4)
 
 
 class Template:
@@ -36,17 +36,15 @@ class Template:
 
     * ``form``: what the wire said of it. ``codes``: the deviations of each event.
     * ``same``: what leaves is what came. ``sends``: something leaves.
-    * ``key``: the bytes around the holes; a later template with the same ones replaces this one.
-    * ``ordered``: what was in the events has to be told before another template takes one.
     * ``before``: the bytes with which an event begins.
+    * ``rows``: of the events taken since the last `settle`, the values in their holes.
+    * ``run``: how many of these were taken before another template took one.
     * ``sure``: its form holds, as far as is known.
-    * ``run``: how many of the events that are not counted yet came before another template's last.
-
-    `read` takes events as long as they are in the template. What was in them is kept until
-    `settle` is called.
+    * ``ordered``: what was in its events has to be told before another template takes one.
     """
 
     __slots__ = (
+        "_around",
         "_end",
         "_fills",
         "_leaves",
@@ -54,15 +52,14 @@ class Template:
         "_only",
         "_rewritten",
         "_rising",
-        "_rows",
         "_slots",
         "_steps",
-        "_written",
+        "_texts",
         "before",
         "codes",
         "form",
-        "key",
         "ordered",
+        "rows",
         "run",
         "same",
         "sends",
@@ -83,20 +80,19 @@ class Template:
         self.same = example.same
         self.sends = bool(example.left)
         self.sure = True
+        self.rows: list[Any] = []
         self.run = 0
         self._rewritten = example.rewritten
         self._limit = limit
-        self._rows: list[Any] = []  # of each event: the values in its holes
         self.before, *behind = parts(example.came, came)
-        self.key = (self.before, *behind)
+        self.ordered = False
         self._slots: list[Text | Member] = []  # what the values are
+        self._texts: list[int] = []  # the values that are texts
+        self._rising: list[tuple[int, Rising]] = []  # and that are numbers that rise
         # of each hole: its kind, the value in it, what reads that, and the bytes behind it
         self._steps: list[tuple[int, int, Any, bytes]] = []
-        self._rising: list[tuple[int, Rising]] = []
-        self._written: list[int] = []
         for hole, after in zip(came, behind, strict=True):
-            self._add_step(hole, example.came[hole.start : hole.end], after)
-        self.ordered = any(member.takes is not None for member in form.members)
+            self._add_step(hole.what, example.came[hole.start : hole.end], after)
         self._leaves: list[bytes] = []  # the bytes that leave, with places for the holes
         self._fills: list[int] = []  # and the values that come into those
         if self.sends and not self.same:
@@ -106,35 +102,34 @@ class Template:
             self._leaves = [one for part in parts(example.left, left) for one in (part, b"")][:-1]
             self._fills = [self._slots.index(hole.what) for hole in left]
         # most templates have one text, and it stands once
-        kinds = [step[0] for step in self._steps if step[2] is not BLANKS]
-        alone = kinds == [_TEXT] and len(self._fills) == (not self.same)
-        self._only = self._steps[0][2:] if alone else None
+        single = [hole.what for hole in came if hole.what is not PADDING] == list(form.texts)
+        single = single and len(form.texts) == 1 and (self.same or len(left) == 1)
+        self._only = self._steps[0][2:] if single else None
         # behind which there may be blanks; the bytes behind those
-        self._end = self._steps[1][3] if alone and len(self._steps) > 1 else None
+        self._end = self._steps[1][3] if single and len(self._steps) > 1 else None
+        self._around = (self._leaves[0], self._leaves[2]) if single and self._leaves else None
 
-    def _add_step(self, hole: Hole, value: bytes, after: bytes) -> None:
-        what = hole.what
+    def _add_step(self, what: Text | Member, value: bytes, after: bytes) -> None:
         if what in self._slots:
             self._steps.append((_AGAIN, self._slots.index(what), None, after))
             return
         slot = self._add_slot(what)
         if isinstance(what, Text):
-            self._steps.append((_TEXT, slot, match_of(what), after))
+            self._steps.append((_TEXT, slot, match_of_text(what), after))
             return
+        self.ordered = self.ordered or what.takes is not None
         match = match_of_member(what, value)
         if match is not None:
             self._steps.append((_MATCH, slot, match, after))
         else:
-            reader = reader_of(what, rewritten=self._rewritten)
-            self._steps.append((_MEMBER, slot, reader, after))
+            self._steps.append((_OTHER, slot, reader_of(what, rewritten=self._rewritten), after))
 
     def _add_slot(self, what: Text | Member) -> int:
         """Make a place for a value of each event."""
         slot = len(self._slots)
         self._slots.append(what)
         if isinstance(what, Text):
-            if self._rewritten:
-                self._written.append(slot)
+            self._texts.append(slot)
         elif what.rising is not None:
             self._rising.append((slot, what.rising))
         return slot
@@ -145,14 +140,14 @@ class Template:
         return any(text.keep in keeps for text in other.form.texts) if keeps else False
 
     @property
-    def full(self) -> bool:
-        """Whether it is time to `settle`."""
-        return len(self._rows) >= _KEPT
+    def key(self) -> tuple[bytes, tuple[bytes, ...]]:
+        """The bytes around the holes: a later template with the same ones replaces this one."""
+        return self.before, tuple(step[3] for step in self._steps)
 
     @property
-    def taken(self) -> int:
-        """How many events were taken since the last `settle`."""
-        return len(self._rows)
+    def full(self) -> bool:
+        """Whether it is time to `settle`."""
+        return len(self.rows) >= _KEPT
 
     # ------------------------------------------------------------------ events
 
@@ -165,7 +160,7 @@ class Template:
             return self._read_several(data, position, out)
         before, (match, after) = self.before, self._only
         start, tail = len(before), len(after)
-        same, rewritten, behind = self.same, self._rewritten, self._end
+        around, rewritten, behind = self._around, self._rewritten, self._end
         while data.startswith(before, position):
             found = match(data, position + start)
             if found is None:
@@ -183,12 +178,11 @@ class Template:
             inside = found[0]
             if not (inside.isascii() or _is_utf_8(inside)):
                 break
-            if rewritten:
+            if rewritten and b"\\" in inside and not is_written(inside):
                 inside = _as_we_write(inside)
-            self._rows.append(inside)
-            if not same:
-                leaves_before, _, leaves_after = self._leaves
-                out.append(leaves_before + inside + leaves_after)
+            self.rows.append(inside)
+            if around is not None:
+                out.append(around[0] + inside + around[1])
             position = end
         return position
 
@@ -199,8 +193,9 @@ class Template:
             end = self._read_holes(data, position + len(before), values)
             if end < 0 or end - position > self._limit:
                 break
-            self._rows.append(values)
-            self._leave(values, out)
+            self.rows.append(values)
+            if self._leaves or self._rising:
+                self._leave(values, out)
             position = end
         return position
 
@@ -210,7 +205,7 @@ class Template:
         Return where the event ends, -1 if it is another one.
         """
         for kind, slot, reads, after in self._steps:
-            if kind in _BY_EXPRESSION:
+            if kind <= _TEXT:
                 found = reads(data, at)
                 if found is None:
                     return -1
@@ -233,21 +228,22 @@ class Template:
         """Write what leaves for the values of an event."""
         for slot, rising in self._rising:
             rising.came += 1
-            rising.left += 1
-            if self._leaves:
-                values[slot] = b"%d" % rising.left
-        if self._leaves:
-            for slot in self._written:
-                values[slot] = _as_we_write(values[slot])
-            self._leaves[1::2] = [values[slot] for slot in self._fills]
-            out.append(b"".join(self._leaves))
+            rising.left += self.sends
+            values[slot] = b"%d" % rising.left
+        if not self._leaves:
+            return
+        if self._rewritten:
+            for slot in self._texts:
+                if not is_written(values[slot]):
+                    values[slot] = _as_we_write(values[slot])
+        self._leaves[1::2] = [values[slot] for slot in self._fills]
+        out.append(b"".join(self._leaves))
 
     # ------------------------------------------------------------------ what was in them
 
     def settle(self, report: Report) -> list[tuple[Text, str]]:
         """Tell the wire what was in the events; return their texts."""
-        rows, form = self._rows, self.form
-        events = len(rows)
+        rows, form = self.rows, self.form
         texts = []
         for slot, what in enumerate(self._slots):
             column = rows if self._only is not None else [row[slot] for row in rows]
@@ -256,33 +252,40 @@ class Template:
                 texts.append((what, text))
                 if what.keep is not None:
                     what.keep(text)
-            elif what.takes is not None:
-                for value in column:
-                    report.events_in += 1  # what is found has the number of its event
-                    what.takes(value)
-            elif what.tell is not None:
-                value = column[-1]
-                what.tell(loads(b'"%b"' % value if type(what.value) is str else value)[0])
+            else:
+                _tell(what, column, report)
         if form.took is not None:
-            form.took(events - self.run)
-        self._rows = []
+            form.took(len(rows) - self.run)
+        self.rows = []
         self.run = 0
         return texts
 
 
 def learn(example: Example, form: Form, codes: tuple[str, ...], limit: int) -> Template | None:
     """The template of an event; None where it is in doubt what the next one has otherwise."""
-    holes = find_holes(example, form) if example.left else ([], [])
+    holes = find_holes(example, form)
     return Template(example, *holes, form, codes, limit) if holes is not None else None
 
 
+def _tell(member: Member, values: list[bytes], report: Report) -> None:
+    """Tell what a member had in several events in a row."""
+    if member.takes is not None:
+        for value in values:
+            report.events_in += 1  # what is found has the number of its event
+            member.takes(value)
+    elif member.tell is not None:
+        last = values[-1]
+        member.tell(loads(b'"%b"' % last if type(member.value) is str else last)[0])
+
+
 def _decoded(inside: bytes) -> str:
-    return loads(b'"%b"' % inside)[0] if b"\\" in inside else inside.decode()
+    text: str = loads(b'"%b"' % inside)[0] if b"\\" in inside else inside.decode()
+    return text
 
 
 def _as_we_write(inside: bytes) -> bytes:
     """A text as our writer spells it: what leaves must not depend on the path that it took."""
-    return dumps(loads(b'"%b"' % inside)[0])[1:-1] if b"\\" in inside else inside
+    return dumps(_decoded(inside))[1:-1]
 
 
 def _is_utf_8(inside: bytes) -> bool:

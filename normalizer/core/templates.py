@@ -37,7 +37,6 @@ class Templates:
         "_off",
         "_paused",
         "_report",
-        "_sure",
         "last",
     )
 
@@ -50,7 +49,6 @@ class Templates:
         self._misses = 0  # templates learnt since one was of use
         self._paused = 0  # events since one was learnt in spite of those
         self._off = False
-        self._sure = False  # some template may be
 
     def wants(self) -> bool:
         """Whether a template of an event that none took may be of use."""
@@ -77,12 +75,10 @@ class Templates:
 
     def doubt(self) -> None:
         """An event goes through the stages: no template is sure any more."""
-        self.settle()
-        if self._sure:
-            self._sure = False
-            self._kept = [one for one in self._kept if not one.form.alone]
-            for template in self._kept:
-                template.sure = template.form.holds is None
+        if self._kept and self._kept[0].form.alone:
+            self._kept.clear()
+        for template in self._kept:
+            template.sure = template.form.holds is None
 
     def align(self, aligned: bool) -> None:
         """Say whether the next byte begins an event."""
@@ -93,50 +89,47 @@ class Templates:
 
     def take(self, data: bytes, position: int, out: list[bytes]) -> int:
         """Take events that are in a template, from ``position`` on; where those end."""
-        size = len(data)
+        size, kept = len(data), self._kept
         while position < size:
-            end = self._take(data, position, out)
-            if end == position:
+            for template in kept:
+                # the cheap questions first
+                if data.startswith(template.before, position) and (
+                    template.sure or self._is_sure(template)
+                ):
+                    if template is not kept[0] and self._mixes(template):
+                        self.settle()
+                    earlier = len(template.rows)
+                    end = template.read(data, position, out)
+                    if end > position:
+                        break
+            else:
                 break
-            position = end
-        return position
-
-    def _take(self, data: bytes, position: int, out: list[bytes]) -> int:
-        """Take events that are in one template; where those end."""
-        for template in self._kept:
-            if not data.startswith(template.before, position) or not self._is_sure(template):
-                continue
-            if template is not self._kept[0] and self._mixes(template):
-                self.settle()
-            earlier = template.taken
-            end = template.read(data, position, out)
-            if end == position:
-                continue
-            if template is not self._kept[0]:
-                template.run = earlier
-                self._prefer(template)
+            if template is not kept[0]:
+                self._prefer(template, earlier)
             if template.same:
                 out.append(data[position:end])
             if template.full:
                 self.empty(template)
-            return end
+            position = end
         return position
 
     def _is_sure(self, template: Template) -> bool:
-        if not template.sure:
-            holds = template.form.holds
-            template.sure = holds is None or holds()
-            self._sure = self._sure or template.sure
+        holds = template.form.holds
+        template.sure = holds is None or holds()
         return template.sure
 
     def _mixes(self, template: Template) -> bool:
         """Whether others took texts that somebody needs in one order with those of a template."""
-        return any(one.taken and one is not template and one.shares(template) for one in self._kept)
+        for one in self._kept:  # noqa: SIM110 - a generator costs more than what it asks
+            if one.rows and one is not template and one.shares(template):
+                return True
+        return False
 
-    def _prefer(self, template: Template) -> None:
-        """Note that another template than the last one took events."""
+    def _prefer(self, template: Template, earlier: int) -> None:
+        """Note that another template than the last one took events; it had taken ``earlier``."""
         if self._kept[0].ordered or template.ordered:
             self.settle(but=template)
+        template.run = earlier
         self._kept.remove(template)
         self._kept.insert(0, template)
 
@@ -145,7 +138,7 @@ class Templates:
     def settle(self, but: Template | None = None) -> None:
         """Count what was taken, as if it had gone through the stages."""
         for template in reversed(self._kept):
-            if template.taken and template is not but:
+            if template.rows and template is not but:
                 self._settle(template)
 
     def empty(self, template: Template) -> None:
@@ -154,7 +147,7 @@ class Templates:
         template.sure = template.form.holds is None
 
     def _settle(self, template: Template) -> None:
-        events, report = template.taken, self._report
+        events, report = len(template.rows), self._report
         self._misses = 0
         before = report.events_in
         texts = template.settle(report)
@@ -175,10 +168,7 @@ class Templates:
         template = learn(example, form, codes, self._limit)
         if template is None:
             return
-        self._sure = True
         if form.alone:
             self._kept.clear()
-        if self._kept:
-            key = template.key
-            self._kept = [one for one in self._kept if one.key != key][: _FORMS - 1]
-        self._kept.insert(0, template)
+        key = template.key
+        self._kept[:] = [template, *(one for one in self._kept if one.key != key)][:_FORMS]

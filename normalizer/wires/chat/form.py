@@ -76,8 +76,9 @@ _TEXT_NAMES = frozenset(name.encode() for name in (*_TEXTS, *TEXTS_BESIDE))
 _ARGUMENT_NAMES = frozenset({b"arguments", b"parameters"})
 # members whose values differ from chunk to chunk and mean nothing here: of the chunk (Mistral), of
 # a choice or a delta (Together, Bedrock)
-_OF_CHUNK = (*PADDING_KEYS, "p")
-_OF_CHOICE = (*PADDING_KEYS, "token_id", "logprobs")
+_OF_CHUNK = PADDING_KEYS | {"p"}
+_OF_CHOICE = PADDING_KEYS | {"token_id", "logprobs"}
+_TYPES = frozenset({str, int, dict, list})
 # members of a delta that a stage reads; what others hold is the same in the next chunk, or that
 # chunk is of another form
 _READ = DECLARED | {*REASONING_KEYS, "extra_content", "tool_results"}
@@ -89,7 +90,7 @@ _INDEX_REPAIRED = frozenset({INDEX_MISSING.code, INDEX_WRONG.code})
 class Forms:
     """Says of the chunks of one stream what may differ in the next ones."""
 
-    __slots__ = ("_endpoint", "_found", "_holdback", "_stages")
+    __slots__ = ("_endpoint", "_found", "_holdback", "_left", "_stages")
 
     def __init__(
         self, stages: Stages, holdback: Holdback, endpoint: Endpoint, found: Findings
@@ -98,6 +99,9 @@ class Forms:
         self._holdback = holdback
         self._endpoint = endpoint
         self._found = found
+        # members that may change, their repair being off
+        pinned = {"created": CREATED_CHANGES, "id": ID_CHANGES}
+        self._left = [key for key, deviation in pinned.items() if not found.on(deviation)]
 
     def last(self) -> Form | None:
         """The form of the chunk taken last; None if the next one may be treated otherwise."""
@@ -117,20 +121,19 @@ class Forms:
         if isinstance(groq, dict) and "usage" in groq:
             return None
         choice = chunk["choices"][0]
-        found = self._of_completion(choice) if self._endpoint == "completions" else None
-        found = found or self._of_delta(choice)
-        members = self._members(chunk, choice)
-        return found and found._replace(members=members, own_codes=FOUND_IN_EACH)
+        if self._endpoint == "completions" and "text" in choice:
+            return self._of_completion(chunk, choice)
+        return self._of_delta(chunk, choice)
 
     # ------------------------------------------------------------------ texts
 
-    def _of_completion(self, choice: Choice) -> Form | None:
-        text, index = choice.get("text"), choice["index"]
+    def _of_completion(self, chunk: Chunk, choice: Choice) -> Form | None:
+        text, index = choice["text"], choice["index"]
         if not text or type(text) is not str or type(index) is not int:
             return None
-        return self._form(Text(text, "content", _TEXT_NAMES), index)
+        return self._form(Text(text, "content", _TEXT_NAMES), index, chunk, choice)
 
-    def _of_delta(self, choice: Choice) -> Form | None:
+    def _of_delta(self, chunk: Chunk, choice: Choice) -> Form | None:
         stages, delta, index = self._stages, choice.get("delta"), choice["index"]
         if not isinstance(delta, dict) or not stages.content.is_open(index):
             return None
@@ -139,10 +142,11 @@ class Forms:
             return None
         ((key, value),) = said
         if key in ("tool_calls", "function_call"):
-            return self._of_call(index, key, value)
-        return self._of_text(index, key, value) if type(value) is str else None
+            return self._of_call(key, value, index, chunk, choice)
+        text = self._text(index, key, value) if type(value) is str else None
+        return text and self._form(text, index, chunk, choice)
 
-    def _of_text(self, index: int, key: str, text: str) -> Form | None:
+    def _text(self, index: int, key: str, text: str) -> Text | None:
         """A piece of content or reasoning; of several texts that differ the longest was taken."""
         stages, kind = self._stages, _KINDS.get(key)
         if kind is None or (kind == "reasoning" and stages.reasoning.differs):
@@ -150,14 +154,20 @@ class Forms:
         if stages.tools.may_be_answered(index):
             return None
         keep = stages.content.sent_texts.of(index, key).add if kind != "refusal" else None
-        return self._form(Text(text, kind, _TEXT_NAMES, keep), index)
+        return Text(text, kind, _TEXT_NAMES, keep)
 
-    def _form(self, text: Text, index: int) -> Form:
-        chunk = self._holdback.sender.last
-        holds = functools.partial(self._text_holds, index)
-        return Form((text,), holds=holds, took=functools.partial(self._took, chunk, index))
+    def _form(self, text: Text, index: int, chunk: Chunk, choice: Choice) -> Form:
+        return Form(
+            (text,),
+            self._members(chunk, choice),
+            functools.partial(self._text_holds, index),
+            functools.partial(self._took, chunk, index),
+            own_codes=FOUND_IN_EACH,
+        )
 
-    def _of_call(self, index: int, key: str, given: Any) -> Form | None:
+    def _of_call(
+        self, key: str, given: Any, index: int, chunk: Chunk, choice: Choice
+    ) -> Form | None:
         """A piece of the arguments of one call."""
         tools = self._stages.tools
         number, function = (0, given) if key == "function_call" else _only_fragment(given)
@@ -174,8 +184,10 @@ class Forms:
         said = Text(text, "arguments", _ARGUMENT_NAMES, call.arguments.add)
         return Form(
             (said,),
-            holds=functools.partial(self._call_holds, calls, call, calls.version),
-            took=functools.partial(self._took_call, self._holdback.sender.last, index, calls, call),
+            self._members(chunk, choice),
+            functools.partial(self._call_holds, calls, call, calls.version),
+            functools.partial(self._took_call, chunk, index, calls, calls.last),
+            own_codes=FOUND_IN_EACH,
         )
 
     # ------------------------------------------------------------------ members
@@ -183,24 +195,35 @@ class Forms:
     def _members(self, chunk: Chunk, choice: Choice) -> tuple[Member, ...]:
         """What stands beside the text and differs from chunk to chunk."""
         stages, codes = self._stages, self._found.log
+        members: list[Member] = []
+        if codes:
+            members = self._members_repaired()
+        members += [Member(key, chunk[key]) for key in self._left if chunk.get(key)]
+        if not _OF_CHUNK.isdisjoint(chunk):
+            members += [
+                Member(key, chunk[key], functools.partial(_note, chunk, key))
+                for key in _OF_CHUNK & chunk.keys()
+                if chunk[key] and stages.envelope.varies(key)
+            ]
+        delta = choice.get("delta") or {}
+        for holder in (choice, delta):
+            if not _OF_CHOICE.isdisjoint(holder):
+                members += [
+                    Member(key, holder[key]) for key in _OF_CHOICE & holder.keys() if holder[key]
+                ]
+        return tuple([one for one in members if type(one.value) in _TYPES])
+
+    def _members_repaired(self) -> list[Member]:
+        """The members of a chunk that leave with another value than they came with, or not."""
+        stages, codes = self._stages, self._found.log
         members = []
         if CREATED_CHANGES.code in codes:
             members.append(Member("created", 1, instead=stages.envelope.created))
-        elif not self._found.on(CREATED_CHANGES) and type(chunk.get("created")) is int:
-            members.append(Member("created", chunk["created"]))
         if ID_CHANGES.code in codes:
             members.append(Member("id", "1", instead=stages.envelope.id))
         if USAGE_EARLY.code in codes:
             members.append(Member("usage", {}, takes=stages.usage.keep_json))
-        members += [
-            Member(key, chunk[key], functools.partial(_note, chunk, key))
-            for key in _OF_CHUNK
-            if chunk.get(key) and stages.envelope.varies(key)
-        ]
-        delta = choice.get("delta")
-        for holder in (choice, delta) if isinstance(delta, dict) else (choice,):
-            members += [Member(key, holder[key]) for key in _OF_CHOICE if holder.get(key)]
-        return tuple(one for one in members if type(one.value) in (str, int, dict, list))
+        return members
 
     # ------------------------------------------------------------------ what is asked and told
 
@@ -223,9 +246,11 @@ class Forms:
         self._holdback.sender.last = chunk
         self._stages.choices.again(events, index)
 
-    def _took_call(self, chunk: Chunk, index: int, calls: Calls, call: Call, events: int) -> None:
+    def _took_call(
+        self, chunk: Chunk, index: int, calls: Calls, last: Call | None, events: int
+    ) -> None:
         self._took(chunk, index, events)
-        calls.last = call
+        calls.last = last
 
 
 def _only_fragment(given: Any) -> tuple[Any, Any]:

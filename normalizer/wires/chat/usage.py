@@ -263,6 +263,8 @@ def add_total(usage: dict[str, Any]) -> None:
 
 
 def _is_half(usage: dict[str, Any]) -> bool:
+    if usage.get("prompt_tokens") is not None and usage.get("completion_tokens") is not None:
+        return False
     named = with_api_names(usage)
     return named.get("prompt_tokens") is None or named.get("completion_tokens") is None
 
@@ -273,4 +275,7 @@ def _lasting(usage: dict[str, Any]) -> dict[str, Any]:
 
 
 def _counts(usage: dict[str, Any]) -> bool:
-    return bool([value for value in usage.values() if value and type(value) in (int, float)])
+    for value in usage.values():
+        if value and type(value) in (int, float):
+            return True
+    return False
