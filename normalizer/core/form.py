@@ -71,8 +71,9 @@ class Member(NamedTuple):
       neither "" nor 0.
     * ``tell``: gets the last value at times, always before the next event that is parsed.
     * ``instead``: the member leaves with this value, and comes with any other one.
-    * ``takes``: the member does not leave; gets the JSON of each value. The next value differs in
-      its whole numbers only.
+    * ``takes``: the member does not leave; gets the JSON of the values of events in a row, and adds
+      one to `Report.events_in` for each, so that what it finds has the number of its event. The
+      next value differs in its whole numbers only.
     * ``rising``: see `Rising`. An event that comes without the number leaves with the next one.
     """
 
@@ -80,7 +81,7 @@ class Member(NamedTuple):
     value: Any
     tell: Callable[[Any], None] | None = None
     instead: str | int | None = None
-    takes: Callable[[bytes], None] | None = None
+    takes: Callable[[list[bytes]], None] | None = None
     rising: Rising | None = None
 
     @property

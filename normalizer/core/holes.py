@@ -44,6 +44,7 @@ IDENT = Member("id:", "")
 _LINE = re.compile(rb"[^\r\n]*").match
 _BLANK = ord(" ")
 _DECODER = json.JSONDecoder()
+_LONGEST = 2000  # bytes of such an object, whose expression is kept
 _DIGITS = re.compile(rb"(?<=[:,\[ ])(?:0|[1-9][0-9]{0,14})(?=[,}\] ])")
 
 
@@ -190,7 +191,8 @@ def _member_hole(event: bytes, member: Member) -> Hole | None:
         return None
     if member.takes is not None:
         match = _COUNTERS(event, at)
-        return Hole(at, match.end(), member) if match is not None else None
+        whole = match is not None and match.end() - at <= _LONGEST
+        return Hole(at, match.end(), member) if match is not None and whole else None
     if type(member.value) in (dict, list):
         return _json_hole(event, at, member)
     if type(member.value) is str:
@@ -228,7 +230,10 @@ def _json_hole(event: bytes, at: int, member: Member) -> Hole | None:
     if event[at : at + 1] not in (b"{", b"["):
         return None
     behind = event[at:].decode()
-    _, end = _DECODER.raw_decode(behind)
+    try:
+        _, end = _DECODER.raw_decode(behind)
+    except RecursionError:  # it nests deeper than the standard library reads
+        return None
     return Hole(at, at + len(behind[:end].encode()), member)
 
 
@@ -291,7 +296,9 @@ def _read_rising(rising: Rising, rewritten: bool, data: bytes, at: int, _after: 
 
 def _read_json(rewritten: bool, data: bytes, at: int, after: bytes) -> int:
     """Read an object or a list that is no empty one; rewritten, it is spelt as we write."""
-    end = data.find(after, at)
+    # not for what stands behind the hole: it may be far away, or nowhere
+    line = data.find(b"\n", at)
+    end = data.find(after, at, line + 3)
     value = data[at:end]
     if end < 0 or value[:1] not in (b"{", b"["):
         return -1

@@ -229,6 +229,16 @@ class EventReader:
         start, end = self._ident
         return (start - self._frame, end - self._frame) if start else (0, 0)
 
+    def within(self, data: bytes) -> bool:
+        """Take bytes if they are within a line that has begun; whether they are."""
+        size = self._size + len(data)
+        if not self._parts or size > self._limit or b"\n" in data or b"\r" in data:
+            return False
+        self._parts.append(data)
+        self._size = size
+        self.received += len(data)
+        return True
+
     def next(self) -> Event | None:
         """The next event, or None if more bytes are needed."""
         data = self.data

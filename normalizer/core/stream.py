@@ -78,7 +78,7 @@ class EventStream:
         last = templates.last
         position = 0
         if last is not None:
-            position = last.read(data, 0, out)
+            position = last.read(data, 0, out) if data.startswith(last.before) else 0
             if position == len(data):
                 self._reader.received += position
                 if last.full:
@@ -91,10 +91,12 @@ class EventStream:
                 out.append(data[:position])
             position = templates.take(data, position, out)
             self._reader.received += position
-            templates.align(aligned=True)
+            if position == len(data):
+                templates.align(aligned=True)
+                return out.pop() if len(out) == 1 else self.ready()
         if self._wire.ended:
             self._wire.behind(data)
-        elif position < len(data):
+        elif not self._reader.within(data):
             self._reader.receive(data[position:] if position else data)
             self._read()
             templates.align(self._reader.aligned)

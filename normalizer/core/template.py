@@ -24,7 +24,6 @@ from normalizer.core.holes import (
     reader_of,
 )
 from normalizer.core.lenient import dumps, loads
-from normalizer.core.report import Report
 
 _KEPT = 64  # events that are taken together when they are counted
 # what is in a hole: what an expression matches, a text, what an earlier hole has, or anything else
@@ -241,7 +240,7 @@ class Template:
 
     # ------------------------------------------------------------------ what was in them
 
-    def settle(self, report: Report) -> list[tuple[Text, str]]:
+    def settle(self) -> list[tuple[Text, str]]:
         """Tell the wire what was in the events; return their texts."""
         rows, form = self.rows, self.form
         texts = []
@@ -253,7 +252,7 @@ class Template:
                 if what.keep is not None:
                     what.keep(text)
             else:
-                _tell(what, column, report)
+                _tell(what, column)
         if form.took is not None:
             form.took(len(rows) - self.run)
         self.rows = []
@@ -267,12 +266,10 @@ def learn(example: Example, form: Form, codes: tuple[str, ...], limit: int) -> T
     return Template(example, *holes, form, codes, limit) if holes is not None else None
 
 
-def _tell(member: Member, values: list[bytes], report: Report) -> None:
+def _tell(member: Member, values: list[bytes]) -> None:
     """Tell what a member had in several events in a row."""
     if member.takes is not None:
-        for value in values:
-            report.events_in += 1  # what is found has the number of its event
-            member.takes(value)
+        member.takes(values)
     elif member.tell is not None:
         last = values[-1]
         member.tell(loads(b'"%b"' % last if type(member.value) is str else last)[0])

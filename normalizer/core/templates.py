@@ -105,7 +105,12 @@ class Templates:
             else:
                 break
             if template is not kept[0]:
-                self._prefer(template, earlier)
+                if template.ordered or kept[0].ordered:
+                    self.settle(but=template)
+                template.run = earlier
+                # the one that was used last first
+                kept.remove(template)
+                kept.insert(0, template)
             if template.same:
                 out.append(data[position:end])
             if template.full:
@@ -125,14 +130,6 @@ class Templates:
                 return True
         return False
 
-    def _prefer(self, template: Template, earlier: int) -> None:
-        """Note that another template than the last one took events; it had taken ``earlier``."""
-        if self._kept[0].ordered or template.ordered:
-            self.settle(but=template)
-        template.run = earlier
-        self._kept.remove(template)
-        self._kept.insert(0, template)
-
     # ------------------------------------------------------------------ what was in them
 
     def settle(self, but: Template | None = None) -> None:
@@ -150,7 +147,7 @@ class Templates:
         events, report = len(template.rows), self._report
         self._misses = 0
         before = report.events_in
-        texts = template.settle(report)
+        texts = template.settle()
         report.events_in = before + events
         if template.sends:
             report.events_out += events

@@ -222,7 +222,7 @@ class Forms:
         if ID_CHANGES.code in codes:
             members.append(Member("id", "1", instead=stages.envelope.id))
         if USAGE_EARLY.code in codes:
-            members.append(Member("usage", {}, takes=stages.usage.keep_json))
+            members.append(Member("usage", {}, takes=stages.usage.keep_all))
         return members
 
     # ------------------------------------------------------------------ what is asked and told

@@ -194,11 +194,23 @@ class Usage:
         self._real = self._real or real
         return True
 
-    def keep_json(self, data: bytes) -> None:
-        """Keep a usage that is JSON, off a chunk that goes on."""
-        usage = loads(data)[0]
-        keep_spelling(usage, data)
-        self.keep(usage)
+    def keep_all(self, usages: list[bytes]) -> None:
+        """Keep the usages of chunks in a row, JSON that differs in its numbers only.
+
+        Counts the chunks in the report: what is found has the number of its event.
+        """
+        for data in usages:
+            self._found.report.events_in += 1
+            usage = loads(data)[0]
+            between = data is not usages[0] and data is not usages[-1]
+            if between and self._real and _counts(usage) and not _is_half(usage):
+                # its other members are those of the last one, which is kept with them
+                if usage != self.value:
+                    self._found(USAGE_REPEATED)
+                self.value = usage
+            else:
+                keep_spelling(usage, data)
+                self.keep(usage)
 
     def _replace(self, usage: dict[str, Any]) -> None:
         # LangChain and pydantic-ai add usages up, so the last one replaces all others
@@ -275,7 +287,4 @@ def _lasting(usage: dict[str, Any]) -> dict[str, Any]:
 
 
 def _counts(usage: dict[str, Any]) -> bool:
-    for value in usage.values():
-        if value and type(value) in (int, float):
-            return True
-    return False
+    return bool([value for value in usage.values() if value and type(value) in (int, float)])

@@ -207,7 +207,7 @@ class MessagesWire:
             return
         behind = self._behind = (self._behind + data).lstrip()[:_START]
         whole = behind.rstrip()
-        if whole in _DONE_LINES:
+        if whole.startswith(_DONE_LINES):
             self._found.note(DONE_SENTINEL)
             self._behind = None
         elif whole and not any(line.startswith(whole) for line in _DONE_LINES):
