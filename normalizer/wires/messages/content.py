@@ -18,13 +18,10 @@ through here once comes through unchanged.
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from normalizer.core.draft import Draft
 from normalizer.core.findings import Findings
-from normalizer.core.form import Form, Text
 from normalizer.core.kept import CALL, Kept
 from normalizer.wires.messages.block_events import BlockEvents
 from normalizer.wires.messages.block_start import Head, Heads
@@ -45,9 +42,10 @@ from normalizer.wires.messages.blocks import (
     index_of,
 )
 from normalizer.wires.messages.body import events_of_block
+from normalizer.wires.messages.delta_form import DeltaForms, Said
 from normalizer.wires.messages.deltas import DELTA_GROUPS, MEMBERS, SAYS_NOTHING, Deltas
 from normalizer.wires.messages.message_start import MessageStart
-from normalizer.wires.messages.outgoing import COUNTED, Outgoing
+from normalizer.wires.messages.outgoing import Outgoing
 from normalizer.wires.messages.tool_input import (
     INPUT_TWICE,
     INPUT_WITHOUT_BLOCK,
@@ -57,34 +55,8 @@ from normalizer.wires.messages.tool_input import (
 from normalizer.wires.messages.tool_use import CALL_REPEATED, TOOL_NAME_MISSING, Calls
 
 
-class Said(NamedTuple):
-    """The words or the input of a delta that left: of which block, and the index that it named."""
-
-    block: Block
-    named: int | None
-    words: str
-
-
-# deltas of a message before a template is learnt, which costs more than the first
-_WORTH = 2
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Keep:
-    """Keeps the input that left of one block; equal to another one of the same block."""
-
-    block: Block
-    add: Callable[[Block, str], None]
-
-    def __call__(self, said: str) -> None:
-        self.add(self.block, said)
-
-
 class Content:
-    """Takes the events of blocks.
-
-    * ``said``: what the delta that came last said; None where it said nothing, or has not left.
-    """
+    """Takes the events of blocks; ``forms`` says what may differ between its deltas."""
 
     __slots__ = (
         "_blocks",
@@ -98,7 +70,7 @@ class Content:
         "_out",
         "_plain",
         "_start",
-        "said",
+        "forms",
     )
 
     def __init__(
@@ -121,7 +93,7 @@ class Content:
         self._deltas = Deltas(found)
         self._blocks = Blocks()
         self._events = BlockEvents(found, kept, out, start, calls, self._blocks)
-        self.said: Said | None = None
+        self.forms = DeltaForms(self._blocks, self._events, kept)
         self._plain: Block | None = None  # whose deltas of the usual form leave as they came
 
     @property
@@ -159,49 +131,13 @@ class Content:
         if index != block.index or delta.get("type") != block.delta or type(said) is not str:
             return False
         if block.group == TOOL:
-            self._keep_input(block, said)
+            self.forms.keep_input(block, said)
         elif said:
             block.said = True
         self._events.count += 1
         self._out.count(block.group, said)
-        self.said = Said(block, index, said)
+        self.forms.said = Said(block, index, said)
         return True
-
-    def form(self, goes_on: Callable[[], bool]) -> Form | None:
-        """What may differ between the delta that came last and the next one: what it says.
-
-        ``goes_on``: whether nothing but the content decides about that one.
-        """
-        said = self.said
-        if said is None or self._events.deltas < _WORTH or not said.words:
-            return None
-        if not self._is_steady(said.block):
-            return None
-        block = said.block
-        keep = Keep(block, self._keep_input) if block.group == TOOL else None
-        names = frozenset((block.member.encode(),))
-        return Form(
-            (Text(said.words, COUNTED[block.group], names, keep, closes=True),),
-            holds=lambda: goes_on() and self._holds(said),
-            took=self._events.add,
-            padded=True,
-        )
-
-    def _is_steady(self, block: Block) -> bool:
-        """Whether the deltas of a block leave one by one, and nothing of it waits."""
-        return block.open and not (self._events.late or block.half or block.given)
-
-    def _holds(self, said: Said) -> bool:
-        """Whether a delta like one that left belongs to the same block, and does the same there."""
-        block, index, _ = said
-        if not self._is_steady(block) or self._blocks.find(block.group, index) is not block:
-            return False
-        unknown = self._blocks.at(UNKNOWN, index)
-        return unknown is None or not unknown.open
-
-    def _keep_input(self, block: Block, said: str) -> None:
-        block.input.add(said, self._kept)
-        self._blocks.news[block] = None
 
     # ------------------------------------------------------------------ starts
 
@@ -337,7 +273,7 @@ class Content:
         index = index_of(draft.value)
         self._events.send(block, draft)
         if draft.value["delta"].get("type") == block.delta and not twice:
-            self.said = Said(block, index, said)
+            self.forms.said = Said(block, index, said)
         plain = block.index == block.named and not (self._events.late or block.half or block.given)
         self._plain = block if plain else None
 

@@ -152,7 +152,7 @@ class MessagesWire:
     def event(self, draft: Draft, name: str) -> None:
         """Take one event; ``name`` is that of its ``event:`` line, "" for none."""
         kind = draft.value.get("type")
-        self._content.said = None
+        self._content.forms.said = None
         if self._progress is not None and kind not in ("ping", "message_stop"):
             self._send_progress()
         if kind == "content_block_delta" == name and draft.raw is not None:
@@ -225,7 +225,7 @@ class MessagesWire:
 
     def form(self) -> Form | None:
         """What may differ in the next event: the words or the input of a delta."""
-        return self._content.form(self._goes_on)
+        return self._content.forms.form(self._goes_on)
 
     def _goes_on(self) -> bool:
         """Whether no event waits for the next one."""

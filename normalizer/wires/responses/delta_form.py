@@ -9,7 +9,7 @@ of its text is counted later, in one piece.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+import functools
 
 from normalizer.core.findings import Findings
 from normalizer.core.form import Form, Member, Text
@@ -84,10 +84,14 @@ class DeltaForms:
         ]
         own = None if SEQUENCE.code in self._found.log else numbers.came == numbers.left
         text = Text(said, delta.text.counted, _DELTA, Keep(self._parts, delta.part), closes=True)
-        return Form((text,), tuple(members), _Holds(self, delta, own, shifted=self._items.shifted))
+        holds = functools.partial(self._holds, delta, own, self._items.shifted)
+        return Form((text,), tuple(members), holds)
 
-    def holds(self, delta: Delta, own: bool | None, *, shifted: bool) -> bool:
-        """Whether a delta like one that left does what that one did; see `_Holds`."""
+    def _holds(self, delta: Delta, own: bool | None, shifted: bool) -> bool:
+        """Whether a delta like one that left does what that one did.
+
+        ``own``: those leave with the upstream's own number, None: the upstream numbers none.
+        """
         numbers = self._outlet.numbers
         return (
             self._life.runs
@@ -97,21 +101,3 @@ class DeltaForms:
             and (own is None or own is (numbers.came == numbers.left))
             and self._events.finds(delta)
         )
-
-
-class _Holds:
-    """Asks whether a form holds.
-
-    * ``own``: its events leave with the upstream's own number, None: the upstream numbers none.
-    """
-
-    __slots__ = ("_delta", "_forms", "_own", "_shifted")
-
-    def __init__(self, forms: DeltaForms, delta: Delta, own: Any, *, shifted: bool) -> None:
-        self._forms = forms
-        self._delta = delta
-        self._own = own
-        self._shifted = shifted
-
-    def __call__(self) -> bool:
-        return self._forms.holds(self._delta, self._own, shifted=self._shifted)
