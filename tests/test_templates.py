@@ -75,6 +75,7 @@ class Stream:
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         self.number = 0
+        self.calm = self.chance(0.5)  # all of its forms may become templates
         self.oddity = self.pick([0, 0.05, 0.3])
         self.spaced = self.chance(0.2)
         self.ascii = self.chance(0.3)
@@ -143,8 +144,20 @@ class Stream:
 
     def form(self) -> Any:
         index = self.pick([0, 0, 0, 1, 2])
+        calm = [
+            lambda _: self.choice(0, {"content": self.word()}),
+            lambda _: self.choice(1, {"content": self.word()}),
+            lambda _: self.choice(0, {"reasoning": self.word()}),
+            lambda _: self.choice(0, {"content": "", "reasoning_content": self.word()}),
+            lambda _: self.call(0, 0, ident=False),
+            lambda _: self.call(0, 1, ident=False),
+            lambda _: self.call(1, 0, ident=False),
+            lambda _: self.call(0, 0, ident=True),
+        ]
         return self.pick(
-            [
+            calm
+            if self.calm
+            else [
                 lambda _: self.choice(index, {"content": self.word()}),
                 lambda _: self.choice(index, {"content": self.word()}),
                 lambda _: self.choice(index, {"role": "assistant", "content": self.word()}),
@@ -216,9 +229,11 @@ class Stream:
     def events(self, count: int) -> Iterator[bytes]:
         first = self.choice(0, {"role": "assistant", "content": ""})
         yield self.event(first)
-        if self.chance(0.5):
-            yield self.event(self.head(0, 0))
-            yield self.event(self.head(0, 1))
+        if self.chance(0.9 if self.calm else 0.5):
+            for index, number in ((0, 0), (0, 1), (1, 0)):
+                yield self.event(self.head(index, number))
+                fragment = {"index": number, "function": {"arguments": '{"q": "'}}
+                yield self.event(self.choice(index, {"tool_calls": [fragment]}))
         share, turns = self.pick([0, 0, 0.02, 0.1]), self.pick([0, 0.1, 0.3, 0.8])
         say = self.pick(self.says)
         for _ in range(count):
@@ -226,8 +241,11 @@ class Stream:
                 say = self.pick(self.says)
             one = self.odd() if self.chance(share) else say(0)
             yield one if isinstance(one, bytes) else self.event(one)
-        yield self.event(self.choice(0, {}) | {"choices": [STOP]})
-        yield DONE
+        # without a finish or an end there are chunks of our own
+        if self.chance(0.7):
+            yield self.event({"choices": [STOP]})
+        if self.chance(0.8):
+            yield DONE
 
     def event(self, chunk: dict[str, Any]) -> bytes:
         self.number += 1

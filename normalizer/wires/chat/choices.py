@@ -44,7 +44,7 @@ TEXT_BESIDE_CHOICES = Deviation(
 )
 
 
-TEXTS_BESIDE = ("value", "response", "content", "result", "answer")
+_TEXTS_BESIDE = ("value", "response", "content", "result", "answer")
 _DIGITS = 9  # that an index given as text may have; more is no index, and may be no int
 
 
@@ -213,7 +213,7 @@ def text_beside(chunk: Chunk) -> str:
 
     Writer's is `value`, Cloudflare's `response`.
     """
-    keys = [key for key in TEXTS_BESIDE if isinstance(chunk.get(key), str)]
+    keys = [key for key in _TEXTS_BESIDE if isinstance(chunk.get(key), str)]
     return keys[0] if len(keys) == 1 else ""
 
 

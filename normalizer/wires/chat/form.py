@@ -24,7 +24,7 @@ from normalizer.wires.chat.call_doubts import (
     PLACEHOLDER,
 )
 from normalizer.wires.chat.call_identity import Calls
-from normalizer.wires.chat.choices import INDEX_COUNTS_TOKENS, TEXTS_BESIDE
+from normalizer.wires.chat.choices import INDEX_COUNTS_TOKENS
 from normalizer.wires.chat.chunk import (
     DECLARED,
     PADDING_KEYS,
@@ -72,7 +72,7 @@ _TELLS_CHUNKS_APART = frozenset(
 )
 # members in which upstreams have the text, and some of them twice
 _TEXTS = frozenset({"content", "text", "refusal", *REASONING_KEYS})
-_TEXT_NAMES = frozenset(name.encode() for name in (*_TEXTS, *TEXTS_BESIDE))
+_TEXT_NAMES = frozenset(name.encode() for name in _TEXTS)
 _ARGUMENT_NAMES = frozenset({b"arguments", b"parameters"})
 # members whose values differ from chunk to chunk and mean nothing here: of the chunk (Mistral), of
 # a choice or a delta (Together, Bedrock)
