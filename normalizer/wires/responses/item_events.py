@@ -50,9 +50,9 @@ class Delta(NamedTuple):
 
     value: dict[str, Any]
     text: Text
-    ident: str
-    place: int | None
-    number: int | None
+    ident: Any
+    place: Any
+    number: Any
     item: Item
     part: Part
 
@@ -89,12 +89,12 @@ class ItemEvents:
             self._lifecycle.wait(item, draft, text.delta)
             return
         value = draft.value
-        ident, index, number = (value.get(key) for key in ("item_id", "output_index", text.number))
+        ident, index = value.get("item_id"), value.get("output_index")
+        number = value.get(text.number)
         part = self._texts.delta(item, text, draft)
         if text.number and (ident, index, number) == (item.id, item.number, part.number):
             self._clean = (text, item, part)
-        named = as_text(ident), as_index(index), as_index(number)
-        self.sent = Delta(value, text, *named, item, part)
+        self.sent = Delta(value, text, ident, index, number, item, part)
         self.deltas += 1
 
     def send_next(self, draft: Draft, text: Text) -> bool:
@@ -127,8 +127,8 @@ class ItemEvents:
         item, part, text = delta.item, delta.part, delta.text
         return (
             item.done is None
-            and self._items.inside(text.kind, delta.ident, delta.place) is item
-            and item.part_of(text, delta.number) is part
+            and self._items.inside(text.kind, as_text(delta.ident), as_index(delta.place)) is item
+            and item.part_of(text, as_index(delta.number)) is part
             and not (part.text_done or part.half or part.lost)
         )
 
