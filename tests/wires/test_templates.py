@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from normalizer.core.draft import Draft
+from normalizer.wires.responses.wire import ResponsesWire
 from tests.test_recorded import Answer
 from tests.test_templates import outcome
 from tests.wires.messages import streams as messages
@@ -255,3 +257,30 @@ def test_half_a_character_stays_before_what_follows_it() -> None:
     answer = Answer("half", "/v1/messages", {"stream": True, "messages": []}, b"")
     out = outcome(answer, [begun, *said, end], templates=False)[0]
     assert "\ufffdb".encode() in out
+
+
+@pytest.mark.parametrize("numbers", ["own", "none"])
+@pytest.mark.parametrize("kind", sorted(TEXTS))
+def test_deltas_of_a_response_do_not_come_to_the_wire(
+    monkeypatch: pytest.MonkeyPatch, kind: str, numbers: str
+) -> None:
+    came: list[str] = []
+    taken = ResponsesWire.event
+
+    def event(self: ResponsesWire, draft: Draft, name: str) -> None:
+        came.append(name)
+        taken(self, draft, name)
+
+    monkeypatch.setattr(ResponsesWire, "event", event)
+    stream = ResponseStream(2)
+    stream.odd, stream.numbers, stream.named, stream.obfuscated = 0, numbers, "both", False
+    stem, key = TEXTS[kind]
+    begun = [stream.event("created", response=responses.response())]
+    item = {"id": "it_0", "type": kind, "call_id": "c", "name": "look"}
+    begun.append(stream.event("output_item.added", output_index=0, item=item))
+    said = [f"word {n} " for n in range(50)]
+    deltas = [stream.event(f"{stem}.delta", **stream.place(0, key), delta=one) for one in said]
+    answer = Answer("deltas", responses.PATH, responses.STREAM, b"")
+    out, *_ = outcome(answer, [*begun, *deltas], templates=True)
+    assert came.count(f"response.{stem}.delta") <= 4
+    assert all(json.dumps(one).encode() in out for one in said)
