@@ -225,7 +225,8 @@ class MessagesWire:
 
     def form(self) -> Form | None:
         """What may differ in the next event: the words or the input of a delta."""
-        return self._content.forms.form(self._goes_on)
+        forms = self._content.forms
+        return None if forms.said is None else forms.form(self._goes_on)
 
     def _goes_on(self) -> bool:
         """Whether no event waits for the next one."""
