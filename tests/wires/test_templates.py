@@ -284,3 +284,14 @@ def test_deltas_of_a_response_do_not_come_to_the_wire(
     out, *_ = outcome(answer, [*begun, *deltas], templates=True)
     assert came.count(f"response.{stem}.delta") <= 4
     assert all(json.dumps(one).encode() in out for one in said)
+
+
+@pytest.mark.parametrize("said", [{}, {"delta": None}, {"delta": 7}, {"delta": {"text": "a"}}])
+def test_deltas_that_are_not_repaired_and_have_no_text(said: dict[str, Any]) -> None:
+    stream = ResponseStream(2)
+    kind = "response.reasoning_summary_text.delta"
+    events = [stream.written({"type": kind, "sequence_number": n, **said}) for n in range(1, 8)]
+    answer = Answer("no text", responses.PATH, responses.STREAM, b"")
+    with_templates = outcome(answer, events, templates=True, select=("S",))
+    # without the ids, which are made up
+    assert with_templates[1:] == outcome(answer, events, templates=False, select=("S",))[1:]

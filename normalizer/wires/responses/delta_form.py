@@ -74,8 +74,12 @@ class DeltaForms:
         if not self._events.finds(delta):
             return None
         value = delta.value
-        said = value["delta"]
-        if not said or value.get("sequence_number") != self._outlet.numbers.left:
+        said = value.get("delta")
+        if (
+            not said
+            or type(said) is not str
+            or value.get("sequence_number") != self._outlet.numbers.left
+        ):
             return None
         numbers = self._outlet.numbers
         members = [
