@@ -88,7 +88,9 @@ class Proxy:
             body_timeout=config.body_timeout,
             max_body_bytes=config.max_body_bytes,
         )
-        app: ASGIApp = Models(self._forward, self._forward)
+        app: ASGIApp = self._forward
+        if config.upstreams.routes:
+            app = Models(app, self._forward)
         inspector = _inspector(config) if config.inspect else None
         trace = inspector.trace if inspector is not None else None
         app = NormalizingMiddleware(app, options=config.options, trace=trace)
