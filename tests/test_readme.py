@@ -35,7 +35,7 @@ def run(block: str, **names: Any) -> dict[str, Any]:
 @pytest.mark.skipif(int(openai.VERSION.split(".")[0]) < 3, reason="openai 2 takes httpx clients")
 def test_code(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "none")
-    transport, middleware, report, core = BLOCKS
+    transport, middleware, core, report = BLOCKS
     run(transport)["client"].close()
     app = Starlette()
     run(middleware, app=app)
