@@ -1,4 +1,4 @@
-"""Generate docs/deviations.md and the table of docs/faults.md from the deviations. Run by tools/deviations.
+"""Generate docs/deviations.md and the table of docs/faults.md. Run by tools/deviations.
 
 This file decides only what the pages look like. The stages declare the deviations,
 normalizer/catalogue/rules/ has the notes about them, and the outputs of the examples are made by
