@@ -63,7 +63,7 @@ def _check_server(
     api: Api | None,
     options: Options,
 ) -> Iterator[_Checked]:
-    # An HTTP library and a spinner take as long to import as the rest: files need neither.
+    # An HTTP library and a bar take as long to import as the rest: files need neither.
     from normalizer.cli.check.probes import Server, stops
 
     key = None
@@ -89,18 +89,22 @@ def _check_server(
 
 
 @contextlib.contextmanager
-def _waiting(err: Console) -> Iterator[Callable[[str], None]]:
-    """Show a spinner, and behind it what is said with the function that is yielded."""
-    from rich.progress import Progress, SpinnerColumn, TextColumn
+def _waiting(err: Console, files: int) -> Iterator[Callable[[str], None]]:
+    """Show a bar, and behind it what is said with the function that is yielded.
 
-    columns = SpinnerColumn(), TextColumn("{task.description}")
+    ``files``: how many are checked; 0: nobody knows how long it takes.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+
+    words = TextColumn("{task.description}")
+    columns = (BarColumn(), MofNCompleteColumn(), words) if files > 1 else (SpinnerColumn(), words)
     with Progress(*columns, console=err, transient=True) as waiting:
-        task = waiting.add_task("reading", total=None)
-        yield lambda doing: waiting.update(task, description=doing)
+        task = waiting.add_task("reading", total=files or None)
+        yield lambda doing: waiting.update(task, description=doing, advance=1)
 
 
 def _say_nothing(doing: str) -> None:
-    """Take the place of a spinner."""
+    """Take the place of a bar."""
 
 
 def _check_all(
@@ -268,12 +272,13 @@ def check(
         for are_servers, group in itertools.groupby(targets, lambda one: one.startswith(_URL))
     ]
     every = [name for are_servers, names in named for name in names if not are_servers]
+    counted = 0 if any(are_servers for are_servers, _ in named) else len(every)
     with (
         interruptible(),
         # only this process has standard input
         Jobs(1 if "-" in every else jobs, every) as processes,
         # Some versions of rich write a line feed for what is not shown.
-        _waiting(err) if err.is_terminal else contextlib.nullcontext(_say_nothing) as say,
+        _waiting(err, counted) if err.is_terminal else contextlib.nullcontext(_say_nothing) as say,
     ):
         for checked in _check_all(named, processes, check_file, check_server):
             say(checked.doing)
