@@ -152,7 +152,7 @@ function issue() {
   said.push("Events:", "");
   for (const one of found.slice(0, 20)) {
     said.push(`#${one.n}: ${[...new Set(one.found.map((each) => each.code))].join(" ")}`, "");
-    said.push(block(one.raw.trim()));
+    said.push(block((one.masked || one.raw).trim()));
   }
   if (found.length > 20) said.push(`… and ${found.length - 20} more.`);
   return said.join("\n");

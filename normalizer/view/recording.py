@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from normalizer.cassette._shapes import masked
 from normalizer.cassette.format import Cassette
 from normalizer.cassette.imports import to_sse
 from normalizer.catalogue import rule
@@ -60,7 +61,7 @@ def view_of(
         "name": name,
         "server": " ".join(part for part in (metadata.server, metadata.version) if part),
         "date": metadata.date,
-        "request": interaction.request.body.decode("utf-8", "replace"),
+        "request": masked(interaction.request.body).decode("utf-8", "replace"),
         "timed": bool(times),
         "streams": request.stream is not False,
         "records": [with_line(record) for record in records],
@@ -72,10 +73,18 @@ def view_of(
 
 
 def with_line(record: Record) -> Record:
-    """Return a record of the trace with its ``line``, if it is of an event."""
+    """Return a record of the trace with its ``line``, if it is of an event.
+
+    Where keys are in what came, ``masked`` has it without them, to be passed on.
+    """
     if record["type"] not in ("came", "left"):
         return record
-    return {**record, "line": line_of(record["kind"], record["event"], record["data"])}
+    found = {**record, "line": line_of(record["kind"], record["event"], record["data"])}
+    raw = record.get("raw", "").encode()
+    hidden = masked(raw)
+    if hidden != raw:
+        found["masked"] = hidden.decode("utf-8", "replace")
+    return found
 
 
 def rules_of(records: list[Record]) -> dict[str, dict[str, str]]:

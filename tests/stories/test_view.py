@@ -168,7 +168,8 @@ def test_ten_thousand_events(opened: Open, tmp_path: Path) -> None:
 
 
 def test_copies_an_issue(opened: Open, tmp_path: Path) -> None:
-    body = raw(*text("a ``` b"), chunk({"content": "!"}, id="other"), chunk({}, "stop"))
+    said = "a ``` b sk-aaaaaaaaaaaaaaaaaaaaaaaa"
+    body = raw(*text("Hi"), chunk({"content": said}, id="other"), chunk({}, "stop"))
     bad = tmp_path / "bad.sse"
     bad.write_bytes(body)
     page = opened(bad)
@@ -177,3 +178,5 @@ def test_copies_an_issue(opened: Open, tmp_path: Path) -> None:
     assert re.search(r"^- `E202` \S+, 1.: ", said, re.MULTILINE)
     (shown,) = re.findall(r"^data: (.*)$", said, re.MULTILINE)
     assert json.loads(shown)["id"] == "other"
+    assert "sk-aaa" not in shown
+    assert shown.count("*") == 24

@@ -66,6 +66,14 @@ def test_has_the_times_of_the_recording() -> None:
     assert seen["timed"]
 
 
+def test_keys_are_masked_in_what_is_passed_on() -> None:
+    key = "sk-" + "a1" * 20
+    seen = of_body(raw(*text(key), chunk({}, "stop")))
+    (one,) = [record for record in seen["records"] if key in record.get("raw", "")]
+    assert key not in one["masked"]
+    assert "masked" not in seen["records"][1]
+
+
 def test_a_hostile_answer_stays_in_its_json() -> None:
     hostile = "</script><!--<script>alert(1)</script>{title}{script}"
     made = page([of_body(raw(*text(hostile), chunk({}, "stop")))], title="<b>&")
