@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 from typing import Any
-from urllib.parse import urlsplit
 
 from normalizer.cassette._checks import CassetteError, get, is_a
 from normalizer.cassette.format import (
@@ -17,6 +16,7 @@ from normalizer.cassette.format import (
     RecordedRequest,
     RecordedResponse,
 )
+from normalizer.cassette.imports import _chosen
 
 # The browser has undone these: they describe bytes that the HAR does not hold.
 _OF_THE_WIRE = {"content-encoding", "content-length", "transfer-encoding"}
@@ -47,21 +47,16 @@ def cassette(document: Any, *, every: bool = False) -> Cassette:
         )
         day = day or get(str, entry, "startedDateTime", where, "")[:10]
     if not interactions:
-        raise CassetteError(
-            f"log.entries: none of {len(entries)} has an event stream or a completion for an answer"
-            + ("" if every else "; ask for every entry to take them all")
-        )
+        raise CassetteError(f"log.entries: {_chosen.none_of(len(entries), every=every)}")
     return Cassette(Metadata(origin="recorded", date=day), tuple(interactions))
 
 
 def _is_wanted(entry: Any, where: str) -> bool:
     request = get(dict, entry, "request", where)
-    if get(str, request, "method", f"{where}.request") == "OPTIONS":
-        return False
+    method = get(str, request, "method", f"{where}.request")
+    url = get(str, request, "url", f"{where}.request")
     content = get(dict, get(dict, entry, "response", where), "content", f"{where}.response", {})
-    kind = str(get(str, content, "mimeType", where, "")).partition(";")[0]
-    url: str = get(str, request, "url", f"{where}.request")
-    return kind == "text/event-stream" or urlsplit(url).path.endswith("/completions")
+    return _chosen.is_wanted(method, url, get(str, content, "mimeType", where, ""))
 
 
 def _request(values: dict[str, Any], where: str) -> RecordedRequest:

@@ -145,7 +145,9 @@ def verify(*, files: tuple[Path, ...]) -> None:
 @click.option(
     "--request", type=FILE, help="The JSON body of the request, if SOURCE does not have it."
 )
-@click.option("--every", is_flag=True, help="Import all entries of a HAR, not only streams.")
+@click.option(
+    "--every", is_flag=True, help="Import all entries of a HAR or of mitmproxy, not only streams."
+)
 @click.option(
     "--origin",
     type=click.Choice(get_args(Origin)),
@@ -180,11 +182,13 @@ def import_(
     """Convert a recording of another tool to a cassette. "-" reads standard input.
 
     \b
-        sse      a saved body, or the output of `curl -N`, `curl -iN`
-        har      the export of a browser's network panel
-        vcr      a cassette of vcrpy or pytest-recording
-        capture  {request, response: {chunks: [{t_ms, b64}]}}
-        chunks   one JSON payload per line (AI SDK)
+        sse        a saved body, or the output of `curl -N`, `curl -iN`
+        har        the export of a browser's network panel
+        mitmproxy  flows of mitmproxy: `mitmdump -w chat.flow`
+        curl       a trace: `curl -N --trace FILE --trace-time`
+        vcr        a cassette of vcrpy or pytest-recording
+        capture    {request, response: {chunks: [{t_ms, b64}]}}
+        chunks     one JSON payload per line (AI SDK)
 
     Secrets are removed, as in a recording. For sse and chunks, add the request, so that the
     cassette can answer it:
