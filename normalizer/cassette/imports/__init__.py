@@ -1,4 +1,4 @@
-"""Import streams from other tools as cassettes, and export the body of a cassette as `.sse`.
+"""Import streams from other tools as cassettes. `normalizer.cassette.exports` is the way back.
 
 * ``sse``: a body, as in `.sse` files and in the output of ``curl -N``. ``curl -i`` adds its head.
 * ``har``: the export of a browser's network panel.
@@ -23,9 +23,9 @@ from typing import Literal, get_args
 
 from normalizer.cassette import _yaml
 from normalizer.cassette._checks import CassetteError, one_of
+from normalizer.cassette.exports import to_sse as to_sse
 from normalizer.cassette.format import Cassette, RecordedRequest, loads
 from normalizer.cassette.imports import _json, capture, curl, har, mitmproxy, text
-from normalizer.doors._codings import CodingError, decoder
 
 Form = Literal["sse", "har", "mitmproxy", "curl", "vcr", "capture", "chunks"]
 FORMS: tuple[Form, ...] = get_args(Form)
@@ -94,40 +94,6 @@ def form_of(data: bytes, name: str) -> Form:
     if start.startswith(b"{"):
         return _form_of_json(start)
     raise CassetteError(f"it begins with {start[:20]!r}: none of {', '.join(FORMS)}; name the form")
-
-
-def to_sse(cassette: Cassette, number: int | None = None) -> bytes:
-    """Return the body of one response without its content coding, as in a `.sse` file.
-
-    ``number`` counts the interactions from 0. None: the only one. Raises `CassetteError` if there
-    are several or none, for a wrong number, and for an unknown coding.
-
-    Example::
-
-        Path("answer.sse").write_bytes(to_sse(load("cassettes/vllm/tool-call.yaml")))
-    """
-    count = len(cassette.interactions)
-    if number is None and count != 1:
-        raise CassetteError(f"it holds {count} interactions: say which, from 0 to {count - 1}")
-    number = number or 0
-    if not 0 <= number < count:
-        raise CassetteError(f"interactions[{number}]: there are {count}")
-    response = cassette.interactions[number].response
-    codings = [
-        coding.strip().lower()
-        for name, value in response.headers
-        if name.lower() == "content-encoding"
-        for coding in value.split(",")
-    ]
-    undo = decoder([coding for coding in codings if coding != "identity"])
-    if undo is None:
-        raise CassetteError(
-            f"interactions[{number}].response: cannot undo content-encoding {', '.join(codings)}"
-        )
-    try:
-        return b"".join(undo.decode(response.body))
-    except CodingError as error:
-        raise CassetteError(f"interactions[{number}].response.body: {error}") from error
 
 
 # What reads each form but vcrpy's, whose errors name the file themselves.

@@ -1,12 +1,16 @@
-"""HAR, what the network panel of a browser exports; the body is whole and already decoded."""
+"""HAR, what the network panel of a browser exports; the body is whole and already decoded.
+
+A HAR of `normalizer.cassette.exports` has the chunks too, in ``_stream``.
+"""
 
 from __future__ import annotations
 
 import base64
 import binascii
-from typing import Any
+import dataclasses
+from typing import Any, get_args
 
-from normalizer.cassette._checks import CassetteError, get, is_a
+from normalizer.cassette._checks import CassetteError, get, is_a, one_of
 from normalizer.cassette.format import (
     Cassette,
     End,
@@ -65,7 +69,7 @@ def _request(values: dict[str, Any], where: str) -> RecordedRequest:
         method=get(str, values, "method", where),
         uri=get(str, values, "url", where),
         headers=_headers(values, where),
-        body=get(str, posted, "text", f"{where}.postData", "").encode(),
+        body=_body(posted, f"{where}.postData"),
     )
 
 
@@ -75,7 +79,7 @@ def _response(values: dict[str, Any], where: str) -> RecordedResponse:
     if status == 0:
         raise CassetteError(f"{where}.status: 0, no answer came ({error or 'no reason given'})")
     body = _body(get(dict, values, "content", where, {}), f"{where}.content")
-    return RecordedResponse.from_chunks(
+    response = RecordedResponse.from_chunks(
         [body] if body else [],
         status=status,
         reason=get(str, values, "statusText", where, ""),
@@ -84,6 +88,25 @@ def _response(values: dict[str, Any], where: str) -> RecordedResponse:
         ),
         end=_end(error),
     )
+    return response if "_stream" not in values else _streamed(response, values, where)
+
+
+def _streamed(response: RecordedResponse, values: dict[str, Any], where: str) -> RecordedResponse:
+    """The answer with its chunks, times and end, which our own export wrote beside it."""
+    stream, where = get(dict, values, "_stream", where), f"{where}._stream"
+    end = stream.get("end", "complete")
+    one_of(get_args(End), end, f"{where}.end")
+    lengths = get(list, stream, "chunks", where)
+    times = get(list, stream, "times", where, [])
+    try:
+        return dataclasses.replace(
+            response,
+            lengths=tuple(is_a(int, each, "chunks") for each in lengths),
+            times=tuple(is_a((int, float), each, "times") for each in times),
+            end=end,
+        )
+    except CassetteError as error:
+        raise CassetteError(f"{where}.{error}") from error
 
 
 def _body(content: dict[str, Any], where: str) -> bytes:

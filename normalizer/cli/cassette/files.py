@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from normalizer.cassette import imports
+from normalizer.cassette.exports import to_har, to_sse
 from normalizer.cassette.format import (
     Cassette,
     CassetteError,
@@ -218,25 +219,32 @@ def import_(
         click.echo(f"Warning: {target}: {problem}; check whether it is a secret", err=True)
 
 
-@cassette.command(short_help="Write the body of an answer.")
+@cassette.command(short_help="Write the body of an answer, or a HAR.")
 @click.argument("file", type=FILE)
+@click.option(
+    "--form",
+    type=click.Choice(["sse", "har"]),
+    help="sse: the body of one answer. har: all interactions.  [default: by OUTPUT, else sse]",
+)
 @click.option(
     "--interaction", "number", type=click.IntRange(0), metavar="N", help="Which answer, from 0."
 )
 @click.option("-o", "--output", type=FILE, help="The output file.  [default: standard output]")
-def export(*, file: Path, number: int | None, output: Path | None) -> None:
-    """Write the body of an answer as it came, as in a .sse file."""
+def export(*, file: Path, form: str | None, number: int | None, output: Path | None) -> None:
+    """Write the body of an answer as it came, as in a .sse file, or all interactions as a HAR."""
+    if form is None:
+        form = "har" if output is not None and output.suffix.lower() == ".har" else "sse"
     with reported():
         loaded = load(file)
         try:
-            body = imports.to_sse(loaded, number)
+            data = {"sse": to_sse, "har": to_har}[form](loaded, number)
         except CassetteError as error:
-            several = number is None and len(loaded.interactions) > 1
+            several = form == "sse" and number is None and len(loaded.interactions) > 1
             raise CassetteError(
                 f"{file}: {error}{' (--interaction)' if several else ''}"
             ) from error
         if output is not None:
-            output.write_bytes(body)
+            output.write_bytes(data)
     if output is None:
-        sys.stdout.buffer.write(body)
+        sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
