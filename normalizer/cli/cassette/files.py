@@ -164,6 +164,9 @@ def verify(*, files: tuple[Path, ...]) -> None:
     metavar="URL",
     help="For the metadata: a page about it. Repeatable.",
 )
+@click.option(
+    "--stable", is_flag=True, help="Replace ids, times and durations, as `record --stable` does."
+)
 @click.option("--force", is_flag=True, help="Overwrite TARGET.")
 @described
 def import_(
@@ -177,6 +180,7 @@ def import_(
     origin: Origin | None,
     date: str,
     sources: tuple[str, ...],
+    stable: bool,
     force: bool,
     **description: Any,
 ) -> None:
@@ -208,7 +212,9 @@ def import_(
             asked = dataclasses.replace(asked, headers=json, body=request.read_bytes())
         data = sys.stdin.buffer.read() if str(source) == "-" else source.read_bytes()
         name = "<stdin>" if str(source) == "-" else str(source)
-        made = scrub(imports.reads(data, name, form, request=asked, every=every))
+        made = scrub(
+            imports.reads(data, name, form, request=asked, every=every), {"stable": stable}
+        )
         given = {"origin": origin, "date": date, "sources": sources, **description}
         given = {field: value for field, value in given.items() if value}
         made = dataclasses.replace(made, metadata=dataclasses.replace(made.metadata, **given))
