@@ -200,3 +200,10 @@ def test_memory_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
         normalizer.feed(event(chunk({})))  # they say nothing: nothing of them leaves
     assert trace._events._bytes <= 1000
     assert len(trace._events._parts) < 100
+
+
+def test_bytes_behind_the_end() -> None:
+    records, _ = traced(raw(*text("Hi"), chunk({}, "stop")) + b"data: {}\n\n")
+    kinds = [one["kind"] for one in came(records)]
+    assert kinds.count("data") == 3
+    assert set(kinds[4:]) == {"behind", "end"}

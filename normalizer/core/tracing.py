@@ -25,7 +25,7 @@ from normalizer.core.writer import Writer
 logger = logging.getLogger("normalizer")
 
 # what a `Listener` is told by, beside the names of `Kind`, which stand there in lower case
-BODY, END, SILENCE, CUT = "body", "end", "silence", "cut"
+BODY, END, SILENCE, CUT, BEHIND = "body", "end", "silence", "cut", "behind"
 
 
 class Listener(Protocol):
@@ -43,7 +43,8 @@ class Listener(Protocol):
 
         ``kind`` is ``"data"``, ``"comment"``, ``"nothing"``, ``"done"``, ``"invalid"``,
         ``"page"``, ``"too_large"``, ``"end_word"``; ``"body"`` for a whole answer; ``"silence"``
-        where the time for what is held is over; ``"end"`` and ``"cut"`` for the end of the bytes.
+        where the time for what is held is over; ``"end"`` and ``"cut"`` for the end of the bytes;
+        ``"behind"`` for bytes behind the end of the answer, of which nothing leaves.
         """
 
     def taken(self, codes: list[str]) -> None:
@@ -148,7 +149,7 @@ class TracedStream(EventStream):
     def feed(self, data: bytes) -> bytes:
         """Take bytes as they came; return those that are ready to send."""
         if self._wire.ended:
-            self._tell("data", data)
+            self._tell(BEHIND, data)
             out = super().feed(data)
             self._taken()
             return out
