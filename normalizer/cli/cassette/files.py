@@ -1,4 +1,4 @@
-"""`stream-normalizer cassette show|verify|import|export`: cassettes as files."""
+"""`stream-normalizer cassette show|verify|diff|import|export`: cassettes as files."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from normalizer.cassette import imports
+from normalizer.cassette.diff import diff
 from normalizer.cassette.exports import to_har, to_sse
 from normalizer.cassette.format import (
     Cassette,
@@ -40,12 +41,13 @@ from normalizer.cli.group import Failure, NearGroup
 
 @click.group(cls=NearGroup)
 def cassette() -> None:
-    """Show cassettes, search them for secrets, import and export them.
+    """Show and compare cassettes, search them for secrets, import and export them.
 
     \b
         stream-normalizer cassette show cassettes/vllm
         stream-normalizer cassette import chat.example.com.har chat.yaml
         stream-normalizer cassette verify chat.yaml
+        stream-normalizer cassette diff old.yaml new.yaml
     """
 
 
@@ -127,6 +129,48 @@ def verify(*, files: tuple[Path, ...]) -> None:
         out.print(Text(f"Found {count(problems, 'problem')} in {checked}.", "red"))
         sys.exit(1)
     out.print(Text(f"No secrets found in {checked}.", "green"))
+
+
+@cassette.command("diff", short_help="Show what differs between two recordings.")
+@click.argument("one", type=FILE)
+@click.argument("other", type=FILE)
+@click.option(
+    "--all",
+    "volatile",
+    is_flag=True,
+    help="Compare what differs each time too: ids, times, durations, chunks.",
+)
+def diff_(*, one: Path, other: Path, volatile: bool) -> None:
+    """Show what differs between two recordings, by interaction and by event.
+
+    \b
+        stream-normalizer cassette diff old.yaml new.yaml
+
+    Exits with 1 if anything differs. Ids, times and durations, which differ each time, do not
+    count, and neither do the places where the socket split the stream.
+    """
+    with reported():
+        old, new = load(one), load(other)
+    out = console()
+    differences = diff(old, new, volatile=volatile)
+    if not differences:
+        both = count(len(old.interactions), "interaction")
+        out.print(Text(f"No differences in {both}.", "green"))
+        return
+    for sign, file in (("---", one), ("+++", other)):
+        out.print(Text(f"{sign} {file}", "bold"), soft_wrap=True)
+    before = ""
+    for each in differences:
+        if each.interaction != before:
+            out.print(Text(each.interaction, "bold"), soft_wrap=True)
+            before = each.interaction
+        if each.where:
+            out.print(Text(f"  {each.where}", "cyan"), soft_wrap=True)
+        for change in each.changes:
+            style = "red" if change.sign == "-" else "green"
+            out.print(Text(f"    {change.sign} {change.text}", style), soft_wrap=True)
+    out.print(Text(f"Found {count(len(differences), 'difference')}.", "red"))
+    sys.exit(1)
 
 
 @cassette.command("import", short_help="Convert another recording to a cassette.")
