@@ -838,7 +838,8 @@ async def test_no_task_is_left_behind(anyio_backend: str) -> None:
     counts: list[int] = []
     before = tasks(anyio_backend)
     await Call().to(normalized(answering(ROLE, STOP, count, DONE, count)))
-    assert counts == [before + 1, before]
+    # A held finish needs a task on trio; asyncio has timers, and no task before one is due.
+    assert counts == [before + (anyio_backend == "trio"), before]
     assert tasks(anyio_backend) == before
 
     async def crash() -> None:

@@ -20,7 +20,7 @@ import openai
 import pytest
 
 from normalizer import OptionError, Options, Report
-from normalizer.doors import transport as door
+from normalizer.doors import _bodies
 from normalizer.doors.transport import NormalizingTransport
 from tests.conftest import (
     CHAT,
@@ -544,6 +544,26 @@ def test_broken_coding_delivers_and_raises_the_librarys_own(library: Any) -> Non
     assert isinstance(error, library.DecodingError)
 
 
+@both
+@pytest.mark.anyio
+async def test_a_body_that_the_inner_transport_has_read_is_not_decoded_again(library: Any) -> None:
+    headers = {**EVENT_STREAM, "content-encoding": "gzip"}
+
+    class Reading(Upstream):
+        def handle_request(self, request: Any) -> Any:
+            response = self.answer(request)
+            response.read()
+            return response
+
+        async def handle_async_request(self, request: Any) -> Any:
+            return self.handle_request(request)  # whose stream can no longer be read
+
+    upstream = Reading(library, gzip.compress(STREAM), headers=headers)
+    assert post(upstream, library).content == STREAM
+    async with library.AsyncClient(transport=NormalizingTransport(upstream)) as client:
+        assert (await client.post(URL, json=STREAMED)).content == STREAM
+
+
 # --- ends ---------------------------------------------------------------------------------------
 
 
@@ -753,7 +773,7 @@ def counting(ports: list[int]) -> ASGIApp:
 def test_connection_is_used_again(
     library: Any, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(door, "_GRACE", PATIENCE)
+    monkeypatch.setattr(_bodies, "_GRACE", PATIENCE)
     ports: list[int] = []
     url = serve(counting(ports))
     with library.Client(transport=NormalizingTransport()) as client:
@@ -768,7 +788,7 @@ def test_connection_is_used_again(
 async def test_connection_is_used_again_async(
     library: Any, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(door, "_GRACE", PATIENCE)
+    monkeypatch.setattr(_bodies, "_GRACE", PATIENCE)
     ports: list[int] = []
     url = serve(counting(ports))
     async with library.AsyncClient(transport=NormalizingTransport()) as client:

@@ -13,8 +13,7 @@ import httpx
 import httpx2
 import pytest
 
-from normalizer.doors import _deadlines
-from normalizer.doors import transport as door
+from normalizer.doors import _bodies, _deadlines
 from normalizer.doors.transport import NormalizingTransport
 from tests.conftest import (
     CHAT,
@@ -205,7 +204,7 @@ def test_without_a_thread_the_body_is_not_read_on(
 
     cut = Gate()
     url = serve(stubborn([], cut)) + CHAT
-    monkeypatch.setattr(door, "DEADLINES", _deadlines.Deadlines())
+    monkeypatch.setattr(_bodies, "DEADLINES", _deadlines.Deadlines())
     with httpx2.Client(transport=NormalizingTransport()) as client:
         with monkeypatch.context() as without:
             without.setattr(threading.Thread, "start", start)

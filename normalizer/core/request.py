@@ -69,7 +69,7 @@ class RequestInfo:
 
             RequestInfo.parse("/v1/chat/completions", b'{"model": "m", "stream": true}')
         """
-        endpoint = _endpoint(urlsplit(path).path, paths)
+        endpoint = endpoint_of(path, paths)
         codex = _is_codex(headers)
         given = body is not None
         if isinstance(body, (bytes, bytearray, memoryview)):
@@ -157,8 +157,9 @@ def _asks_for_message(body: Any) -> bool:
     return isinstance(body, dict) and isinstance(body.get("messages"), list)
 
 
-def _endpoint(path: str, paths: Sequence[str]) -> Endpoint | None:
-    path = path.rstrip("/")
+def endpoint_of(path: str, paths: Sequence[str] = ()) -> Endpoint | None:
+    """Return what a path (or URL) alone says about the endpoint of `RequestInfo`."""
+    path = urlsplit(path).path.rstrip("/")
     for named in paths:
         end, _, endpoint = named.partition("=")
         if path.endswith(end):

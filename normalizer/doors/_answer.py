@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -91,12 +91,26 @@ def has_message(status: int) -> bool:
     return (200 <= status < 300 and status not in (204, 205, 206)) or status >= 400
 
 
+# What the headers of a request tell about its body, and about its client.
+_OF_THE_REQUEST = frozenset((b"content-type", b"originator", b"user-agent"))
+
+
+def request_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Return those headers of a request that decide about its answer, by name in lower case."""
+    found: dict[str, str] = {}
+    for given, value in headers:
+        name = given.lower()
+        if name in _OF_THE_REQUEST:
+            found.setdefault(name.decode("ascii"), value.decode("latin-1"))
+    return found
+
+
 def codings(headers: Headers) -> list[str]:
     """Return the content codings of an answer, in the order in which they were applied."""
-    values = [
-        value.decode("latin-1") for name, value in headers if name.lower() == b"content-encoding"
-    ]
-    names = [part.strip().lower() for value in values for part in value.split(",")]
+    names: list[str] = []
+    for name, value in headers:
+        if name.lower() == b"content-encoding":
+            names += [part.strip().lower() for part in value.decode("latin-1").split(",")]
     return [name for name in names if name not in ("", "identity")]
 
 
@@ -105,6 +119,20 @@ class Answer:
 
     ``over`` is True when nothing more will be sent. Then the report has been delivered.
     """
+
+    __slots__ = (
+        "_began",
+        "_came",
+        "_coded",
+        "_headers",
+        "_on_report",
+        "_path",
+        "_reporting",
+        "_status",
+        "_waits",
+        "normalizer",
+        "over",
+    )
 
     def __init__(
         self,
@@ -115,16 +143,20 @@ class Answer:
         path: str,
         status: int,
         headers: Headers,
-        began: float | None = None,
-        upstream: str | None = None,
+        coded: bool,
+        began: float,
+        upstream: str | None,
     ) -> None:
-        """``began`` is the time of the request, by `time.monotonic`. None: now."""
+        """Begin an answer.
+
+        ``coded``: its body came with a content coding. ``began``: the time of the request, by
+        `time.monotonic`.
+        """
         self.normalizer = Normalizer(request, options, status=status)
-        now = time.monotonic()
-        self._began = now if began is None else began
         report = self.normalizer.report
         report.path, report.upstream = path, upstream
-        report.started = time.time() - (now - self._began)
+        report.started = time.time() - (time.monotonic() - began)
+        self._began = began
         self._waits = True  # for the first event that leaves
         self._reporting: Awaitable[Any] | None = None
         self.over = False
@@ -132,6 +164,7 @@ class Answer:
         self._path = path
         self._status = status
         self._headers = headers
+        self._coded = coded
         self._came: list[bytes] | None = []  # while the head is held, to see if it still fits
 
     @property
@@ -146,13 +179,20 @@ class Answer:
     def feed(self, data: bytes) -> bytes:
         if self._came is not None:
             self._came.append(data)
-        out = self.normalizer.feed(data)
+        normalizer = self.normalizer
+        out = normalizer.feed(data)
         if self._waits and out and not out.startswith(b":"):
             self._first_left()
-        return self._ended(out)
+        # What only passes goes on behind its end, as it would without us.
+        if normalizer.ended and not normalizer.passes:
+            self._give_report()
+        return out
 
     def flush(self) -> bytes:
-        return self._ended(self.normalizer.flush())
+        out = self.normalizer.flush()
+        if self.normalizer.ended and not self.normalizer.passes:
+            self._give_report()
+        return out
 
     def close(self, broken: str | None = None) -> bytes:
         out = self.normalizer.close(broken)
@@ -163,8 +203,10 @@ class Answer:
 
     def abandon(self) -> None:
         """End the answer early: the client has left, or has all that it wants."""
-        if self.report.end is None:
-            self.report.end = "closed"
+        if self.over:
+            return
+        report = self.report
+        report.end = report.end or "closed"
         self._give_report()
 
     async def reported(self) -> None:
@@ -185,20 +227,20 @@ class Answer:
     def head(self, whole: bytes | None) -> tuple[int, Headers]:
         """Return the status and the headers to send.
 
-        ``whole`` is the body, if all of it is known.
+        ``whole`` is the body, if all of it is known. Call it once: what it needs is given up.
         """
         came, self._came = self._came or [], None
-        encoded = bool(codings(self._headers))
+        given, self._headers = self._headers, []
         passes = self.normalizer.passes
         content_type = None if passes else self.normalizer.content_type
-        same = not encoded and (passes or (whole is not None and whole == b"".join(came)))
+        same = not self._coded and (passes or (whole is not None and whole == b"".join(came)))
         status = self._status if passes else self.normalizer.status
-        if same and content_type is not None and _media_type(content_type) == self._media_type():
+        if same and content_type is not None and _media_type(content_type) == _media_type_in(given):
             content_type = None
         length = None
         if whole is not None and not self.streams:
             length = b"%d" % len(whole)
-        headers = self._headers if same else list(_of_new_body(self._headers, length))
+        headers = given if same else list(_of_new_body(given, length))
         if content_type is not None:
             headers = _with_content_type(headers, content_type.encode("latin-1"))
         return status, headers
@@ -209,30 +251,14 @@ class Answer:
         content_type = self.normalizer.content_type or ""
         return not self.normalizer.passes and _media_type(content_type) == "text/event-stream"
 
-    def _media_type(self) -> str:
-        values = [value for name, value in self._headers if name.lower() == b"content-type"]
-        return _media_type(values[0].decode("latin-1")) if values else ""
-
-    def _ended(self, out: bytes) -> bytes:
-        # What only passes goes on behind its end, as it would without us.
-        if self.normalizer.ended and not self.normalizer.passes:
-            self._give_report()
-        return out
-
     def _give_report(self) -> None:
         if self.over:
             return
         self.over = True
         report = self.report
         report.elapsed = time.monotonic() - self._began
-        repaired = ", ".join(f"{code} {count}x" for code, count in report.codes.items())
-        logger.log(
-            logging.INFO if repaired else logging.DEBUG,
-            "%s: ended %s, repaired %s",
-            self._path,
-            report.end,
-            repaired or "nothing",
-        )
+        if logger.isEnabledFor(logging.INFO):
+            self._log(report)
         if self._on_report is not None:
             try:
                 result = self._on_report(report)
@@ -241,6 +267,16 @@ class Answer:
             except Exception:
                 # A stream that works must not break because of what is done with its report.
                 logger.exception("on_report failed")
+
+    def _log(self, report: Report) -> None:
+        repaired = ", ".join(f"{code} {count}x" for code, count in report.codes.items())
+        logger.log(
+            logging.INFO if repaired else logging.DEBUG,
+            "%s: ended %s, repaired %s",
+            self._path,
+            report.end,
+            repaired or "nothing",
+        )
 
 
 # An event loop knows its tasks weakly only.
@@ -264,6 +300,11 @@ def _of_new_body(headers: Headers, length: bytes | None) -> Iterator[tuple[bytes
 
 def _media_type(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()
+
+
+def _media_type_in(headers: Headers) -> str:
+    values = [value for name, value in headers if name.lower() == b"content-type"]
+    return _media_type(values[0].decode("latin-1")) if values else ""
 
 
 def _with_content_type(headers: Headers, value: bytes) -> Headers:

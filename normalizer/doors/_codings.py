@@ -36,21 +36,26 @@ class _Stage(Protocol):
 
 
 class Decoder:
-    """Decode one coding or several. It returns every byte as soon as it can be decoded."""
+    """Decode one coding or several. It returns every byte as soon as it can be decoded.
+
+    ``idle``: there is nothing to decode, and the bytes come as they are.
+    """
 
     def __init__(self, stages: list[_Stage]) -> None:
         self._stages = stages
+        self.idle = not stages
         self._came = 0
         self._left = 0
 
-    def decode(self, data: bytes) -> Iterator[bytes]:
-        """Yield the decoded pieces of ``data``, each of about `STEP_BYTES` at most.
+    def decode(self, data: bytes) -> Iterable[bytes]:
+        """Return the decoded pieces of ``data``, each of about `STEP_BYTES` at most.
 
-        Raises `CodingError`, also if the bytes decode to more than `MAX_RATIO` times their number.
+        While they are read, `CodingError` may be raised, also if the bytes decode to more than
+        `MAX_RATIO` times their number.
         """
-        if not self._stages:
-            yield data
-            return
+        return self._decoded(data) if self._stages else (data,)
+
+    def _decoded(self, data: bytes) -> Iterator[bytes]:
         self._came += len(data)
         pieces: Iterable[bytes] = (data,)
         for stage in self._stages:
@@ -69,8 +74,14 @@ class Decoder:
         return any(stage.midway for stage in self._stages)
 
 
+# It has no state, so all bodies without a coding share it.
+NOTHING = Decoder([])
+
+
 def decoder(codings: list[str]) -> Decoder | None:
     """Return a decoder for ``codings`` in the order they were applied, or None for unknown ones."""
+    if not codings:
+        return NOTHING
     stages: list[_Stage] = []
     if len(codings) > _MAX_CODINGS:
         return None

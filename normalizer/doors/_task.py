@@ -18,7 +18,13 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Task(Protocol[T_co]):
-    """Work that `start` started."""
+    """Work that `start` started.
+
+    ``begun``: whether its time has come. Before, it can be cancelled, and not be waited for.
+    """
+
+    @property
+    def begun(self) -> bool: ...
 
     async def wait(self, seconds: float | None = None) -> bool:
         """Wait until the work ends, at most ``seconds``. Returns whether it has ended."""
@@ -36,10 +42,21 @@ class Task(Protocol[T_co]):
         ...
 
 
-def start(work: Callable[[], Coroutine[Any, Any, T]]) -> Task[T]:
-    """Start ``work`` on the event loop of the caller."""
+def start(work: Callable[[], Coroutine[Any, Any, T]], *, after: float = 0.0) -> Task[T]:
+    """Start ``work`` on the event loop of the caller, ``after`` so many seconds."""
     trio = _trio()
-    return _AsyncioTask(work) if trio is None else _TrioTask(trio, work)
+    return _AsyncioTask(work, after) if trio is None else _TrioTask(trio, work, after)
+
+
+async def within(seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Await ``work``, and cancel it if it takes longer. Then raise an exception of the loop's."""
+    trio = _trio()
+    if trio is not None:
+        with trio.fail_after(seconds):
+            await work()
+        return
+    async with asyncio.timeout(seconds):
+        await work()
 
 
 async def sleep(seconds: float) -> None:
@@ -61,21 +78,45 @@ def _trio() -> Any:
 
 
 class _AsyncioTask(Generic[T]):
-    def __init__(self, work: Callable[[], Coroutine[Any, Any, T]]) -> None:
-        self._task = asyncio.get_running_loop().create_task(work())
+    # A task costs ten times as much as a timer, and most of what waits is cancelled.
+
+    def __init__(self, work: Callable[[], Coroutine[Any, Any, T]], after: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[T] | None = None
+        if after > 0:
+            self._timer = self._loop.call_later(after, self._begin, work)
+        else:
+            self._begin(work)
+
+    def _begin(self, work: Callable[[], Coroutine[Any, Any, T]]) -> None:
+        self._task = self._loop.create_task(work())
         self._task.add_done_callback(_retrieve)
 
+    @property
+    def begun(self) -> bool:
+        return self._task is not None
+
     async def wait(self, seconds: float | None = None) -> bool:
-        done, _ = await asyncio.wait({self._task}, timeout=seconds)
+        done, _ = await asyncio.wait({self._running()}, timeout=seconds)
         return bool(done)
 
     async def cancel(self) -> bool:
+        if self._task is None:
+            if self._timer is not None:
+                self._timer.cancel()
+            return True
         self._task.cancel()
         await asyncio.wait({self._task})
         return self._task.cancelled()
 
     def result(self) -> T:
-        return self._task.result()
+        return self._running().result()
+
+    def _running(self) -> asyncio.Task[T]:
+        if self._task is None:
+            raise RuntimeError("the work has not begun")
+        return self._task
 
 
 def _retrieve(task: asyncio.Task[Any]) -> None:
@@ -87,8 +128,10 @@ def _retrieve(task: asyncio.Task[Any]) -> None:
 class _TrioTask(Generic[T]):
     # A system task, for a nursery must not stay open over a yield or over two calls of `send`.
 
-    def __init__(self, trio: Any, work: Callable[[], Awaitable[T]]) -> None:
+    def __init__(self, trio: Any, work: Callable[[], Awaitable[T]], after: float) -> None:
         self._trio = trio
+        self._after = after
+        self.begun = after <= 0
         self._scope = trio.CancelScope()
         self._ended = trio.Event()
         self._value: list[T] = []
@@ -98,6 +141,9 @@ class _TrioTask(Generic[T]):
     async def _run(self, work: Callable[[], Awaitable[T]]) -> None:
         try:
             with self._scope:
+                if self._after > 0:
+                    await self._trio.sleep(self._after)
+                    self.begun = True
                 self._value.append(await work())
         except Exception as error:  # a system task that raises ends the program
             self._error = error

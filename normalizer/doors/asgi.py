@@ -3,7 +3,7 @@
 Each request that may be changed gets a responder. The responder stands between the application and
 the server for that one answer. It reads nothing in advance: it sees the request while the
 application reads it, and repairs the answer while the application sends it, in the application's
-own task. Only a held finish needs another task, for as long as it is held.
+own task. Only a held finish needs another one, which sends it if the silence lasts.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Unpack
 from urllib.parse import urlsplit
 
 from normalizer.core.options import OptionFields, Options
-from normalizer.core.request import RequestInfo
+from normalizer.core.request import RequestInfo, endpoint_of
 from normalizer.doors import _breaks, _task
 from normalizer.doors._answer import (
     OTHER_API,
@@ -26,9 +26,10 @@ from normalizer.doors._answer import (
     holds_json,
     left_alone,
     logger,
+    request_headers,
     why_untouched,
 )
-from normalizer.doors._codings import CodingError, Decoder, decoder
+from normalizer.doors._codings import NOTHING, CodingError, decoder
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -42,7 +43,7 @@ _MAX_REQUEST_BYTES = 64 * 1024 * 1024
 _BEGINNING = 16  # bytes
 
 # With them the server would send a file that we never see.
-_SENDS_A_FILE = ("http.response.pathsend", "http.response.zerocopysend")
+_SENDS_A_FILE = frozenset(("http.response.pathsend", "http.response.zerocopysend"))
 
 
 class NormalizingMiddleware:
@@ -88,9 +89,8 @@ class NormalizingMiddleware:
         if scope["type"] == "http" and scope["method"] == "POST":
             # A path may begin with two slashes, and is no URL of a host then.
             url = f"http://app{scope['path']}"
-            if RequestInfo.parse(url, paths=self.options.paths).endpoint is not None:
-                content_type = _header(scope["headers"], b"content-type")
-                await _Responder(self, url, content_type, scope, receive, send).respond()
+            if endpoint_of(url, self.options.paths) is not None:
+                await _Responder(self, url, scope, receive, send).respond()
                 return
         await self.app(scope, receive, send)
 
@@ -98,18 +98,38 @@ class NormalizingMiddleware:
 class _Responder:
     """Stand between the application and the server for one request and its answer."""
 
+    __slots__ = (
+        "_ahead",
+        "_answer",
+        "_asked",
+        "_began",
+        "_beginning",
+        "_body",
+        "_decoder",
+        "_flows",
+        "_head",
+        "_left",
+        "_middleware",
+        "_parts",
+        "_receive",
+        "_scope",
+        "_send",
+        "_silence",
+        "_size",
+        "_url",
+    )
+
     def __init__(
         self,
         middleware: NormalizingMiddleware,
         url: str,
-        content_type: str | None,
         scope: Scope,
         receive: Receive,
         send: Send,
     ) -> None:
         self._middleware = middleware
         self._url = url
-        self._content_type = content_type
+        self._asked = request_headers(scope["headers"])
         self._scope = scope
         self._receive = receive
         self._send = send
@@ -120,9 +140,9 @@ class _Responder:
         self._body: bytes | None = None  # the request's, once the application has read all of it
         self._answer: Answer | None = None
         self._head: Message | None = None  # held until the kind of body is known
-        self._decoder = Decoder([])
+        self._decoder = NOTHING
+        self._flows = False  # the head has left, and there is nothing to decode
         self._silence: _task.Task[None] | None = None
-        self._flushing = False
         self._ahead = False  # we ended the answer, the application has not yet
         self._left = False  # the client went away before the answer was over
 
@@ -160,7 +180,8 @@ class _Responder:
         self._size += len(part)
         if not self._beginning:
             self._beginning = part.lstrip()[:_BEGINNING]
-        upload = bool(self._beginning) and not holds_json(self._content_type, self._beginning)
+        content_type = self._asked.get("content-type")
+        upload = bool(self._beginning) and not holds_json(content_type, self._beginning)
         if upload or self._size > _MAX_REQUEST_BYTES:
             self._parts.clear()
             return
@@ -170,19 +191,36 @@ class _Responder:
             self._parts.clear()
 
     async def send(self, message: Message) -> None:
+        answer = self._answer
+        if answer is None or message["type"] != "http.response.body":
+            await self._send_other(message)
+            return
+        if self._silence is not None:
+            await self._silence_is_broken()
+        if not (self._flows and message.get("more_body", False)):
+            await self._continue(answer, message)
+        elif not answer.over:
+            # Most messages come here, so the server's `send` is the only other coroutine.
+            out = answer.feed(message.get("body", b""))
+            if answer.over:
+                await self._end(answer, out, more_body=True)
+            elif out:
+                await self._send({"type": "http.response.body", "body": out, "more_body": True})
+        if answer.normalizer.waiting is not None:
+            self._watch_silence(answer)
+
+    async def _send_other(self, message: Message) -> None:
+        """Send what is no part of the body of an answer that is changed."""
         kind = message["type"]
         if kind == "http.response.start":
             await self._start(message)
-        elif self._answer is not None and kind == "http.response.body":
-            await self._silence_is_broken()
-            await self._continue(self._answer, message)
-        else:
-            if kind in _SENDS_A_FILE:
-                # Sent although it was not offered; a file is no stream of a model's.
-                if self._head is not None:
-                    await self._send(self._head)
-                self._answer = self._head = None
-            await self._send(message)
+            return
+        if kind in _SENDS_A_FILE:
+            # Sent although it was not offered; a file is no stream of a model's.
+            if self._head is not None:
+                await self._send(self._head)
+            self._answer = self._head = None
+        await self._send(message)
 
     async def _start(self, message: Message) -> None:
         headers = [(bytes(name), bytes(value)) for name, value in message.get("headers", [])]
@@ -192,9 +230,9 @@ class _Responder:
             self._url,
             self._body,
             paths=self._middleware.options.paths,
-            headers=_client(self._scope),
+            headers=self._asked,
         )
-        why = why_untouched(status, self._content_type, self._beginning or None)
+        why = why_untouched(status, self._asked.get("content-type"), self._beginning or None)
         if request.endpoint is None:
             why = why or OTHER_API
         if why is not None:
@@ -213,10 +251,11 @@ class _Responder:
             path=path,
             status=status,
             headers=headers,
+            coded=not undo.idle,
             began=self._began,
             upstream=_upstream(self._scope),
         )
-        self._body = None
+        self._body, self._asked = None, {}
         self._scope.setdefault("state", {})["normalizer"] = self._answer.report
         await self._deliver(self._answer, b"")
 
@@ -228,20 +267,21 @@ class _Responder:
         try:
             for data in self._decoder.decode(message.get("body", b"")):
                 out = answer.feed(data)
-                self._ahead = answer.over and more_body
-                await self._deliver(answer, out)
                 if answer.over:
-                    await answer.reported()
+                    await self._end(answer, out, more_body=more_body)
                     return
+                await self._deliver(answer, out)
             if not more_body:
                 cut = "cut in its compression" if self._decoder.midway else None
-                await self._deliver(answer, answer.close(cut))
+                await self._end(answer, answer.close(cut), more_body=False)
         except CodingError as error:
-            await self._deliver(answer, answer.close(f"CodingError: {error}"))
-        if answer.over:
-            await answer.reported()
-        if answer.normalizer.waiting is not None and not answer.over:
-            self._silence = _task.start(partial(self._flush, answer))
+            await self._end(answer, answer.close(f"CodingError: {error}"), more_body=more_body)
+
+    async def _end(self, answer: Answer, out: bytes, *, more_body: bool) -> None:
+        """Deliver the end of an answer. ``more_body``: the application has not ended it yet."""
+        self._ahead = more_body
+        await self._deliver(answer, out)
+        await answer.reported()
 
     async def _deliver(self, answer: Answer, out: bytes, *, cut: bool = False) -> None:
         if self._head is not None:
@@ -251,34 +291,36 @@ class _Responder:
             if answer.streams:
                 headers = _unbuffered(headers)
             head, self._head = {**self._head, "status": status, "headers": headers}, None
+            self._flows = self._decoder.idle
             await self._send(head)
         more_body = cut or not answer.over
         if out or not more_body:
             await self._send({"type": "http.response.body", "body": out, "more_body": more_body})
 
+    def _watch_silence(self, answer: Answer) -> None:
+        """Let a held finish go once the application has been silent for long enough."""
+        seconds = answer.normalizer.waiting
+        if seconds is not None and not answer.over:
+            self._silence = _task.start(partial(self._flush, answer), after=seconds)
+
     async def _flush(self, answer: Answer) -> None:
-        """Send a held finish after the application was silent for long enough."""
-        while (seconds := answer.normalizer.waiting) is not None and not answer.over:
-            await _task.sleep(seconds)
-            if self._silence is None:
-                return  # the application sent something at the same moment
-            self._flushing = True
-            try:
-                out = answer.flush()
-                self._ahead = answer.over
-                await self._deliver(answer, out)
-            finally:
-                self._flushing = False
+        if self._silence is None:
+            return  # the application sent something at the same moment
+        out = answer.flush()
+        self._ahead = answer.over
+        await self._deliver(answer, out)
+        if self._silence is not None:
+            self._watch_silence(answer)
 
     async def _silence_is_broken(self) -> None:
         silence, self._silence = self._silence, None
         if silence is None:
             return
-        # What is being sent has left the normaliser: to cancel it would lose it.
-        if self._flushing:
-            await silence.wait()
-        elif await silence.cancel():
+        if not silence.begun:
+            await silence.cancel()
             return
+        # What is being sent has left the normaliser: to cancel it would lose it.
+        await silence.wait()
         silence.result()
 
     async def _cut(self, why: str) -> None:
@@ -296,21 +338,10 @@ class _Responder:
 def without_files(scope: Scope) -> Scope:
     """Return the scope without the extensions that send a file past us."""
     extensions = scope.get("extensions") or {}
-    if not any(name in extensions for name in _SENDS_A_FILE):
+    if _SENDS_A_FILE.isdisjoint(extensions):
         return scope
     offered = {name: extensions[name] for name in extensions if name not in _SENDS_A_FILE}
     return {**scope, "extensions": offered}
-
-
-def _header(headers: Any, name: bytes) -> str | None:
-    return next((value.decode("latin-1") for key, value in headers if key.lower() == name), None)
-
-
-def _client(scope: Scope) -> dict[str, str]:
-    """Return the request's headers that name its client."""
-    headers = scope["headers"]
-    named = {name: _header(headers, name.encode()) for name in ("originator", "user-agent")}
-    return {name: value for name, value in named.items() if value is not None}
 
 
 def _upstream(scope: Scope) -> str | None:

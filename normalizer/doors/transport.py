@@ -2,22 +2,16 @@
 
 One class serves both libraries, synchronous and asynchronous. The request shows the library, so
 neither is imported before it is used. A response needs a stream that is an instance of that
-library's `SyncByteStream` or `AsyncByteStream`, so those two classes are made for each library.
+library's `SyncByteStream` or `AsyncByteStream`: `_bodies.py` has them.
 """
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from time import monotonic
-from types import AsyncGeneratorType
-from typing import Any, Unpack, cast
+from typing import Any, Unpack
 
 from normalizer.core.options import OptionError, Options
-from normalizer.core.request import RequestInfo
-from normalizer.doors import _breaks, _task
+from normalizer.core.request import RequestInfo, endpoint_of
 from normalizer.doors._answer import (
     OTHER_API,
     Answer,
@@ -27,16 +21,13 @@ from normalizer.doors._answer import (
     is_asynchronous,
     left_alone,
     logger,
+    request_headers,
     why_untouched,
 )
-from normalizer.doors._codings import CodingError, Decoder, decoder
-from normalizer.doors._deadlines import DEADLINES
+from normalizer.doors._bodies import BodyStream, streams_of
+from normalizer.doors._codings import NOTHING, Decoder, decoder
 from normalizer.doors._pool import TransportFields, split
 from normalizer.doors._wrapping import WrappingTransport, library_of
-
-# Seconds that the upstream has after `[DONE]` to end its body too, so that its connection can be
-# used again; most have ended it in the same packet.
-_GRACE = 0.05
 
 
 class NormalizingTransport(WrappingTransport):
@@ -85,11 +76,12 @@ class NormalizingTransport(WrappingTransport):
         super().__init__(transport, pool)
         self._options = chosen(options, stream_fields, environ={})
         self._on_report = on_report
+        self._awaits_on_report = is_asynchronous(on_report)
 
     def handle_request(self, request: Any) -> Any:
         """Send a request of httpx or httpx2. Returns a response of the same library."""
         library = library_of(request)
-        if is_asynchronous(self._on_report):
+        if self._awaits_on_report:
             raise OptionError("on_report is asynchronous, and a synchronous client cannot await it")
         began = monotonic()
         inner = self._inner(library, asynchronous=False).handle_request(request)
@@ -98,7 +90,7 @@ class NormalizingTransport(WrappingTransport):
             return inner
         # Of others it is not known when they give the connection to somebody else.
         plain = self._transport is None or type(self._transport) is library.HTTPTransport
-        stream = _streams(library)[0](answer, inner, library, undo, reads_on=plain)
+        stream = streams_of(library)[0](answer, inner, library, undo, reads_on=plain)
         try:
             stream.begin()
         except BaseException:
@@ -117,7 +109,7 @@ class NormalizingTransport(WrappingTransport):
         answer, undo = self._answer(library, request, inner, began)
         if answer is None:
             return inner
-        stream = _streams(library)[1](answer, inner, library, undo)
+        stream = streams_of(library)[1](answer, inner, library, undo)
         try:
             await stream.begin()
         except BaseException:
@@ -128,18 +120,19 @@ class NormalizingTransport(WrappingTransport):
     def _answer(
         self, library: Any, request: Any, inner: Any, began: float
     ) -> tuple[Answer | None, Decoder]:
-        untouched = None, Decoder([])
+        untouched = None, NOTHING
         if request.method != "POST":
             return untouched
         url = str(request.url)
-        if RequestInfo.parse(url, paths=self._options.paths).endpoint is None:
+        if endpoint_of(url, self._options.paths) is None:
             return untouched
         try:
             body = request.content
         except library.RequestNotRead:
             body = None
-        info = RequestInfo.parse(url, body, paths=self._options.paths, headers=request.headers)
-        why = why_untouched(inner.status_code, request.headers.get("content-type"), body)
+        asked = request_headers(request.headers.raw)
+        info = RequestInfo.parse(url, body, paths=self._options.paths, headers=asked)
+        why = why_untouched(inner.status_code, asked.get("content-type"), body)
         if info.endpoint is None:
             why = why or OTHER_API
         if why is not None:
@@ -158,222 +151,14 @@ class NormalizingTransport(WrappingTransport):
             path=request.url.path,
             status=inner.status_code,
             headers=headers,
+            coded=not undo.idle,
             began=began,
             upstream=request.url.netloc.decode("ascii"),
         )
         return answer, undo
 
 
-class _Stream:
-    """The body of one answer, and the inner response."""
-
-    def __init__(
-        self, answer: Answer, inner: Any, library: Any, undo: Decoder, *, reads_on: bool = True
-    ) -> None:
-        self._answer = answer
-        self._inner = inner
-        self._library = library
-        self._undo = undo
-        self._first: bytes | None = b""  # what came while the head was held
-        self._error: Exception | None = None  # raised once what had arrived was delivered
-        self._read = not (reads_on and _can_be_used_again(inner))  # to its end, or not worth it
-
-    def whole(self) -> bytes | None:
-        return self._first if self._answer.over else None
-
-    def _already_read(self) -> bytes | None:
-        """Return the decoded body if the inner transport has read it already."""
-        if isinstance(self._inner.stream, self._library.ByteStream):
-            return None  # which can be read again, as it came
-        try:
-            return cast(bytes, self._inner.content)
-        except self._library.ResponseNotRead:
-            return None
-
-    def _broke(self, error: Exception) -> bytes:
-        if isinstance(error, CodingError):
-            error = self._library.DecodingError(str(error))
-        self._error = error
-        self._read = True
-        return self._answer.close(_breaks.of_connection(error))
-
-    def _take(self, data: bytes | None) -> bytes:
-        if data is None:
-            self._read = True
-            return self._answer.close("cut in its compression" if self._undo.midway else None)
-        return self._answer.feed(data)
-
-
-def _can_be_used_again(inner: Any) -> bool:
-    """Return whether the connection of a response is reused when its body has ended."""
-    headers = inner.headers
-    ends = "content-length" in headers or "chunked" in headers.get("transfer-encoding", "").lower()
-    stays = "close" not in headers.get("connection", "").lower()
-    return ends and stays and inner.extensions.get("http_version") == b"HTTP/1.1"
-
-
-class _SyncStream(_Stream):
-    def __init__(
-        self, answer: Answer, inner: Any, library: Any, undo: Decoder, *, reads_on: bool = True
-    ) -> None:
-        super().__init__(answer, inner, library, undo, reads_on=reads_on)
-        # Not the response's own iterators, which give the connection back at the end of the body:
-        # whoever reads on must still have it then.
-        self._raw: Iterator[bytes] = iter(inner.stream)
-        self._source = self._pieces()
-
-    def _pieces(self) -> Iterator[bytes]:
-        content = self._already_read()
-        if content is not None:
-            yield content
-            return
-        for data in self._raw:
-            yield from self._undo.decode(data)
-        self._inner.close()
-
-    def begin(self) -> None:
-        while not (self._first or self._answer.head_is_known):
-            self._first = self._advance()
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        out, self._first = self._first, b""
-        while not out:
-            out = self._advance()
-            if out is None:
-                if self._error is not None:
-                    error, self._error = self._error, None
-                    raise error
-                raise StopIteration
-        return out
-
-    def _advance(self) -> bytes | None:
-        """What the next bytes of the upstream became; None behind the end."""
-        if self._answer.over:
-            return None
-        try:
-            data = next(self._source, None)
-        except Exception as error:
-            return self._broke(error)
-        late = self._answer.flush()  # what the silence that is over would have let go
-        return late if self._answer.over else late + self._take(data)
-
-    def close(self) -> None:
-        ended = self._answer.over
-        self._answer.abandon()
-        try:
-            if ended and not self._read:
-                self._read = True
-                self._read_to_end()
-        finally:
-            self._inner.close()
-
-    def _read_to_end(self) -> None:
-        network = self._inner.extensions.get("network_stream")
-        reading = network.get_extra_info("socket") if network is not None else None
-        if not isinstance(reading, socket.socket):
-            return
-        try:
-            with DEADLINES.within(_GRACE, reading):
-                for _ in self._raw:
-                    pass
-        except Exception as error:
-            # Nobody waits for what is behind the end; the connection is closed, not used again.
-            logger.debug("after the end of the stream: %r", error)
-
-
-class _AsyncStream(_Stream):
-    def __init__(self, answer: Answer, inner: Any, library: Any, undo: Decoder) -> None:
-        super().__init__(answer, inner, library, undo)
-        self._source = cast("AsyncGeneratorType[bytes, None]", self._pieces())
-        self._pending: _task.Task[bytes | None] | None = None
-
-    async def _pieces(self) -> AsyncGenerator[bytes, None]:
-        content = self._already_read()
-        if content is not None:
-            yield content
-            return
-        raw = aiter(self._inner.stream)
-        async with contextlib.AsyncExitStack() as stack:
-            if hasattr(raw, "aclose"):  # a generator must not be left to the garbage collector
-                stack.push_async_callback(raw.aclose)
-            async for data in raw:
-                for piece in self._undo.decode(data):
-                    yield piece
-        await self._inner.aclose()
-
-    async def begin(self) -> None:
-        while not (self._first or self._answer.head_is_known):
-            self._first = await self._advance()
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        out, self._first = self._first, b""
-        while not out:
-            out = await self._advance()
-            if out is None:
-                if self._error is not None:
-                    error, self._error = self._error, None
-                    raise error
-                raise StopAsyncIteration
-        return out
-
-    async def _advance(self) -> bytes | None:
-        """What the next bytes of the upstream became; None behind the end."""
-        if self._answer.over:
-            return None
-        waiting = self._answer.normalizer.waiting
-        try:
-            if self._pending is None and waiting is None:
-                data = await anext(self._source, None)
-            else:
-                # The silence may be over before the read is; then the read goes on beside us.
-                self._pending = self._pending or _task.start(self._next)
-                if not await self._pending.wait(waiting):
-                    return self._answer.flush()
-                pending, self._pending = self._pending, None
-                data = pending.result()
-        except Exception as error:
-            return self._broke(error)
-        return self._take(data)
-
-    async def _next(self) -> bytes | None:
-        return await anext(self._source, None)
-
-    async def aclose(self) -> None:
-        ended = self._answer.over
-        self._answer.abandon()
-        pending, self._pending = self._pending, None
-        async with contextlib.AsyncExitStack() as stack:
-            stack.push_async_callback(self._answer.reported)
-            stack.push_async_callback(self._inner.aclose)
-            if not self._source.ag_running:  # then another task is reading, and is cut off
-                stack.push_async_callback(self._source.aclose)
-            if pending is not None:
-                stack.push_async_callback(pending.cancel)
-            elif ended and not self._read:
-                rest = _task.start(self._read_to_end)
-                stack.push_async_callback(rest.cancel)
-                await rest.wait(_GRACE)
-
-    async def _read_to_end(self) -> None:
-        async for _ in self._source:
-            pass
-
-
-@functools.cache
-def _streams(library: Any) -> tuple[Any, Any]:
-    return (
-        type("NormalizedStream", (_SyncStream, library.SyncByteStream), {}),
-        type("AsyncNormalizedStream", (_AsyncStream, library.AsyncByteStream), {}),
-    )
-
-
-def _response(library: Any, answer: Answer, inner: Any, stream: _Stream) -> Any:
+def _response(library: Any, answer: Answer, inner: Any, stream: BodyStream) -> Any:
     status, headers = answer.head(stream.whole())
     extensions = {**inner.extensions, "normalizer": answer.report}
     if status != inner.status_code:
