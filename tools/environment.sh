@@ -39,6 +39,8 @@ requirements() {
     stories) echo '-e .[stories]' ;;
     vendors) echo '-e .[vendors]' ;;
     vendors-messages) echo '-e .[vendors-messages]' ;;
+    # with the schemas of Kubernetes, 108 MB that nothing else needs
+    ray) echo '-e .[test,ray] kubernetes-validate' ;;
     # OptiLLM without what it requires: of that only what its server imports. The rest is PyTorch and
     # its like, 1.7 GB for models that it would run itself.
     optillm) echo '--no-deps optillm==0.4.0' ;;
