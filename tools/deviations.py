@@ -171,6 +171,23 @@ ROWS = (
 )
 
 
+# Verbs that have a meaning of their own in this project, and none for a reader.
+PRIVATE = re.compile(
+    r"\b(settle[sd]?|say|says|said|hears?|heard|speaks?|spoken?|tells?|told|rides?|what leaves)\b",
+    re.IGNORECASE,
+)
+
+
+def unplain(sentence: str) -> str | None:
+    """Return why the fault or the repair of a deviation is no plain sentence; None if it is."""
+    if not re.fullmatch(r"[A-Z`].{5,118}\.", sentence):
+        return "one sentence of 7 to 120 characters with a capital letter and a full stop"
+    if re.search(r"[.!?;] ", sentence):
+        return "two sentences"
+    private = PRIVATE.search(sentence)
+    return f"{private[0]!r} has a private meaning" if private else None
+
+
 class Ran(NamedTuple):
     """The result of running an example."""
 
