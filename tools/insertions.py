@@ -1,8 +1,8 @@
 """Put a new entry into a table of the source: a declaration, a key of a dict, a row, a section.
 
 Each function takes the text of a file and returns the new text. The tables are ordered by code, so
-a new entry goes behind the last one of its letter that has a smaller code. The place of a table is read
-from the syntax tree. So comments and the entries around stay as they are. ValueError: the file does
+a new entry goes behind the last one of its letter that has a smaller code. The syntax tree shows
+where a table is. So comments and the entries around stay as they are. ValueError: the file does
 not have the table.
 """
 
