@@ -1,7 +1,8 @@
-"""What leaves of a deviation's example in the catalogue. Tests of tools/add-deviation use it."""
+"""What leaves of an example in the catalogue, for the tests that tools/add-deviation writes."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from normalizer.catalogue import rule
@@ -9,8 +10,11 @@ from tools.add_deviation import lines_of
 from tools.deviations import run
 
 
-def left(code: str) -> list[Any]:
-    """Return the lines that leave: JSON data as its value, other lines as text."""
-    ran = run(rule(code))
-    assert set(ran.report.codes) == {code, *rule(code).also}
-    return list(lines_of(ran.out))
+def assert_leaves(code: str, lines: list[Any]) -> None:
+    """Compare what leaves, line by line: JSON data as its value, other lines as text."""
+    one = rule(code)
+    ran = run(one)
+    # as JSON, because for Python 1, 1.0 and True are equal
+    left, right = ([json.dumps(each) for each in each_of] for each_of in (lines_of(ran.out), lines))
+    assert left == right
+    assert set(ran.report.codes) == {code, *one.also}

@@ -352,9 +352,13 @@ def _with_test(text: str, given: argparse.Namespace, code: str) -> str:
     expected = "".join(f"        {each},\n" for each in leaves)
     test = (
         f"\n\ndef {_test_name(given.name)}() -> None:\n"
-        f'    assert left("{code}") == [\n{expected}    ]\n'
+        f'    assert_leaves("{code}", [\n{expected}    ])\n'
     )
-    return insertions.import_line(text, "from tests.examples import left\n").rstrip() + "\n" + test
+    return (
+        insertions.import_line(text, "from tests.examples import assert_leaves\n").rstrip()
+        + "\n"
+        + test
+    )
 
 
 def lines_of(body: bytes) -> Iterator[Any]:

@@ -128,7 +128,7 @@ ROWS = (
         "U601-U605 U609 U610",
         "Usage on every chunk, on the finish, in a choice, twice, or not asked for",
     ),
-    ("U606-U608", "Usage that is all zeros, has one of two counts, or has null members"),
+    ("U606-U608 U611", "Usage that is all zeros, has one of two counts, null members, or floats"),
     ("X701 X702 X711", "Errors in a dozen forms; a finish that means failure (`error`, `abort`)"),
     ("X703-X706", "No `[DONE]`, two of them, data after it"),
     ("X707-X710 X712", "Streams that are cut, are empty, turn into HTML, or have one endless line"),
