@@ -14,9 +14,19 @@ import pytest
 import uvicorn
 from hypothesis import settings
 
+from tests.compiled import reason
+
 # how long an example takes is the machine's affair
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        why = reason(item.nodeid)
+        if why is not None:
+            item.add_marker(pytest.mark.skip(reason=f"compiled: {why}"))
+
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

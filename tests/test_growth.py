@@ -517,7 +517,7 @@ def test_a_call_is_found_by_its_number() -> None:
         assert list(calls.by_number.values()) == calls.all
         _Index.compared = 0
         for number in range(size):
-            tools.steady(0, number)
+            tools.by_number(0, number)
         assert _Index.compared >= size
         return _Index.compared
 

@@ -10,7 +10,7 @@ import pytest
 
 from normalizer import Normalizer, Options, RequestInfo
 from normalizer.core.stream import EventStream
-from normalizer.core.template import Templates
+from normalizer.core.templates import Templates
 from normalizer.core.writer import Writer
 from normalizer.wires.chat.body import Body
 from normalizer.wires.chat.choices import Choices
@@ -87,7 +87,7 @@ def test_guard_ends_a_stream_with_an_error_event(
         (Riders, "news"),
         (Holdback, "take"),
         (ChatWire, "event"),
-        (ChatWire, "one_text"),
+        (ChatWire, "form"),
         (Templates, "learn"),
         (Writer, "send"),
     ],

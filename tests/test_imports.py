@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import normalizer
+
 PACKAGE = Path(__file__).parents[1] / "normalizer"
 
 # Whatever is not named here is core, so that a new module has to keep the stricter rule.
@@ -71,7 +73,7 @@ WHOLE = {
     "held",
     "holdback",
     "kinds",
-    "one_text",
+    "form",
     "sender",
     "split",
     "stages",
@@ -115,12 +117,55 @@ def test_there_are_doors_and_a_core() -> None:
     assert STAGES
 
 
-def test_importing_the_package_imports_no_library_of_a_door() -> None:
-    script = "import normalizer, sys; print(*sys.modules)"
+def loaded_by(script: str) -> set[str]:
+    """The modules that an interpreter of its own has loaded when it ends."""
+    told = "import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr));"
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+        [sys.executable, "-c", told + script], capture_output=True, text=True, check=True
     )
-    loaded = {name.split(".")[0] for name in done.stdout.split()}
-    assert "normalizer" in loaded
-    assert not loaded & {"httpx", "httpx2", "starlette", "vcr", "yaml"}
-    assert not loaded & {"aiohttp", "click", "prometheus_client", "rich", "uvicorn"}
+    return set(done.stderr.split())
+
+
+# What the core needs none of: the doors' libraries, and what reads the notes on deviations.
+DOORS_LIBRARIES = {"aiohttp", "asyncio", "click", "httpx", "httpx2", "prometheus_client", "rich"}
+DOORS_LIBRARIES |= {"socket", "ssl", "starlette", "tomllib", "uvicorn", "vcr", "yaml"}
+
+
+def test_importing_the_package_imports_nothing_else() -> None:
+    loaded = loaded_by("import normalizer")
+    assert {name for name in loaded if name.startswith("normalizer")} == {"normalizer"}
+    assert not loaded & DOORS_LIBRARIES
+
+
+def test_importing_the_core_imports_no_library_of_a_door() -> None:
+    script = (
+        "from normalizer import Normalizer, Options, RequestInfo;"
+        "request = RequestInfo.parse('/v1/chat/completions', {'stream': True});"
+        "Normalizer(request, Options()).feed(b'data: [DONE]\\n\\n')"
+    )
+    loaded = loaded_by(script)
+    assert "normalizer.core.normalizer" in loaded
+    assert "normalizer.catalogue" not in loaded
+    assert not loaded & DOORS_LIBRARIES
+
+
+def test_options_with_codes_read_no_notes() -> None:
+    loaded = loaded_by("from normalizer import Options; Options(ignore=('U6',))")
+    assert "normalizer.catalogue" in loaded
+    assert "tomllib" not in loaded
+
+
+@pytest.mark.parametrize("flag", ["--help", "--version"])
+def test_the_command_line_explains_itself_without_the_core(flag: str) -> None:
+    loaded = loaded_by(f"from normalizer.cli import main; main([{flag!r}])")
+    assert "click" in loaded
+    wrong = {"normalizer.core", "normalizer.wires", "normalizer.doors", "asyncio", "rich", "yaml"}
+    assert not loaded & wrong
+
+
+def test_every_public_name_is_there_when_it_is_asked_for() -> None:
+    for name in normalizer.__all__:
+        assert getattr(normalizer, name).__name__ == name
+        assert name in dir(normalizer)
+    with pytest.raises(AttributeError, match="has no attribute 'Normaliser'"):
+        _ = normalizer.Normaliser

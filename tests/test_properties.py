@@ -256,7 +256,7 @@ def the_fast_ways_agree(request_body: Any, pieces: list[bytes]) -> None:
     """Templates and plain chunks are short cuts: without them the same must come out."""
     fast = normalize(b"", request_body, pieces=pieces)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("normalizer.core.template._learn", lambda *_: None)
+        patch.setattr("normalizer.core.templates.learn", lambda *_: None)
         patch.setattr("normalizer.wires.chat.chunks.Chunks._is_plain", lambda *_: False)
         slow = normalize(b"", request_body, pieces=pieces)
     assert without_made_up(fast.out) == without_made_up(slow.out)

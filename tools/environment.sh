@@ -33,6 +33,8 @@ find_python() {
 requirements() {
     case $1 in
     test) echo '-e .[test]' ;;
+    # not editable: what is compiled takes the place of what is installed here
+    compiled) echo '.[test]' ;;
     lint) echo '-e .[lint]' ;;
     openai2-httpx) echo '-e .[clients] openai>=2,<3' ;;
     openai3-httpx2 | openai3-httpx) echo '-e .[clients] openai>=3,<4' ;;
@@ -55,7 +57,7 @@ requirements() {
 # constraints NAME  prints the file with the versions of NAME: one for those that share an environment.
 constraints() {
     case $1 in
-    lint) echo "$root/tools/constraints/test.txt" ;;
+    lint | compiled) echo "$root/tools/constraints/test.txt" ;;
     optillm-imports) echo "$root/tools/constraints/optillm.txt" ;;
     openai3-httpx2 | openai3-httpx) echo "$root/tools/constraints/openai3.txt" ;;
     openai2-httpx) echo "$root/tools/constraints/openai2.txt" ;;

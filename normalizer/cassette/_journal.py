@@ -24,6 +24,8 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple, Self, cast
 
+import orjson
+
 from normalizer.cassette._checks import CassetteError
 from normalizer.cassette._claim import claim, let_go
 from normalizer.cassette.format import (
@@ -75,11 +77,17 @@ class Journal:
 
     def begin(self) -> None:
         """Delete the content. Raises `OSError`."""
-        os.ftruncate(self._descriptor, 0)
+        # Closing a file that was emptied writes it to the disk on ext4, which takes milliseconds.
+        if not self.is_new:
+            os.ftruncate(self._descriptor, 0)
 
     def add(self, *line: Any) -> None:
         """Write a line. Raises `OSError`."""
-        rest = memoryview(json.dumps(line, separators=(",", ":")).encode() + b"\n")
+        self.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
+
+    def write(self, lines: bytes) -> None:
+        """Write whole lines, such as those of `piece`. Raises `OSError`."""
+        rest = memoryview(lines)
         while rest:
             rest = rest[os.write(self._descriptor, rest) :]
 
@@ -105,6 +113,14 @@ def head(request: RecordedRequest, response: RecordedResponse) -> dict[str, Any]
         "reason": response.reason,
         "response_headers": response.headers,
     }
+
+
+def piece(number: int, milliseconds: float, length: int, shown: bytes) -> bytes:
+    """Return the lines for a chunk, and for the bytes that may be shown since it came."""
+    chunk = b'["chunk",%d,%s,%d]\n' % (number, repr(milliseconds).encode(), length)
+    if not shown:
+        return chunk
+    return chunk + b'["bytes",%d,%s]\n' % (number, orjson.dumps(text(shown)))
 
 
 def text(data: bytes) -> str:

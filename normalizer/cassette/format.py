@@ -271,8 +271,17 @@ def dumps(cassette: Cassette) -> str:
 
 def item(interaction: Interaction) -> str:
     """Return the text of one interaction. A recorder writes each only once."""
-    request = _write_request(interaction.request)
-    return _text([{"request": request, "response": _write_response(interaction.response)}])
+    return request_text(interaction.request) + response_text(interaction.response)
+
+
+def request_text(request: RecordedRequest) -> str:
+    """Return the first part of the text of an interaction."""
+    return inner(_text([{"request": _write_request(request)}]))
+
+
+def response_text(response: RecordedResponse) -> str:
+    """Return the second part of the text of an interaction."""
+    return " " + _text([{"response": _write_response(response)}]).removeprefix("-")
 
 
 def joined(metadata: Metadata, items: Iterable[str]) -> str:

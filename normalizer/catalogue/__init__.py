@@ -10,9 +10,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import functools
-import importlib.resources
 import json
-import tomllib
 from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import Any
@@ -204,6 +202,10 @@ def rules() -> tuple[Rule, ...]:
 
 @functools.cache
 def _rules() -> dict[str, Rule]:
+    # the codes above are asked for more often than these notes, and need neither
+    import importlib.resources
+    import tomllib
+
     folder = importlib.resources.files("normalizer.catalogue") / "rules"
     entries: dict[str, Any] = {}
     for file in folder.iterdir():

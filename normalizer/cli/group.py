@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import importlib
-import importlib.metadata
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -36,6 +34,8 @@ class NearGroup(click.Group):
         known, given = self.list_commands(ctx), args[0]
         if given in known or given.startswith("-") or ctx.resilient_parsing:
             return super().resolve_command(ctx, args)
+        import difflib
+
         close = difflib.get_close_matches(given, known, n=1)
         there = f"Did you mean {close[0]!r}?" if close else f"There are {', '.join(known)}."
         raise click.UsageError(f"No such command {given!r}. {there}", ctx)
@@ -85,9 +85,8 @@ def _in_one_line() -> Iterator[None]:
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(
-    importlib.metadata.version(DISTRIBUTION), "-V", "--version", message="%(version)s"
-)
+# click reads the version from the distribution when somebody asks for it
+@click.version_option(None, "-V", "--version", package_name=DISTRIBUTION, message="%(version)s")
 def normalizer() -> None:
     """Turn every OpenAI-compatible stream into the stream that OpenAI's own API sends.
 

@@ -1,23 +1,28 @@
-"""`stream-normalizer normalize`: repair a stream in a pipe."""
+"""`stream-normalizer normalize`: repair a stream in a pipe, or many files."""
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import functools
 import io
 import os
 import select
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 import click
 
 from normalizer import Normalizer, Options, Report, RequestInfo
+from normalizer.cassette import _atomic
 from normalizer.cassette.format import CassetteError
 from normalizer.cassette.imports import form_of
 from normalizer.cli.check.lint import Answer
-from normalizer.cli.check.sources import answers
+from normalizer.cli.check.sources import PIECE, answers, files, is_stream
 from normalizer.cli.group import Failure
+from normalizer.cli.jobs import Jobs, interruptible, jobs_flag
 from normalizer.cli.options import option_flags, request_flags
 
 _PIECE = 65536
@@ -60,10 +65,10 @@ def _sighted(source: BinaryIO) -> tuple[bytes, RequestInfo]:
 _CASSETTE = (b"version:", b"interactions:", b"metadata:")
 
 
-def _recorded(name: str, number: int | None) -> Answer | None:
-    """Return the answer in a cassette, a HAR or a capture, or None for a file that is a stream.
+def _recorded(name: str) -> list[Answer] | None:
+    """Return the answers in a cassette, a HAR or a capture, or None for a file that is a stream.
 
-    Raises `Failure` if there are several answers and no ``number``, or if the file is unreadable.
+    Raises `Failure` if the file is unreadable or has no answer.
     """
     path = Path(name)
     try:
@@ -71,12 +76,19 @@ def _recorded(name: str, number: int | None) -> Answer | None:
     except OSError as error:
         raise Failure(f"{name}: {error.strerror}") from None
     if not recording:
-        if number is not None:
-            raise Failure(f"--interaction: {name} is not a recording of several answers")
         return None
     there = list(answers(name, None))
     if not there:
         raise Failure(f"{name}: the file has no answer of an API that we know")
+    return there
+
+
+def _chosen(name: str, there: list[Answer] | None, number: int | None) -> Answer | None:
+    """Return one answer of a recording. Raises `Failure` if it is not said which."""
+    if there is None:
+        if number is not None:
+            raise Failure(f"--interaction: {name} is not a recording of several answers")
+        return None
     if number is None and len(there) > 1:
         raise Failure(
             f"{name}: the file has {len(there)} answers: choose one with --interaction, "
@@ -89,8 +101,11 @@ def _recorded(name: str, number: int | None) -> Answer | None:
 
 def _is_recording(path: Path) -> bool:
     with path.open("rb") as file:
-        start = file.read(1)
-        data = start + (file.read() if start in (b"{", b" ", b"\n") else file.read(4096))
+        data = file.read(PIECE)
+        if len(data) == PIECE and is_stream(data, str(path)):
+            return False
+        if data[:1] in (b"{", b" ", b"\n"):
+            data += file.read()
     try:
         return form_of(data, str(path)) in ("vcr", "har", "capture")
     except CassetteError:
@@ -105,45 +120,15 @@ def _said(report: Report) -> str:
     )
 
 
-@click.command()
-@click.argument("file", type=click.File("rb"), default="-")
-@request_flags
-@click.option(
-    "--interaction",
-    "number",
-    type=click.IntRange(0),
-    metavar="N",
-    help="Which answer of a recording, from 0.",
-)
-@click.option("--report", is_flag=True, help="Print on stderr what was repaired.")
-@option_flags(without=("mode",))
-@click.pass_context
-def normalize(
-    ctx: click.Context,
-    options: Options,
-    *,
+def _repair(
     file: BinaryIO,
+    recorded: Answer | None,
     request: RequestInfo | None,
-    number: int | None,
-    report: bool,
-) -> None:
-    """Repair a stream from FILE or standard input, and write it to standard output.
-
-    \b
-        curl -sN http://localhost:8000/v1/chat/completions … | stream-normalizer normalize
-        stream-normalizer normalize answer.sse --request @request.json --report
-
-    Every event is written as soon as it is certain. The end of the stream ends the command. Some
-    repairs depend on the request: add it with --request if it has tools, n or stream_options. If it
-    has "stream": false, a stream becomes one JSON object.
-
-    FILE may be a cassette, a HAR or a capture. Then its answer is repaired for its own request.
-
-    The exit code is 1 if the output has an error: from the upstream, or because the input was cut
-    or is not a stream.
-    """
+    options: Options,
+    write: Callable[[bytes], object],
+) -> Report:
+    """Repair one answer, and write each event as soon as it is certain."""
     begun, reason, status = b"", None, 200
-    recorded = _recorded(getattr(file, "name", "-"), number)
     if recorded is not None:
         file = io.BytesIO(recorded.body)
         request, status = request or recorded.request, recorded.status
@@ -158,13 +143,6 @@ def normalize(
             "`stream-normalizer cassette export FILE`"
         )
     normalizer = Normalizer(request, options, status=status)
-    out = sys.stdout.buffer
-
-    def write(data: bytes) -> None:
-        if data:
-            out.write(data)
-            out.flush()
-
     write(normalizer.feed(begun))
     if not normalizer.ended:
         for piece in _pieces(file, normalizer):
@@ -173,6 +151,192 @@ def normalize(
                 # Nothing follows [DONE], and the upstream may never close.
                 break
     write(normalizer.close(reason))
+    return normalizer.report
+
+
+# ---------------------------------------------------------------- many files
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Task:
+    """A file to repair, and the file to write."""
+
+    name: str
+    target: Path
+
+
+@dataclasses.dataclass(slots=True)
+class _Done:
+    """What came of a file: lines for the report, whether there is an error in what was written.
+
+    ``failure`` says why nothing was written.
+    """
+
+    said: list[str] = dataclasses.field(default_factory=list)
+    has_error: bool = False
+    failure: str | None = None
+
+
+def _tasks(targets: tuple[str, ...], folder: Path) -> list[_Task]:
+    """Return the files to write, with the names of the files to read.
+
+    Raises `Failure` for two files of one name, and for a file that would be written over.
+    """
+    tasks: dict[Path, _Task] = {}
+    for target in targets:
+        for name in files([target]):
+            inside = Path(name).relative_to(target) if Path(target).is_dir() else Path()
+            task = _Task(name, folder / (inside if inside.name else Path(name).name))
+            if name == "-":
+                raise Failure("standard input has no name in a folder: leave out --output-dir")
+            if task.target in tasks:
+                other = tasks[task.target].name
+                raise Failure(f"{other} and {name} have the same name: write them to two folders")
+            if task.target.exists() and task.target.samefile(name):
+                raise Failure(f"--output-dir: {name} would be written over")
+            tasks[task.target] = task
+    return list(tasks.values())
+
+
+def _repair_file(
+    task: _Task, *, request: RequestInfo | None, number: int | None, options: Options
+) -> _Done:
+    done = _Done()
+    try:
+        for target, recorded in _outputs(task, number):
+            with (
+                Path(task.name).open("rb") as file,
+                _atomic.writing(target) as out,
+            ):
+                report = _repair(file, recorded, request, options, out.write)
+            done.said.append(f"{recorded.name if recorded else task.name}: {_said(report)}")
+            done.has_error = done.has_error or report.error is not None
+    except Failure as error:
+        done.failure = error.message
+    except OSError as error:
+        done.failure = f"{error.filename or task.name}: {error.strerror}"
+    return done
+
+
+def _outputs(task: _Task, number: int | None) -> list[tuple[Path, Answer | None]]:
+    """Return the files to write, each with its answer if that is in a recording."""
+    there = _recorded(task.name)
+    if there is None or number is not None:
+        one = _chosen(task.name, there, number)
+        if one is None:
+            return [(task.target, None)]
+        there = [one]
+    if len(there) == 1:
+        return [(_named(task, there[0]), there[0])]
+    return [(_named(task, one, f".{number}"), one) for number, one in enumerate(there)]
+
+
+def _named(task: _Task, answer: Answer, number: str = "") -> Path:
+    """Return the name of an answer of a recording: what is written is none."""
+    ending = ".json" if answer.request.stream is False else ".sse"
+    return task.target.with_name(f"{task.target.name}{number}{ending}")
+
+
+@click.command()
+@click.argument("targets", nargs=-1, metavar="[FILE]…")
+@request_flags
+@click.option(
+    "--output-dir",
+    "-o",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Write each file to this folder, under its own name.",
+)
+@click.option(
+    "--interaction",
+    "number",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Which answer of a recording, from 0.",
+)
+@click.option("--report", is_flag=True, help="Print on stderr what was repaired.")
+@jobs_flag
+@option_flags(without=("mode",))
+@click.pass_context
+def normalize(
+    ctx: click.Context,
+    options: Options,
+    *,
+    targets: tuple[str, ...],
+    folder: Path | None,
+    request: RequestInfo | None,
+    number: int | None,
+    report: bool,
+    jobs: int | None,
+) -> None:
+    """Repair a stream from FILE or standard input, and write it to standard output.
+
+    \b
+        curl -sN http://localhost:8000/v1/chat/completions … | stream-normalizer normalize
+        stream-normalizer normalize answer.sse --request @request.json --report
+        stream-normalizer normalize recorded/ more.sse --output-dir repaired/
+
+    Every event is written as soon as it is certain. The end of the stream ends the command. Some
+    repairs depend on the request: add it with --request if it has tools, n or stream_options. If it
+    has "stream": false, a stream becomes one JSON object.
+
+    FILE may be a cassette, a HAR or a capture. Then its answer is repaired for its own request.
+
+    With --output-dir there may be many files, and folders of files, repaired in several processes
+    (--jobs). Each gets a file of its own name, and an answer of a recording gets one with .sse
+    behind it. A file that cannot be read does not keep the others from being repaired.
+
+    The exit code is 1 if an output has an error: from the upstream, or because the input was cut or
+    is not a stream. It is 2 if a file cannot be read or written.
+    """
+    targets = targets or ("-",)
+    if folder is None:
+        ctx.exit(_to_stdout(targets, request, number, options, report=report))
+    tasks = _tasks(targets, folder)
+    repair = functools.partial(_repair_file, request=request, number=number, options=options)
+    code = 0
+    with interruptible(), Jobs(jobs, [task.name for task in tasks]) as processes:
+        for done in processes.in_order(repair, tasks):
+            if report:
+                for line in done.said:
+                    click.echo(line, err=True)
+            if done.failure is not None:
+                click.echo(f"Error: {done.failure}", err=True)
+            code = max(code, 2 if done.failure is not None else int(done.has_error))
+    ctx.exit(code)
+
+
+def _opened(name: str) -> contextlib.AbstractContextManager[BinaryIO]:
+    if name == "-":
+        return contextlib.nullcontext(sys.stdin.buffer)
+    try:
+        return Path(name).open("rb")
+    except OSError as error:
+        raise click.UsageError(f"{name}: {error.strerror}.") from None
+
+
+def _to_stdout(
+    targets: tuple[str, ...],
+    request: RequestInfo | None,
+    number: int | None,
+    options: Options,
+    *,
+    report: bool,
+) -> int:
+    name = targets[0]
+    if len(targets) > 1 or Path(name).is_dir():
+        raise Failure("several files, or a folder, need --output-dir DIR")
+    recorded = _chosen(name, _recorded(name), number)
+    out = sys.stdout.buffer
+
+    def write(data: bytes) -> None:
+        if data:
+            out.write(data)
+            out.flush()
+
+    with _opened(name) as file:
+        done = _repair(file, recorded, request, options, write)
     if report:
-        click.echo(_said(normalizer.report), err=True)
-    ctx.exit(1 if normalizer.report.error is not None else 0)
+        click.echo(_said(done), err=True)
+    return 1 if done.error is not None else 0

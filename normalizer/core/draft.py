@@ -16,7 +16,8 @@ from normalizer.core.spelling import keep_spelling
 class Draft:
     """A JSON object and the bytes that it came as.
 
-    * ``value``: the object; read it as you like, change it through `edit` only.
+    * ``value``: the object, or what a whole body is instead; read it as you like, change it through
+      `edit` only.
     * ``raw``: its JSON on one line as it came; None once it was changed, where it is made by us, or
       where only a lenient parser could read it.
 
@@ -29,8 +30,8 @@ class Draft:
 
     __slots__ = ("raw", "value")
 
-    def __init__(self, value: dict[str, Any], raw: bytes | None = None) -> None:
-        self.value = value
+    def __init__(self, value: Any, raw: bytes | None = None) -> None:
+        self.value: Any = value
         self.raw = raw
 
     def edit(self) -> dict[str, Any]:
@@ -38,10 +39,11 @@ class Draft:
 
         Numbers that would be spelt otherwise in what we write keep their spelling.
         """
+        value: dict[str, Any] = self.value
         if self.raw is not None:
-            keep_spelling(self.value, self.raw)
+            keep_spelling(value, self.raw)
             self.raw = None
-        return self.value
+        return value
 
     def json(self) -> bytes:
         """The JSON that leaves, on one line."""

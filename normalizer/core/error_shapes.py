@@ -33,6 +33,7 @@ CODES = (
     *("code", "Code", "status_code", "statusCode", "error_code", "errorCode", "errcode"),
     *("err_code", "status", "http_code", "httpStatus"),
 )
+_WORDS_AND_CODES = frozenset((*WORDS, *CODES))
 TYPES = ("type", "__type", "errorType", "Type")
 MEMBERS = ("message", "type", "param", "code")
 # What may stand beside a message that is alone: it says who and when, not what.
@@ -86,7 +87,7 @@ def says_something(error: Any) -> bool:
         return bool(error) and not (isinstance(error, str) and _is_no_error(error))
     words, code = words_of(error), code_of(error)
     if words is None:
-        others = (item for key, item in error.items() if key not in (*WORDS, *CODES))
+        others = (item for key, item in error.items() if key not in _WORDS_AND_CODES)
         return code not in (None, 0, "", "0") or any(others)
     return not (_is_no_error(words) and is_success(code))
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
-from typing import Any, NamedTuple
+from typing import Any, Final
 
 
 class Kind(enum.Enum):
@@ -19,7 +20,12 @@ class Kind(enum.Enum):
     TOO_LARGE = enum.auto()
 
 
-class Event(NamedTuple):
+# Python 3.11 looks a member of an enum up slowly, and this one is asked for with each event.
+DATA: Final = Kind.DATA
+
+
+@dataclasses.dataclass(slots=True)
+class Event:
     """One event. ``data`` is its bytes on one line; ``lenient`` data has to be written anew."""
 
     kind: Kind

@@ -17,7 +17,6 @@ data is shows in this order:
 from __future__ import annotations
 
 import re
-from collections import deque
 from collections.abc import Callable
 
 from normalizer.core.brackets import Brackets
@@ -139,11 +138,11 @@ class EventData:
         self._named = named
         self._found = found
         self._limit = limit
-        self._ready: deque[Event] = deque()
+        self._ready: list[Event] = []  # a few: the next line is read when they are given
         self._at = 0  # where the first line began of what waits
         self._empty = False  # a line without data was the last
         self._lines: list[bytes] = []  # of JSON that is not whole yet
-        self._brackets = Brackets()  # and which of theirs are open
+        self._brackets: Brackets | None = None  # and which of theirs are open
         self._page: list[bytes] = []
         self._held = 0  # bytes of what waits
         self._row: tuple[bytes, int, str, int] | None = None  # values side by side; see `_next_of`
@@ -177,7 +176,7 @@ class EventData:
         """The next event that is known to be one."""
         if self._row is not None and not self._ready:
             self._next_of(*self._row)
-        return self._ready.popleft() if self._ready else None
+        return self._ready.pop(0) if self._ready else None
 
     def line(self, value: bytes, name: str, at: int, *, bare: bool = False) -> bool:
         """Take the data of a line; False if it waits for more lines.
@@ -333,7 +332,7 @@ class EventData:
         if self._held > self._limit:
             self.too_large(self._at)
             return True
-        if not self._brackets.read(last):
+        if self._brackets is None or not self._brackets.read(last):
             return False
         try:
             parsed, lenient = loads(b"\n".join(self._lines))
@@ -355,7 +354,7 @@ class EventData:
         """
         if last[:1] not in _OPENING:
             return False
-        if self._brackets.quoted:
+        if self._brackets is not None and self._brackets.quoted:
             return last[-1:] in (b"}", b"]")
         return self._lines[-1][-1:] not in (b",", b":", b"[")
 

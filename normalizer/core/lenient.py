@@ -17,8 +17,10 @@ UNLIKELY = -9999.0
 
 _NO_VALUE = object()
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
-_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+_PAIR = re.compile(r"[\ud800-\udbff][\udc00-\udfff]")
+# the first and the last of those that begin a pair
+_FIRST_HALF, _LAST_HALF = chr(0xD800), chr(0xDBFF)
 
 
 def loads(data: bytes) -> tuple[Any, bool]:
@@ -48,6 +50,11 @@ def dumps(value: Any) -> bytes:
         return "".join(_written(clean(value))).encode()
 
 
+def ends_in_half(text: str) -> bool:
+    """Whether the text ends in the first half of a surrogate pair: its end comes later."""
+    return _FIRST_HALF <= text[-1:] <= _LAST_HALF
+
+
 def clean(value: Any, within: str = "") -> Any:
     """Return the value without NaN, infinities and lone surrogates. Pairs are joined."""
     return rewritten(value, _clean_leaf, within)
@@ -61,21 +68,24 @@ def rewritten(value: Any, leaf: Callable[[Any, str], Any], within: str = "") -> 
     ``within`` is "logprobs" inside a key with that name. Any depth works: an upstream's nesting may
     be deeper than Python's stack.
     """
-    holder: list[Any] = [None]
-    todo: list[tuple[Any, Any, Any, str]] = [(holder, 0, value, within)]
+    todo: list[tuple[Any, Any, str]] = []  # empty copies, what they are to hold, and within what
+
+    def begun(item: Any, within: str) -> Any:
+        if not isinstance(item, (dict, list)):
+            return leaf(item, within)
+        copy: Any = {} if isinstance(item, dict) else []
+        todo.append((copy, item, within))
+        return copy
+
+    whole = begun(value, within)
     while todo:
-        into, place, item, within = todo.pop()
+        copy, item, within = todo.pop()
         if isinstance(item, dict):
-            into[place] = made = dict.fromkeys(map(clean_text, item))
-            for key, inner in reversed(item.items()):
-                below = "logprobs" if "logprob" in key else within
-                todo.append((made, clean_text(key), inner, below))
-        elif isinstance(item, list):
-            into[place] = copied = [None] * len(item)
-            todo += [(copied, number, inner, within) for number, inner in enumerate(item)]
+            for key, inner in item.items():
+                copy[clean_text(key)] = begun(inner, "logprobs" if "logprob" in key else within)
         else:
-            into[place] = leaf(item, within)
-    return holder[0]
+            copy += [begun(inner, within) for inner in item]
+    return whole
 
 
 def without_spelling(value: Any) -> Any:
@@ -116,7 +126,7 @@ def _written(value: Any) -> Iterator[str]:
 
 def clean_text(text: str) -> str:
     """Return text without lone surrogates: a pair is one character, a lone half is U+FFFD."""
-    if _SURROGATE.search(text) is None:
+    if text.isascii() or _SURROGATE.search(text) is None:
         return text
     joined = _PAIR.sub(
         lambda pair: pair[0].encode("utf-16", "surrogatepass").decode("utf-16"), text

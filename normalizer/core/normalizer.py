@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from normalizer.catalogue import covered, switched_off
 from normalizer.core.draft import Draft
 from normalizer.core.errors import INVALID, TOO_LARGE, TRUNCATED, read_error
 from normalizer.core.event import Kind
@@ -41,6 +40,16 @@ _BLANK = b" \t\r\n"
 _FIELD = re.compile(rb"^[ \t]*(?:data|event|error):", re.MULTILINE)
 _BOM = b"\xef\xbb\xbf"
 _DEFAULTS = Options()
+
+
+def _findings(report: Report, options: Options) -> Findings:
+    select, ignore, silence = options.select, options.ignore, options.silence
+    if not (select or ignore or silence):
+        return Findings(report)
+    # The table of all deviations: only who names some of them pays for it.
+    from normalizer.catalogue import covered, switched_off
+
+    return Findings(report, switched_off(tuple(select), tuple(ignore)), covered(tuple(silence)))
 
 
 class Normalizer:
@@ -99,9 +108,8 @@ class Normalizer:
         self.ended = False
         self.passes = self.options.mode == "report" or self.request.endpoint is None
         chosen = self.options
-        off = switched_off(tuple(chosen.select), tuple(chosen.ignore))
         report = self._report = Report()
-        found = self._found = Findings(report, off, covered(tuple(chosen.silence)))
+        found = self._found = _findings(report, chosen)
         kept, writer = Kept(chosen.max_held_bytes), Writer(report)
         self._wire = wire_for(self.request, chosen, found, report, kept, writer)
         self._stream = EventStream(self._wire, writer, chosen, found, report, kept)
@@ -129,6 +137,21 @@ class Normalizer:
         except Exception as error:  # broad on purpose: see _failed
             out = self._failed(error)
         return data if passed else out
+
+    def feed_alike(self, data: bytes, position: int) -> int:
+        """Take the events from ``position`` on that have the form of the last one.
+
+        Return where they end: ``position`` if there is none, or if the answer is repaired and not
+        only checked. Each of them has the same codes, so who numbers the occurrences of a code need
+        not look at every event.
+        """
+        if not self.passes or self._body is not None or self.ended:
+            return position
+        try:
+            return self._stream.feed_alike(data, position)
+        except Exception as error:  # broad on purpose: see _failed
+            self._failed(error)
+            return position
 
     def flush(self) -> bytes:
         """What a timer may let go: a finish held for ``options.finish_timeout`` seconds of silence.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -87,7 +87,8 @@ class RequestInfo:
         tools, functions = body.get("tools"), body.get("functions")
         choice, legacy = body.get("tool_choice"), body.get("function_call")
         limit = body.get("max_completion_tokens", body.get("max_tokens"))
-        offered = {**dict(_offered(functions)), **dict(_offered(tools))}
+        # most requests offer none
+        offered = {**_offered(functions), **_offered(tools)} if functions or tools else {}
         return cls(
             endpoint=endpoint,
             stream=bool(stream) if isinstance(stream, (bool, int, type(None))) else None,
@@ -177,11 +178,13 @@ def _count(value: Any) -> int | None:
     return value if type(value) is int and value > 0 else None
 
 
-def _offered(tools: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The functions that a body offers, with their names."""
+def _offered(tools: Any) -> dict[str, dict[str, Any]]:
+    """The functions that a body offers, by name."""
+    offered: dict[str, dict[str, Any]] = {}
     for tool in tools if isinstance(tools, list) else []:
         if not isinstance(tool, dict):
             continue
         function = tool.get("function", tool.get("custom", tool))
         if isinstance(function, dict) and isinstance(function.get("name"), str):
-            yield function["name"], function
+            offered[function["name"]] = function
+    return offered

@@ -71,9 +71,9 @@ def keep_spelling(value: Any, data: bytes) -> None:
         keep_spelling(value := {"price": 1.1}, b'{"price": 1.10}')
         value["price"].spelling  # "1.10"
     """
-    if _MAYBE_ODD.search(data.translate(_KINDS)) is None or not any(
-        map(_is_odd, _NUMBER.findall(data))
-    ):
+    if _is_written_so(value, data) or _MAYBE_ODD.search(data.translate(_KINDS)) is None:
+        return
+    if not any(map(_is_odd, _NUMBER.findall(data))):
         return
     try:
         spelt = loads_spelt(data.decode("utf-8", "replace"))
@@ -89,6 +89,14 @@ def keep_spelling(value: Any, data: bytes) -> None:
                 todo.append((into[key], item))
             elif isinstance(item, Spelt) and type(into[key]) is float:
                 into[key] = item
+
+
+def _is_written_so(value: Any, data: bytes) -> bool:
+    """Whether ``data`` is what we write for its value: most upstreams write no blanks either."""
+    try:
+        return orjson.dumps(value) == data
+    except TypeError:
+        return False  # nested too deeply
 
 
 def _members(value: Any) -> Iterable[tuple[Any, Any]]:

@@ -16,9 +16,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from normalizer.core.event import Event, Kind
+from normalizer.core.event import DATA, Event, Kind
 from normalizer.core.event_data import EventData, is_done, without_field_names
 from normalizer.core.findings import Deviation
+from normalizer.core.frames import STARTS, Frame, read_frame
 from normalizer.core.lenient import loads
 
 BYTE_ORDER_MARK = Deviation(
@@ -115,6 +116,7 @@ COMMENT = Deviation(
 
 _END_OF_LINE = re.compile(rb"\r\n|\n|\r")
 _BOM = b"\xef\xbb\xbf"
+_DONE = b"data: [DONE]\n\n"  # in the form that most have
 _FIELD = len(b"data: ")  # what a line may have beside its data
 _JUNK_LINES = 20  # of those that mean nothing, for messages
 _JUNK_BYTES = 500  # of each
@@ -142,6 +144,8 @@ class EventReader:
         "_ended",
         "_event_data",
         "_found",
+        "_frame",
+        "_ident",
         "_limit",
         "_line_at",
         "_name",
@@ -152,6 +156,7 @@ class EventReader:
         "_started",
         "_unparted",
         "data",
+        "framing",
         "junk",
         "position",
         "received",
@@ -163,6 +168,7 @@ class EventReader:
         self.data = b""  # what is to be read, from `position` on
         self.position = 0
         self.junk: list[bytes] = []  # lines that meant nothing: the first ones and the last
+        self.framing: list[str] = []  # what was found in the lines around the data of `frame`
         self.received = 0  # bytes, of the whole stream; who reads some instead adds them
         self._found = found
         self._limit = limit
@@ -172,6 +178,8 @@ class EventReader:
         self._parts: list[bytes] = []  # of a line whose end has not come
         self._size = 0
         self._started = False
+        self._ident = (0, 0)  # where its `id:` line has its value
+        self._frame = -1  # where the event at hand begins, if it came whole and in one piece
         self._between = True  # no line of an event at hand was read: the fast path may be taken
         self._after_cr = False  # the last line ended in CR at the end of what had come
         self._name = ""
@@ -211,9 +219,31 @@ class EventReader:
         if not self._started:
             self._start()
 
+    @property
+    def frame(self) -> bytes:
+        """The bytes of the event that `next` gave last, its blank line too, if it came whole."""
+        return self.data[self._frame : self.position] if self._frame >= 0 else b""
+
+    @property
+    def ident(self) -> tuple[int, int]:
+        """Where in `frame` the value of its ``id:`` line begins and ends; (0, 0) if it has none."""
+        start, end = self._ident
+        return (start - self._frame, end - self._frame) if start else (0, 0)
+
+    def within(self, data: bytes) -> bool:
+        """Take bytes if they are within a line that has begun; whether they are."""
+        size = self._size + len(data)
+        if not self._parts or size > self._limit or b"\n" in data or b"\r" in data:
+            return False
+        self._parts.append(data)
+        self._size = size
+        self.received += len(data)
+        return True
+
     def next(self) -> Event | None:
         """The next event, or None if more bytes are needed."""
         data = self.data
+        self._frame = -1
         while True:
             if not self._between:
                 event = self._event_data.next()
@@ -224,6 +254,7 @@ class EventReader:
                 return None
             if self._between:
                 event = self._clean_event(data, self.position)
+                event = event or self._framed_event(data, self.position)
                 if event is not None:
                     return event
             if not self._read_line(data):
@@ -233,12 +264,15 @@ class EventReader:
         """The event at ``position`` if it is whole and in the form that most are: the fast path."""
         start, name = position, b""
         if not data.startswith(b"data: {", position):
+            if data.startswith(_DONE, position):
+                self.position = position + len(_DONE)
+                return Event(Kind.DONE, b"", at=self.received - len(data) + position)
             if not data.startswith(b"event: ", position):
                 return None
             start = data.find(b"\n", position) + 1
-            name = data[position + 7 : start - 1]
             if not start or not data.startswith(b"data: {", start):
                 return None
+            name = data[position + 7 : start - 1]
         end = data.find(b"\n", start)
         if not data.startswith(b"\n\n", end):
             return None
@@ -251,14 +285,45 @@ class EventReader:
         except ValueError:
             return None
         self.position = end + 2
+        self._frame, self._ident = position, (0, 0)
+        self.framing = []
         if lenient:
             lenient = self._event_data.not_strict(payload)
         at = self.received - len(data) + start
         if start == position:
-            return Event(Kind.DATA, payload, value, lenient, "", at)
-        if not self._named:
-            self._found(EVENT_FIELD)
-        return Event(Kind.DATA, payload, value, lenient, _name_of(name), at)
+            return Event(DATA, payload, value, lenient, "", at)
+        if not self._named and self._found(EVENT_FIELD):
+            self.framing = [EVENT_FIELD.code]
+        return Event(DATA, payload, value, lenient, _name_of(name), at)
+
+    def _framed_event(self, data: bytes, position: int) -> Event | None:
+        """The event at ``position`` if it is whole and in another of the usual framings."""
+        frame = read_frame(data, position) if data.startswith(STARTS, position) else None
+        if frame is None or frame.end - position > self._limit or len(frame.payload) <= 2:
+            return None
+        try:
+            value, lenient = loads(frame.payload)
+        except ValueError:
+            return None
+        self.position = frame.end
+        self._frame, self._ident = position, frame.ident
+        self.framing = self._find_framing(frame)
+        if lenient:
+            lenient = self._event_data.not_strict(frame.payload)
+        at = self.received - len(data) + frame.at
+        name = _name_of(frame.name) if frame.name is not None else ""
+        return Event(DATA, frame.payload, value, lenient, name, at)
+
+    def _find_framing(self, frame: Frame) -> list[str]:
+        """Find what a framing has of its own; the codes of what was found."""
+        seen = [LINE_ENDING] * frame.returns
+        if frame.name is not None and not self._named:
+            seen.append(EVENT_FIELD)
+        if frame.ident[0]:
+            seen.append(ID_OR_RETRY_FIELD)
+        if not frame.space:
+            seen.append(NO_SPACE)
+        return [one.code for one in seen if self._found(one)]
 
     def _read_line(self, data: bytes) -> bool:
         """Read the line at `position`; False if its end has not come."""

@@ -13,9 +13,10 @@ from typing import Any
 from normalizer.core.draft import Draft
 from normalizer.core.envelopes import ENVELOPE
 from normalizer.core.errors import INVALID, TOO_LARGE, read_error, words_of_page
-from normalizer.core.event import Event, Kind
+from normalizer.core.event import DATA, Event, Kind
 from normalizer.core.event_data import DONE_VARIANT
 from normalizer.core.findings import Findings
+from normalizer.core.holes import Example
 from normalizer.core.kept import Kept
 from normalizer.core.kinds import LINES_FOR_EVENTS
 from normalizer.core.lenient import loads
@@ -24,7 +25,7 @@ from normalizer.core.own_error import own
 from normalizer.core.report import Report
 from normalizer.core.sse import COMMENT as COMMENT_DROPPED
 from normalizer.core.sse import JUNK_LINE, EventReader
-from normalizer.core.template import Templates
+from normalizer.core.templates import Templates
 from normalizer.core.wire import Wire
 from normalizer.core.writer import Writer
 
@@ -66,7 +67,7 @@ class EventStream:
         self._kept = kept
         self._reader = EventReader(found, options.max_event_bytes, named=wire.names_events)
         wire.junk = self._reader.junk
-        self._templates = Templates(found, report, wire.take_usage, options.max_event_bytes)
+        self._templates = Templates(found, report, options.max_event_bytes)
         if not wire.has_templates:
             self._templates.give_up()
         self._since = 0.0
@@ -77,25 +78,42 @@ class EventStream:
         last = templates.last
         position = 0
         if last is not None:
-            position = last.take(data, 0, out)
-            self._reader.received += position
+            position = last.read(data, 0, out) if data.startswith(last.before) else 0
             if position == len(data):
+                self._reader.received += position
                 if last.full:
                     templates.settle()
-                return data if last.same else self.ready()
+                if last.same:
+                    return data
+                return out.pop() if len(out) == 1 else self.ready()
             if position and last.same:
                 out.append(data[:position])
-            if templates.several:
-                framed = templates.take(data, position, out)
-                self._reader.received += framed - position
-                position = framed
+            position = templates.take(data, position, out)
+            self._reader.received += position
+            if position == len(data):
+                templates.align(aligned=True)
+                return out.pop() if len(out) == 1 else self.ready()
         if self._wire.ended:
             self._wire.behind(data)
-        elif position < len(data):
+        elif not self._reader.within(data):
             self._reader.receive(data[position:] if position else data)
             self._read()
             templates.align(self._reader.aligned)
         return self.ready()
+
+    def feed_alike(self, data: bytes, position: int) -> int:
+        """Read events of the last one's form from ``position`` on, and return where they end.
+
+        What would leave is dropped.
+        """
+        last = self._templates.last
+        # What such a one finds in its values, it finds in some of the events only.
+        if last is None or last.ordered:
+            return position
+        end = last.read(data, position, self._writer.out)
+        self._reader.received += end - position
+        self._writer.out.clear()
+        return end
 
     def ready(self) -> bytes:
         """Take and return the bytes that are ready to send."""
@@ -143,21 +161,23 @@ class EventStream:
     def _read(self, *, closing: bool = False) -> None:
         reader, templates, out = self._reader, self._templates, self._writer.out
         while not self._wire.ended:
-            if templates.any and reader.position < len(reader.data) and reader.aligned:
-                reader.position = templates.take(reader.data, reader.position, out)
+            if templates.any and reader.position < len(reader.data):
+                if reader.aligned:
+                    reader.position = templates.take(reader.data, reader.position, out)
+                # the reader's findings name the number of their event
+                templates.settle()
             event = reader.next()
             if event is None:
                 break
             if templates.any:
-                templates.settle()
+                templates.doubt()
             self._take(event, closing=closing)
         if self._wire.ended:
             templates.give_up()
             self._wire.behind(reader.rest())
 
     def _take(self, event: Event, *, closing: bool) -> None:
-        kind = event.otherwise
-        if kind is Kind.DATA:
+        if event.kind is DATA:
             self._report.events_in += 1
             self._kept.arrived = len(event.data)
             self._data(event)
@@ -165,7 +185,9 @@ class EventStream:
                 self._over(event)
             if self._wire.holding and event.name != "ping":  # which does not break a silence
                 self._since = time.monotonic()
-        elif event.kind is Kind.END_WORD and self._wire.complete:
+            return
+        kind = event.otherwise
+        if event.kind is Kind.END_WORD and self._wire.complete:
             self._found(DONE_VARIANT)
             self._wire.done()
         elif closing and kind is Kind.INVALID and self._wire.complete:
@@ -183,15 +205,22 @@ class EventStream:
             return
         sent = self._writer.sent
         sent.clear()
-        usage = value.get("usage")
+        out = self._writer.out
+        before = len(out)
         wire.event(Draft(value, None if event.lenient else event.data), event.name)
-        text = None
-        if len(sent) < 2 and not event.lenient and self._templates.wanted:
-            text = wire.one_text()
-        if text is None or bool(text.text) != bool(sent):
-            self._templates.clear()
-        else:
-            self._templates.learn(event.data, sent[0] if sent else b"", usage, text)
+        templates = self._templates
+        frame = self._reader.frame
+        if frame and len(sent) < 2 and not event.lenient and templates.wants():
+            form = wire.form()
+            # a comment may have left too, and an end may have come
+            as_said = len(out) - before == len(sent) and not wire.ended
+            if form is not None and as_said and form.sends == bool(sent):
+                self._found.log += self._reader.framing
+                left, rewritten = b"", False
+                if sent:
+                    # bytes that nobody changed are passed on, not copied
+                    left, rewritten = out[before], sent[0] is not event.data
+                templates.learn(Example(frame, self._reader.ident, left, rewritten), form)
 
     def _no_object(self, event: Event) -> None:
         """Data that is JSON and no object: objects in a list, or nothing that could be one."""

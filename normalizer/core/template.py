@@ -3,373 +3,260 @@
 Most events of a stream are the same bytes around another piece of text. Once a wire has repaired
 one of them, what it does to the bytes around the text is known: the next event with the same bytes
 around it needs no parsing. A template is learnt from what the wire did, never from a second copy of
-its rules, and only where the wire says that nothing but the text decides about the next event
-(`OneText`). Every other event clears it. Comparing costs half of what parsing does.
-
-The text is the first of the holes. It may stand in several members, which then have to agree in the
-next event too. The others are members that leave as they came, such as OpenAI's padding, and a
-usage that is taken off every chunk: the wire gets each of them, in their order. An event that was
-not sent because it says nothing is a template without a hole: only the same bytes say nothing too.
+its rules, and only where the wire says what else may differ (`core/form.py`). Comparing costs half
+of what parsing does. Which templates a stream has is decided in `core/templates.py`.
 """
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
-from normalizer.core.findings import Findings
-from normalizer.core.holes import TEXT, USAGE, Beside, Hole, agree, find_holes, parts, usage_hole
+from normalizer.core.form import Form, Member, Rising, Text
+from normalizer.core.holes import (
+    Example,
+    Hole,
+    find_holes,
+    is_written,
+    match_of_member,
+    match_of_text,
+    parts,
+    reader_of,
+)
 from normalizer.core.lenient import dumps, loads
-from normalizer.core.report import Report
-from normalizer.core.spelling import keep_spelling
 
-# a JSON string's inside that ends where the template goes on: no quote that ends it, no escape that
-# could be half a surrogate pair, nothing that JSON does not allow
-_PLAIN = re.compile(
-    rb'(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u(?![dD][89a-fA-F])[0-9a-fA-F]{4}))+'
-).fullmatch
-# and with the escapes only that we write: what leaves must not depend on the path it took
-_WRITTEN = re.compile(rb'(?:[^"\\\x00-\x1f]|\\["\\bfnrt])+').fullmatch
-# arguments without a bracket: one could end them, and what follows the end of arguments is in doubt
-_ARGUMENTS = re.compile(rb'(?:[^"\\\x00-\x1f{}\[\]]|\\["\\/bfnrt])+').fullmatch
-_WRITTEN_ARGUMENTS = re.compile(rb'(?:[^"\\\x00-\x1f{}\[\]]|\\["\\bfnrt])+').fullmatch
-# what stands beside the text: neither "" nor 0, which may be left out
-_PADDING = re.compile(rb"[\w+/=-]+").fullmatch
-_NUMBER = re.compile(rb"[1-9][0-9]{0,14}").fullmatch
-_CHOICES = 4  # templates at a time: one for each choice
-_MISSES = 8  # templates learnt in vain before a stream is taken to be one that has none
-_KEPT = 64  # texts that are taken together when they are counted
-
-
-class OneText(NamedTuple):
-    """The one text that an event had, where only it will differ in the next event.
-
-    * ``text``: "" for an event that was not sent, and would not be if it came again.
-    * ``kind``: in the report; ``choice``: of the text, or of what else tells events apart.
-    * ``keep``: who has to know the texts that follow.
-    * ``mirrors``: names of the members that may have the same text, where several have it.
-    * ``beside``: members that leave as they came, and whose values mean nothing.
-    * ``has_usage``: the event leaves with a usage, if it came with one.
-    * ``own_codes``: deviations that the wire finds anew when it is given a usage (`take_usage`).
-    * ``event``: the name in the `event:` line with which the event came and left. "": it has none.
-    """
-
-    text: str
-    kind: str
-    choice: int
-    keep: Callable[[str], None] | None
-    mirrors: frozenset[bytes] = frozenset()
-    beside: Beside = ()
-    has_usage: bool = False
-    own_codes: frozenset[str] = frozenset()
-    event: str = ""
+_KEPT = 64  # events that are taken together when they are counted
+# what is in a hole: what an expression matches, a text, what an earlier hole has, or anything else
+_MATCH, _TEXT, _AGAIN, _OTHER = range(4)
 
 
 class Template:
-    """The bytes around a text, as they come and as they leave; what was repaired in them.
+    """The bytes around the holes of an event, as they come and as they leave.
 
-    `take` reads events as long as they are in the template. What it read is in ``texts`` until
-    `settle` is called.
+    * ``form``: what the wire said of it. ``codes``: the deviations of each event.
+    * ``same``: what leaves is what came. ``sends``: something leaves.
+    * ``before``: the bytes with which an event begins.
+    * ``rows``: of the events taken since the last `settle`, the values in their holes.
+    * ``run``: how many of these were taken before another template took one.
+    * ``sure``: its form holds, as far as is known.
+    * ``ordered``: what was in its events has to be told before another template takes one.
     """
 
     __slots__ = (
-        "_before",
+        "_around",
         "_fills",
-        "_holes",
         "_leaves",
         "_limit",
-        "_plain",
+        "_only",
+        "_rewritten",
+        "_rising",
+        "_slots",
+        "_steps",
+        "_texts",
+        "before",
         "codes",
-        "keep",
-        "kind",
+        "form",
+        "ordered",
+        "rows",
+        "run",
         "same",
-        "takes_usage",
-        "texts",
-        "usages",
+        "sends",
+        "sure",
     )
 
     def __init__(
         self,
-        came: bytes,
-        came_holes: list[Hole],
-        left: bytes,
-        left_holes: list[Hole],
-        text: OneText,
+        example: Example,
+        came: list[Hole],
+        left: list[Hole],
+        form: Form,
         codes: tuple[str, ...],
         limit: int,
     ) -> None:
-        self._limit = limit
-        self.kind = text.kind
-        self.keep = text.keep
+        self.form = form
         self.codes = codes
-        self.same = came == left
-        names = [hole.name for hole in came_holes]
-        self.takes_usage = USAGE in names
-        self._plain = _PLAIN if self.same else _WRITTEN
-        if text.kind == "arguments":
-            self._plain = _ARGUMENTS if self.same else _WRITTEN_ARGUMENTS
-        self.texts: list[bytes] = []
-        self.usages: list[dict[str, Any]] = []  # taken off, and not yet the wire's
-        self._before, *behind = parts(came, came_holes)
-        # what each hole is, what fits into it, and the bytes behind it
-        self._holes = [
-            (name, self._fit(name, text), part) for name, part in zip(names, behind, strict=True)
-        ]
+        self.same = example.same
+        self.sends = bool(example.left)
+        self.sure = True
+        self.rows: list[Any] = []
+        self.run = 0
+        self._rewritten = example.rewritten
+        self._limit = limit
+        self.before, *behind = parts(example.came, came)
+        self.ordered = False
+        self._slots: list[Text | Member] = []  # what the values are
+        self._texts: list[int] = []  # the values that are texts
+        self._rising: list[tuple[int, Rising]] = []  # and that are numbers that rise
+        # of each hole: its kind, the value in it, what reads that, and the bytes behind it
+        self._steps: list[tuple[int, int, Any, bytes]] = []
+        for hole, after in zip(came, behind, strict=True):
+            self._add_step(hole.what, example.came[hole.start : hole.end], after)
         self._leaves: list[bytes] = []  # the bytes that leave, with places for the holes
-        self._fills: list[str] = []  # and what comes into those
-        if not self.same:
-            self._leaves = [one for part in parts(left, left_holes) for one in (part, b"")][:-1]
-            self._fills = [hole.name for hole in left_holes]
+        self._fills: list[int] = []  # and the values that come into those
+        if self.sends and not self.same:
+            self._leaves = [one for part in parts(example.left, left) for one in (part, b"")][:-1]
+            self._fills = [self._slots.index(hole.what) for hole in left]
+        # most templates have one text, and it stands once
+        single = len(came) == len(self._texts) == 1 and len(left) == 1
+        self._only = self._steps[0][2:] if single else None
+        self._around = (self._leaves[0], self._leaves[2]) if single and self._leaves else None
 
-    def _fit(self, name: str, text: OneText) -> Callable[[bytes], object]:
-        if name == TEXT:
-            return self._plain
-        if name == USAGE:
-            return bool  # whether it is a usage shows when it is parsed
-        return _PADDING if type(dict(text.beside)[name]) is str else _NUMBER
+    def _add_step(self, what: Text | Member, value: bytes, after: bytes) -> None:
+        if what in self._slots:
+            self._steps.append((_AGAIN, self._slots.index(what), None, after))
+            return
+        slot = len(self._slots)
+        self._slots.append(what)
+        if isinstance(what, Text):
+            self._texts.append(slot)
+            self._steps.append((_TEXT, slot, match_of_text(what), after))
+            return
+        if what.rising is not None:
+            self._rising.append((slot, what.rising))
+        self.ordered = self.ordered or what.takes is not None
+        match = match_of_member(what, value)
+        if match is not None:
+            self._steps.append((_MATCH, slot, match, after))
+        else:
+            self._steps.append((_OTHER, slot, reader_of(what, rewritten=self._rewritten), after))
 
     @property
-    def alone(self) -> bool:
-        """Whether no other template may stand beside this one.
-
-        Of the usages that several hold nobody knows which was the last, and whether an event says
-        nothing depends on the one that was sent before it.
-        """
-        return self.takes_usage or not self._holes
+    def key(self) -> tuple[bytes, tuple[bytes, ...]]:
+        """The bytes around the holes: a later template with the same ones replaces this one."""
+        return self.before, tuple(step[3] for step in self._steps)
 
     @property
     def full(self) -> bool:
         """Whether it is time to `settle`."""
-        return len(self.texts) >= _KEPT
+        return len(self.rows) >= _KEPT
 
-    def take(self, data: bytes, position: int, out: list[bytes]) -> int:
+    # ------------------------------------------------------------------ events
+
+    def read(self, data: bytes, position: int, out: list[bytes]) -> int:
         """Read events that begin at ``position``; where the first one begins that is not mine.
 
         What leaves is put on ``out``, unless it is the `same` bytes as came.
         """
-        if len(self._holes) != 1:
-            return self._take_several(data, position, out)
-        before, after = self._before, self._holes[0][2]
-        start, tail, same = len(before), len(after), self.same
-        texts, plain = self.texts, self._plain
+        if self._only is None:
+            return self._read_several(data, position, out)
+        before, (match, after) = self.before, self._only
+        start, tail = len(before), len(after)
+        around, rewritten = self._around, self._rewritten
         while data.startswith(before, position):
-            at = position + start
-            # not for what stands behind the text: it may be far away, or nowhere
-            end = data.find(b"\n", at) + 2 - tail
-            if end < at or end > position + self._limit or not data.startswith(after, end):
+            found = match(data, position + start)
+            if found is None:
                 break
-            inside = data[at:end]
-            if plain(inside) is None:
+            end = found.end()
+            if not data.startswith(after, end) or end - position > self._limit:
                 break
+            inside = found[0]
             if not (inside.isascii() or _is_utf_8(inside)):
                 break
-            texts.append(inside)
-            if not same:
-                leaves_before, _, leaves_after = self._leaves
-                out.append(leaves_before + inside + leaves_after)
+            if rewritten and b"\\" in inside and not is_written(inside):
+                inside = _as_we_write(inside)
+            self.rows.append(inside)
+            if around is not None:
+                out.append(around[0] + inside + around[1])
             position = end + tail
         return position
 
-    def _take_several(self, data: bytes, position: int, out: list[bytes]) -> int:
-        before, after = self._before, self._holes[-1][2] if self._holes else b""
+    def _read_several(self, data: bytes, position: int, out: list[bytes]) -> int:
+        before, slots = self.before, len(self._slots)
         while data.startswith(before, position):
-            at = position + len(before)
-            end = data.find(b"\n", at) + 2 if self._holes else at
-            if end < at or end > position + self._limit + len(after):
+            values = [b""] * slots
+            end = self._read_holes(data, position + len(before), values)
+            if end < 0 or end - position > self._limit:
                 break
-            values = self._read_holes(data, at, end)
-            if values is None:
-                break
-            inside = values.get(TEXT, b"")
-            if not (inside.isascii() or _is_utf_8(inside)):
-                break
-            if self.takes_usage:
-                usage = _usage(values[USAGE])
-                if usage is None:
-                    break
-                self.usages.append(usage)
-            self.texts.append(inside)
-            if not self.same:
-                self._leaves[1::2] = [values[name] for name in self._fills]
-                out.append(b"".join(self._leaves))
+            self.rows.append(values)
+            if self._leaves or self._rising:
+                self._leave(values, out)
             position = end
         return position
 
-    def _read_holes(self, data: bytes, at: int, end: int) -> dict[str, bytes] | None:
-        """What is in the holes of an event, the first of them ``at``; None if something else is."""
-        values: dict[str, bytes] = {}
-        for name, fits, part in self._holes:
-            stop = data.find(part, at, end)
-            if stop < 0:
-                return None
-            value = data[at:stop]
-            if name not in values and fits(value):
-                values[name] = value
-            elif values.get(name) != value:
-                return None
-            at = stop + len(part)
-        return values if at == end else None
+    def _read_holes(self, data: bytes, at: int, values: list[bytes]) -> int:
+        """Read what is in the holes of an event, the first of them ``at``.
 
-    def settle(self) -> tuple[int, str]:
-        """How many events were read since the last time, and their text."""
-        events = len(self.texts)
-        inside = b"".join(self.texts)
-        self.texts.clear()
-        text = loads(b'"' + inside + b'"')[0] if b"\\" in inside else inside.decode()
-        return events, text
-
-
-class Templates:
-    """The templates of one stream: one for each choice, as long as nothing but texts differs.
-
-    ``last`` is the template that was learnt last while the next byte begins an event, else None.
-    """
-
-    __slots__ = ("_found", "_limit", "_misses", "_report", "_take_usage", "_templates", "last")
-
-    def __init__(
-        self,
-        found: Findings,
-        report: Report,
-        take_usage: Callable[[dict[str, Any]], None],
-        limit: int,
-    ) -> None:
-        self.last: Template | None = None
-        self._templates: dict[int, Template] = {}
-        self._found = found
-        self._report = report
-        self._take_usage = take_usage
-        self._limit = limit
-        self._misses = 0  # templates learnt since one was of use
-
-    @property
-    def wanted(self) -> bool:
-        """Whether the stream is one in which templates are of use, as far as is known."""
-        return self._misses < _MISSES
-
-    @property
-    def any(self) -> bool:
-        """Whether there is a template."""
-        return bool(self._templates)
-
-    @property
-    def several(self) -> bool:
-        """Whether there is more than one template."""
-        return len(self._templates) > 1
-
-    def give_up(self) -> None:
-        """Learn no more templates."""
-        self.settle()
-        self.clear()
-        self._misses = _MISSES
-
-    def clear(self) -> None:
-        """Forget the templates: the next chunk's fate is not the last one's."""
-        self._templates.clear()
-        self.last = None
-
-    def align(self, aligned: bool) -> None:
-        """Say whether the next byte begins an event."""
-        self.last = (
-            next(reversed(self._templates.values())) if aligned and self._templates else None
-        )
-
-    def take(self, data: bytes, position: int, out: list[bytes]) -> int:
-        """Take events that are in a template, from ``position`` on; where those end."""
-        end, moved = position, True
-        while moved:
-            moved = False
-            for template in self._templates.values():
-                start, end = end, template.take(data, end, out)
-                if end > start:
-                    moved = len(self._templates) > 1
-                    if template.same:
-                        out.append(data[start:end])
-                    if template.full:
-                        self._settle(template)
-        return end
-
-    def settle(self) -> None:
-        """Count what was read in the templates, as if it had gone through the stages."""
-        for template in self._templates.values():
-            if template.texts:
-                self._settle(template)
-
-    def _settle(self, template: Template) -> None:
-        events, text = template.settle()
-        self._misses = 0
-        if template.kind:
-            self._report.count(template.kind, events, len(text))
-        else:
-            self._report.events_in += events  # they said nothing, and were not sent
-        self._found.again(template.codes, events)
-        if template.keep is not None:
-            template.keep(text)
-        for usage in template.usages:
-            self._take_usage(usage)
-        template.usages.clear()
-
-    def learn(self, raw: bytes, left: bytes, usage: Any, text: OneText) -> None:
-        """Take the template of an event that came as ``raw`` and left as ``left``.
-
-        ``usage`` is the one that it came with.
+        Return where the event ends, -1 if it is another one.
         """
-        self._misses += 1
-        codes = tuple(code for code in self._found.log if code not in text.own_codes)
-        learnt = _learn(raw, left, usage, text, codes, self._limit)
-        self._templates.pop(text.choice, None)
-        if learnt is None:
+        for kind, slot, reads, after in self._steps:
+            if kind <= _TEXT:
+                found = reads(data, at)
+                if found is None:
+                    return -1
+                stop, value = found.end(), found[0]
+                if kind == _TEXT and not (value.isascii() or _is_utf_8(value)):
+                    return -1
+            elif kind == _AGAIN:
+                value = values[slot]
+                stop = at + len(value) if data.startswith(value, at) else -1
+            else:
+                stop = reads(data, at, after)
+                value = data[at:stop]
+            if stop < 0 or not data.startswith(after, stop):
+                return -1
+            values[slot] = value
+            at = stop + len(after)
+        return at
+
+    def _leave(self, values: list[bytes], out: list[bytes]) -> None:
+        """Write what leaves for the values of an event."""
+        for slot, rising in self._rising:
+            rising.came += 1
+            rising.left += self.sends
+            values[slot] = b"%d" % rising.left
+        if not self._leaves:
             return
-        alone = learnt.alone or any(one.alone for one in self._templates.values())
-        if alone or len(self._templates) >= _CHOICES:
-            self._templates.clear()
-        self._templates[text.choice] = learnt
+        if self._rewritten:
+            for slot in self._texts:
+                if not is_written(values[slot]):
+                    values[slot] = _as_we_write(values[slot])
+        self._leaves[1::2] = [values[slot] for slot in self._fills]
+        out.append(b"".join(self._leaves))
+
+    # ------------------------------------------------------------------ what was in them
+
+    def settle(self) -> list[tuple[Text, str]]:
+        """Tell the wire what was in the events; return their texts."""
+        rows, form = self.rows, self.form
+        texts = []
+        for slot, what in enumerate(self._slots):
+            column = rows if self._only is not None else [row[slot] for row in rows]
+            if isinstance(what, Text):
+                text = _decoded(b"".join(column))
+                texts.append((what, text))
+                if what.keep is not None:
+                    what.keep(text)
+            else:
+                _tell(what, column)
+        if form.took is not None:
+            form.took(len(rows) - self.run)
+        self.rows = []
+        self.run = 0
+        return texts
 
 
-def _learn(
-    raw: bytes,
-    left: bytes,
-    usage: Any,
-    text: OneText,
-    codes: tuple[str, ...],
-    limit: int,
-) -> Template | None:
-    """The template of an event that came as ``raw`` and left as ``left``, around its one text."""
-    field = b"event: " + text.event.encode() + b"\n" if text.event else b""
-    came, goes = field + b"data: " + raw + b"\n\n", field + b"data: " + left + b"\n\n"
-    if not left:
-        return None if usage else Template(came, [], b"", [], text, codes, limit)
-    inside = dumps(text.text)
-    if raw == left and inside not in raw:
-        inside = json.dumps(text.text).encode()
-    came_holes = left_holes = find_holes(came, inside, text.mirrors, text.beside)
-    if raw != left:
-        left_holes = find_holes(goes, inside, text.mirrors, text.beside)
-    if not came_holes or not left_holes or not agree(came_holes, left_holes):
-        return None
-    if usage and not text.has_usage:
-        hole = usage_hole(came, came_holes)
-        if hole is None:
-            return None
-        came_holes = sorted([*came_holes, hole])
-    return Template(came, came_holes, goes, left_holes, text, codes, limit)
+def learn(example: Example, form: Form, codes: tuple[str, ...], limit: int) -> Template | None:
+    """The template of an event; None where it is in doubt what the next one has otherwise."""
+    holes = find_holes(example, form)
+    return Template(example, *holes, form, codes, limit) if holes is not None else None
 
 
-def _usage(data: bytes) -> dict[str, Any] | None:
-    """The usage that the bytes in a hole are; None if they are none, half of one, or several."""
-    try:
-        usage, lenient = loads(data)
-    except ValueError:
-        return None
-    if lenient or not isinstance(usage, dict):
-        return None
-    half = usage.get("prompt_tokens") is None or usage.get("completion_tokens") is None
-    if half:
-        return None
-    keep_spelling(usage, data)
-    return usage
+def _tell(member: Member, values: list[bytes]) -> None:
+    """Tell what a member had in several events in a row."""
+    if member.takes is not None:
+        member.takes(values)
+    elif member.tell is not None:
+        last = values[-1]
+        member.tell(loads(b'"%b"' % last if type(member.value) is str else last)[0])
+
+
+def _decoded(inside: bytes) -> str:
+    text: str = loads(b'"%b"' % inside)[0] if b"\\" in inside else inside.decode()
+    return text
+
+
+def _as_we_write(inside: bytes) -> bytes:
+    """A text as our writer spells it: what leaves must not depend on the path that it took."""
+    return dumps(_decoded(inside))[1:-1]
 
 
 def _is_utf_8(inside: bytes) -> bool:

@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from normalizer.core.draft import Draft
+from normalizer.core.form import Form
 from normalizer.core.report import End
-from normalizer.core.template import OneText
 
 
 class Output(Protocol):
@@ -34,7 +34,7 @@ class Wire(Protocol):
     * ``ended``: nothing more leaves, and the upstream may be closed.
     * ``names_events``: whether events have an ``event:`` line.
     * ``bare_events``: the names of events that mean something without any data.
-    * ``has_templates``: whether events of one form may leave without coming here (`one_text`).
+    * ``has_templates``: whether events of one form may leave without coming here (`form`).
     * ``junk``: the first lines that meant nothing, for messages; the core fills it.
     """
 
@@ -100,11 +100,12 @@ class Wire(Protocol):
     def abort(self, error: dict[str, Any]) -> None:
         """End with an error and nothing else: it is not known what can still leave."""
 
-    def one_text(self) -> OneText | None:
-        """The one text of the event taken last, if nothing but it will differ in the next."""
+    def form(self) -> Form | None:
+        """What may differ in the next event of the form of the one taken last.
 
-    def take_usage(self, usage: dict[str, Any]) -> None:
-        """Take the usage of an event that left by a template."""
+        None if an event of that form may be treated in another way. ``texts`` and ``members`` are
+        about the event that was sent, or about one that was not sent.
+        """
 
     # ------------------------------------------------------------------ a whole answer
 

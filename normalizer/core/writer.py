@@ -33,8 +33,8 @@ class Writer:
         self._report.events_out += 1
         data = draft.json()
         self.sent.append(data)
-        field = b"event: " + name.encode() + b"\n" if name else b""
-        self.out.append(field + b"data: " + data + b"\n\n")
+        field = b"event: " + name.encode() + b"\ndata: " if name else b"data: "
+        self.out.append(field + data + b"\n\n")
 
     def comment(self, text: bytes) -> None:
         """Write a comment; ``text`` begins with its colon."""

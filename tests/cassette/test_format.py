@@ -17,6 +17,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from vcr.serializers import yamlserializer  # type: ignore[import-untyped]
 
+from normalizer.cassette import _yaml
+from normalizer.cassette import format as format_
 from normalizer.cassette.format import (
     Cassette,
     CassetteError,
@@ -395,3 +397,41 @@ def test_what_would_read_back_otherwise_is_not_written() -> None:
     # a tuple is a list when it comes back
     with pytest.raises(CassetteError, match="does not read back"):
         dumps(Cassette(Metadata(other={"key": (1,)}), ()))
+
+
+@given(BODIES, BODIES)
+@example(b"ends in blank lines\n\n", b"so does this\n\n")
+def test_an_interaction_written_in_two_parts_is_the_same_text(body: bytes, asked: bytes) -> None:
+    one = cassette(body, asked).interactions[0]
+    whole = {
+        "request": format_._write_request(one.request),
+        "response": format_._write_response(one.response),
+    }
+    assert format_.item(one) == _yaml.write([whole])
+
+
+class _PyYamls(_yaml._Dumper):
+    """Writes lists of numbers as PyYAML does."""
+
+
+_PyYamls.add_representer(
+    _yaml.OneLine,
+    lambda dumper, data: dumper.represent_sequence("tag:yaml.org,2002:seq", data, flow_style=True),
+)
+
+
+@given(
+    st.one_of(
+        st.lists(st.integers(1, 10**6), max_size=80),
+        st.lists(st.floats(0, 1e6).map(lambda time: round(time, 2)), max_size=80),
+        st.lists(st.one_of(st.integers(), st.floats(), st.booleans()), max_size=20),
+    ),
+    st.text("ab ", max_size=60),
+)
+@example([181] * 60, "a")
+@example([1e-7, 1e22, 5], "a")
+def test_a_list_of_numbers_is_written_as_pyyaml_writes_it(numbers: list[float], key: str) -> None:
+    document = [{"stream": {key: _yaml.OneLine(numbers), "end": "complete"}}]
+    assert _yaml.write(document) == yaml.dump(
+        document, Dumper=_PyYamls, sort_keys=False, allow_unicode=True, width=100, indent=2
+    )

@@ -501,6 +501,41 @@ def test_writing_as_it_goes_costs_no_more_for_a_longer_stream(
     assert cost(5000) < 25 * short
 
 
+def test_an_event_is_one_write(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tape = _tape.Tape(path, None)
+    take = tape.begin(_asked(), _tape.Head(200, "OK", ()), Scrubber({}))
+    assert take is not None
+    written: list[int] = []
+    monkeypatch.setattr(os, "write", _counting(os.write, written))
+    monkeypatch.setattr(_tape, "_BUSY", 0)
+    for _ in range(50):
+        take.feed(EVENTS[0])
+    assert len(written) == 50
+    take.end("complete")
+    assert answer(path).chunks == [EVENTS[0]] * 50
+
+
+def test_the_lists_of_a_long_answer_are_not_read_back(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tape = _tape.Tape(path, None)
+    take = tape.begin(_asked(), _tape.Head(200, "OK", ()), Scrubber({}))
+    assert take is not None
+    for _ in range(1000):
+        take.feed(b"data: 1\n\n")
+    read: list[int] = []
+
+    def reads(text: str) -> Cassette:
+        read.append(len(text))
+        return loads(text)
+
+    monkeypatch.setattr(_tape, "loads", reads)
+    take.end("complete")
+    # the body, each of its lines with a margin, and not the 1,000 lengths and times
+    assert sum(read) < 1000 * (len("data: 1\n\n") + 10) + 1000
+    assert answer(path).chunks == [b"data: 1\n\n"] * 1000
+
+
 def test_an_answer_costs_no_more_in_a_larger_file(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -429,6 +429,25 @@ def test_whole_events_are_not_held_back() -> None:
         assert mask.feed(event) == event
 
 
+def test_events_without_a_sign_of_a_secret_are_not_searched_for_the_shapes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mask = _shapes.Mask([b"abc-0123456789"])
+    monkeypatch.setattr(_shapes, "_WHOLE", None)
+    monkeypatch.setattr(_shapes, "_BEGUN", None)
+    event = b'data: {"id":"chatcmpl-1","choices":[{"delta":{"content":" a word"}}]}\n\n'
+    assert mask.feed(event) + mask.feed(event) + mask.close() == event * 2
+
+
+@pytest.mark.parametrize("shape", _shapes.SHAPES, ids=lambda shape: shape.name)
+def test_every_shape_begins_with_a_sign(shape: _shapes.Shape) -> None:
+    texts = shape.parts[0].texts
+    assert texts
+    for text in texts:
+        assert _shapes._has_sign(b"a " + text + b" z")
+        assert _shapes._has_sign(text.upper()) or not shape.any_case
+
+
 def test_a_secret_without_an_end_is_masked_as_it_comes() -> None:
     mask = _shapes.Mask()
     out = mask.feed(b'"Bearer ')

@@ -27,18 +27,23 @@ _ENDS: dict[int, End] = {28: "timeout", 56: "reset"}
 
 def body(data: bytes, request: RecordedRequest) -> Cassette:
     """The cassette of a saved body and, if curl wrote it, of its head; raises `CassetteError`."""
-    end: End = "complete"
-    if said := _CURL_SAID.search(data):
-        end, data = _ENDS.get(int(said[1]), "cut"), data[: said.start()]
-        if not data:
-            raise CassetteError(f"it holds no answer: {said[0].decode(errors='replace').strip()}")
-    head, data = _head(data)
+    end, size = end_of(data)
+    if data and not size:
+        raise CassetteError(f"it holds no answer: {data.decode(errors='replace').strip()}")
+    head, data = _head(data[:size])
     status, reason, headers = head or (200, "OK", (("content-type", _kind(data)),))
     response = RecordedResponse.from_chunks(
         [data] if data else [], status=status, reason=reason, headers=headers, end=end
     )
     metadata = Metadata(origin="recorded" if head else None)
     return Cassette(metadata, (Interaction(request, response),))
+
+
+def end_of(data: bytes) -> tuple[End, int]:
+    """Return how a saved body ended, and its size without what curl said about that."""
+    if said := _CURL_SAID.search(data):
+        return _ENDS.get(int(said[1]), "cut"), said.start()
+    return "complete", len(data)
 
 
 def payloads(data: bytes, request: RecordedRequest) -> Cassette:

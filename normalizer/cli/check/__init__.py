@@ -4,60 +4,111 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
+import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import click
-from rich.progress import Progress, SpinnerColumn, TextColumn
+from rich.console import Console
 
 from normalizer import Options, RequestInfo
-from normalizer.cli.check.lint import Answer, Linted, lint
+from normalizer.cli.check.lint import Linted, lint
 from normalizer.cli.check.notes import notes
 from normalizer.cli.check.outcome import exit_code, unanswered
 from normalizer.cli.check.output import as_github, as_json, console, show, summary
 from normalizer.cli.check.probe_table import APIS, NAMES, Api, chosen
-from normalizer.cli.check.probes import Server, stops
 from normalizer.cli.check.sources import answers, files
 from normalizer.cli.group import Failure
+from normalizer.cli.jobs import Jobs, interruptible, jobs_flag
 from normalizer.cli.options import option_flags, request_flags
 
 _URL = ("http://", "https://")
 
 
-def _collect(
-    targets: tuple[str, ...],
-    request: RequestInfo | None,
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Checked:
+    """What came of a part of the work: ``doing`` says which, ``failure`` why nothing did."""
+
+    doing: str
+    linted: list[Linted] = dataclasses.field(default_factory=list)
+    failure: str | None = None
+
+
+def _check_file(name: str, *, request: RequestInfo | None, options: Options) -> _Checked:
+    try:
+        linted = [lint(answer, options) for answer in answers(name, request)]
+    except Failure as error:
+        return _Checked(doing=name, failure=error.message)
+    except OSError as error:
+        # it broke off while it was read
+        return _Checked(doing=name, failure=f"{name}: {error.strerror}")
+    return _Checked(doing=name, linted=linted)
+
+
+def _check_server(
+    target: str,
     *,
     model: str | None,
     key_env: str | None,
     probes: tuple[str, ...],
     timeout: float,
     api: Api | None,
-) -> Iterator[tuple[str, Answer]]:
-    """Yield all answers, each with a text that describes the current work."""
-    for target in targets:
-        if not target.startswith(_URL):
-            for name in files([target]):
-                yield from ((name, answer) for answer in answers(name, request))
-            continue
-        key = None
-        if key_env is not None:
-            key = os.environ.get(key_env)
-            if not key:
-                raise Failure(f"--key-env: the variable {key_env} is not set")
-        with Server(target, key=key, timeout=timeout, api=api) as server:
-            wanted = chosen(server.api, probes)
-            if not wanted:
-                raise Failure(f"--probe: there is no such probe of the API {server.api}")
-            asked = model or server.model()
-            for number, probe in enumerate(wanted, start=1):
-                answer = server.ask(probe, asked)
-                stopped = stops(probe, answer.status)
-                if stopped:
-                    answer = dataclasses.replace(answer, unasked=len(wanted) - number)
-                yield f"asking {server.url}: {probe.name}", answer
-                if stopped:
-                    break
+    options: Options,
+) -> Iterator[_Checked]:
+    # An HTTP library and a spinner take as long to import as the rest: files need neither.
+    from normalizer.cli.check.probes import Server, stops
+
+    key = None
+    if key_env is not None:
+        key = os.environ.get(key_env)
+        if not key:
+            raise Failure(f"--key-env: the variable {key_env} is not set")
+    with Server(target, key=key, timeout=timeout, api=api) as server:
+        wanted = chosen(server.api, probes)
+        if not wanted:
+            raise Failure(f"--probe: there is no such probe of the API {server.api}")
+        asked = model or server.model()
+        for number, probe in enumerate(wanted, start=1):
+            answer = server.ask(probe, asked)
+            stopped = stops(probe, answer.status)
+            if stopped:
+                answer = dataclasses.replace(answer, unasked=len(wanted) - number)
+            yield _Checked(
+                doing=f"asking {server.url}: {probe.name}", linted=[lint(answer, options)]
+            )
+            if stopped:
+                break
+
+
+@contextlib.contextmanager
+def _waiting(err: Console) -> Iterator[Callable[[str], None]]:
+    """Show a spinner, and behind it what is said with the function that is yielded."""
+    from rich.progress import Progress, SpinnerColumn, TextColumn
+
+    columns = SpinnerColumn(), TextColumn("{task.description}")
+    with Progress(*columns, console=err, transient=True) as waiting:
+        task = waiting.add_task("reading", total=None)
+        yield lambda doing: waiting.update(task, description=doing)
+
+
+def _say_nothing(doing: str) -> None:
+    """Take the place of a spinner."""
+
+
+def _check_all(
+    named: list[tuple[bool, list[str]]],
+    jobs: Jobs,
+    check_file: Callable[[str], _Checked],
+    check_server: Callable[[str], Iterator[_Checked]],
+) -> Iterator[_Checked]:
+    """Check groups of targets. Each is either of files or of servers."""
+    for are_servers, names in named:
+        if are_servers:
+            for server in names:
+                yield from check_server(server)
+        else:
+            yield from jobs.in_order(check_file, names)
 
 
 @click.command()
@@ -97,6 +148,7 @@ def _collect(
     show_default=True,
     help="Output for people, for programs, or as annotations of a GitHub workflow.",
 )
+@jobs_flag
 @option_flags(without=("mode",))
 @click.pass_context
 def check(
@@ -111,6 +163,7 @@ def check(
     timeout: float,
     api: Api | None,
     form: str,
+    jobs: int | None,
 ) -> None:
     """Find the faults of streams, and the clients that break on them.
 
@@ -139,40 +192,53 @@ def check(
     The most harmful findings come first. An error breaks clients or loses text. A warning affects
     some users. A notice affects no known client.
 
+    Several files are checked in several processes (--jobs). A file that cannot be read does not
+    keep the others from being checked. A stream may be longer than the memory.
+
     The exit code is 0 if no answer has a fault. It is 1 for findings and for answers that failed.
     It is 2 if a target cannot be read, or if a server answers nothing. --select, --ignore and
     --silence choose what to look for: codes, prefixes of codes (T4), or names.
     """
     out, err = console(), console(stderr=True)
     linted: list[Linted] = []
+    failures = 0
     explained: set[str] = set()
-    waiting = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        console=err,
-        transient=True,
-    )
-    collected = _collect(
-        targets,
-        request,
+    check_file = functools.partial(_check_file, request=request, options=options)
+    check_server = functools.partial(
+        _check_server,
         model=model,
         key_env=key_env,
         probes=probes,
         timeout=timeout,
         api=api,
+        options=options,
     )
-    # Some versions of rich write a line feed for what is not shown.
-    with waiting if err.is_terminal else contextlib.nullcontext():
-        task = waiting.add_task("reading", total=None)
-        for words, answer in collected:
-            waiting.update(task, description=words)
-            one = lint(answer, options)
-            linted.append(one)
-            if form == "github":
-                for line in as_github(one):
-                    click.echo(line)
-            elif form == "text":
-                show(out, one, explained)
+    named = [
+        (are_servers, list(group) if are_servers else list(files(group)))
+        for are_servers, group in itertools.groupby(targets, lambda one: one.startswith(_URL))
+    ]
+    every = [name for are_servers, names in named for name in names if not are_servers]
+    with (
+        interruptible(),
+        # only this process has standard input
+        Jobs(1 if "-" in every else jobs, every) as processes,
+        # Some versions of rich write a line feed for what is not shown.
+        _waiting(err) if err.is_terminal else contextlib.nullcontext(_say_nothing) as say,
+    ):
+        for checked in _check_all(named, processes, check_file, check_server):
+            say(checked.doing)
+            if checked.failure is not None:
+                failures += 1
+                click.echo(f"Error: {checked.failure}", err=True)
+            for one in checked.linted:
+                linted.append(one)
+                if form == "github":
+                    for line in as_github(one):
+                        click.echo(line)
+                elif form == "text":
+                    show(out, one, explained)
+    if failures and not linted:
+        ctx.exit(2)
     if not linted:
         raise Failure("the targets contain no answer of an API that we know")
     if form == "json":
@@ -185,4 +251,4 @@ def check(
         server, name, said = first.answer.server, first.answer.name, next(notes(first))
         place = f"{server} answered nothing; {name}" if server else name
         raise Failure(f"{place}: {said}")
-    ctx.exit(exit_code(linted))
+    ctx.exit(2 if failures else exit_code(linted))

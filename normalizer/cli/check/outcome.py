@@ -44,7 +44,7 @@ def words(linted: Linted) -> str:
     error = linted.report.error
     message = error.get("message") if isinstance(error, dict) else None
     if not isinstance(message, str) or not message:
-        body = linted.answer.body[: 64 * 1024].decode("utf-8", "replace")
+        body = linted.answer.body.decode("utf-8", "replace")
         message = _TAG.sub(" ", _UNSEEN.sub(" ", body))
     message = " ".join(message.split())
     return message if len(message) <= _LONGEST else f"{message[:_LONGEST]}…"

@@ -85,7 +85,7 @@ def summary(out: Console, answers: list[Linted]) -> None:
     table.add_column("repair")
     for code in codes:
         found = [each for one in answers for each in one.findings if each.code == code]
-        times = sum(len(each.events) for each in found)
+        times = sum(each.times for each in found)
         one = deviation(code)
         harm = Text(severity(code), _COLOURS[severity(code)])
         table.add_row(harm, code, one.name, str(len(found)), str(times), fate(one))
@@ -121,17 +121,17 @@ def _explanation(code: str, width: int) -> Iterator[Text]:
 
 
 def _others(finding: Finding) -> str:
-    times = len(finding.events)
+    times, first, last = finding.times, finding.events[0], finding.last
     if times == 1:
         return ""
-    events = sorted(set(finding.events))
-    if len(events) == 1:
+    if first == last:
         return f" ({times} times)"
-    whole = events == list(range(events[0], events[-1] + 1))
-    if whole or len(events) > 6:
-        where = f"{events[0]}-{events[-1]}" if whole else f"{events[0]}…{events[-1]}"
+    events = sorted(set(finding.events))
+    if finding.unbroken:
+        where = f"{first}-{last}"
     else:
-        where = ", ".join(map(str, events))
+        many = len(events) > 6 or times > len(finding.events)
+        where = f"{first}…{last}" if many else ", ".join(map(str, events))
     return f" ({times} times, in events {where})"
 
 
@@ -217,6 +217,7 @@ def as_json(answers: Iterable[Linted]) -> str:
                     "severity": severity(each.code),
                     "event": each.events[0],
                     "events": each.events,
+                    "times": each.times,
                     "line": each.line,
                     "text": each.text.rstrip("\r\n"),
                     "span": each.span,
@@ -237,7 +238,7 @@ def as_github(linted: Linted) -> Iterator[str]:
         title = f"{each.code} {one.name}"
         where = f"{linted.answer.name}:{each.events[0]}"
         message = f"{where}: {title}{_others(each)}: {one.fault} {one.repair}"
-        place = _in_file(linted, each.line)
+        place = _in_file(linted, each.line_in_file)
         yield f"::{severity(each.code)} {place}title={_property(title)}::{_escape(message)}"
     came = outcome(linted)
     if came != "answered":
@@ -248,11 +249,10 @@ def as_github(linted: Linted) -> Iterator[str]:
 
 def _in_file(linted: Linted, line: int | None) -> str:
     """Return the properties for the file and the line, if they are known."""
-    answer = linted.answer
-    if answer.file is None:
+    file = linted.answer.file
+    if file is None:
         return ""
-    number = None if line is None else answer.line_in_file(line)
-    return f"file={_property(answer.file)}," + ("" if number is None else f"line={number},")
+    return f"file={_property(file)}," + ("" if line is None else f"line={line},")
 
 
 def _escape(text: str) -> str:

@@ -69,8 +69,9 @@ class Answers:
         """Repair an answer in place; return the error that it is instead, if it is one."""
         value, opened = self._opened(draft.value)
         if opened:
-            draft.edit()
-            draft.value = value
+            if isinstance(draft.value, dict):
+                draft.edit()  # the numbers within keep their spelling
+            draft.value, draft.raw = value, None
         error = read_error(_without_empty_error(value))
         if error is not None:
             return error

@@ -35,11 +35,16 @@ class Blank:
     def learn(self, part: Part) -> None:
         """Learn the members of a choice, as it will be sent."""
         index = part.index
-        if index not in self._choices:
-            self._choices[index] = Common(CHOICE_KEYS, nulls=True)
-            self._deltas[index] = Common(DECLARED, nulls=True)
-        self._choices[index].add(part.choice)
-        self._deltas[index].add(part.delta)
+        choice = self._choices.get(index)
+        if choice is None:
+            self._choices[index] = Common(part.choice, CHOICE_KEYS, nulls=True)
+            self._deltas[index] = Common(part.delta, DECLARED, nulls=True)
+            return
+        if choice.members:
+            choice.add(part.choice)
+        delta = self._deltas[index]
+        if delta.members:
+            delta.add(part.delta)
 
     def of_choice(self, index: int) -> dict[str, Any]:
         """The members that every choice with this index has had, each null."""

@@ -183,6 +183,7 @@ class Doubts:
         calls.by_number[new.number] = new
         calls.count += 1
         calls.all.append(new)
+        calls.version += 1
         calls.answered = False
         self._kept.size += CALL
         if old.upstream is not None:

@@ -24,20 +24,15 @@ depends on fragments only, never on how the bytes were split.
 
 from __future__ import annotations
 
-import enum
+from typing import Literal
 
 from normalizer.core.lenient import loads
 from normalizer.wires.chat.call import Call, Doubt
 from normalizer.wires.chat.call_members import Members
 
-
-class Meaning(enum.Enum):
-    """What a fragment does to its call."""
-
-    OPENS = enum.auto()
-    CONTINUES = enum.auto()
-    COMES_AGAIN = enum.auto()  # the whole head of a call that is complete
-    HEAD_TWICE = enum.auto()  # the head of a call that has no arguments yet
+# What a fragment does to its call. "comes again": the whole head of a call that is complete; "head
+# twice": the head of a call that has no arguments yet.
+Meaning = Literal["opens", "continues", "comes again", "head twice"]
 
 
 class Calls:
@@ -48,6 +43,7 @@ class Calls:
     * ``doubts``: fragments that wait for what follows them, by call.
     * ``legacy``: the call that is a `function_call`.
     * ``answered``: the server has run the calls itself.
+    * ``version``: another one whenever a call, an id or an index comes to be known.
     """
 
     __slots__ = (
@@ -61,6 +57,7 @@ class Calls:
         "last",
         "legacy",
         "naming",
+        "version",
     )
 
     def __init__(self) -> None:
@@ -74,6 +71,7 @@ class Calls:
         self.doubts: dict[Call, Doubt] = {}
         self.legacy: Call | None = None
         self.answered = False
+        self.version = 0
 
     @property
     def to_be_run(self) -> bool:
@@ -119,45 +117,45 @@ class Calls:
         if candidate is not None and candidate.given == members.ident:
             known = candidate
         if not members.name:
-            return known, Meaning.CONTINUES
+            return known, "continues"
         if _is_another(members, known):
-            return None, Meaning.OPENS
+            return None, "opens"
         if members.name == known.name and known.arguments.whole:
-            return known, Meaning.COMES_AGAIN
-        return known, Meaning.CONTINUES
+            return known, "comes again"
+        return known, "continues"
 
     def _with_new_id(self, members: Members, candidate: Call | None) -> tuple[Call | None, Meaning]:
         if candidate is None or (members.name and candidate.arguments.begun and candidate.name):
-            return None, Meaning.OPENS
+            return None, "opens"
         if not members.name:
-            return candidate, Meaning.CONTINUES
+            return candidate, "continues"
         # two calls of one tool look the same: only before any arguments this is one call
         if candidate.name == members.name:
-            return candidate, Meaning.HEAD_TWICE
+            return candidate, "head twice"
         if not candidate.name and not candidate.id:
-            return candidate, Meaning.CONTINUES
-        return None, Meaning.OPENS
+            return candidate, "continues"
+        return None, "opens"
 
     def _without_id(self, members: Members, candidate: Call | None) -> tuple[Call | None, Meaning]:
         if candidate is None:
             return self._on_new_index(members)
         # Gemini sends fragments without index and id: they continue the last call
         if not members.name or not candidate.name or not candidate.arguments.begun:
-            return candidate, Meaning.CONTINUES
+            return candidate, "continues"
         if members.name != candidate.name:
-            return None, Meaning.OPENS
+            return None, "opens"
         if not candidate.arguments.whole or not is_object(members.text):
-            return candidate, Meaning.CONTINUES
+            return candidate, "continues"
         if members.place is not None and candidate.upstream == members.place:
-            return candidate, Meaning.COMES_AGAIN
-        return None, Meaning.OPENS
+            return candidate, "comes again"
+        return None, "opens"
 
     def _on_new_index(self, members: Members) -> tuple[Call | None, Meaning]:
         """A fragment without an id where no call is open."""
         drifts = members.place is not None and not members.name
         if drifts and self.last is not None and self.last.name:
-            return self.last, Meaning.CONTINUES
-        return None, Meaning.OPENS
+            return self.last, "continues"
+        return None, "opens"
 
     def ends_name(self, call: Call, text: str) -> bool:
         """Whether a fragment of ``call`` shows that the name that may go on is complete."""

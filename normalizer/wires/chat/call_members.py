@@ -6,8 +6,9 @@ the arguments, and which kind of call it is. Upstreams put them in other places 
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from typing import Any, NamedTuple
+from typing import Any
 
 from normalizer.core.findings import Deviation, Findings
 from normalizer.core.lenient import dumps
@@ -51,10 +52,12 @@ NAME_MARKED = Deviation(
     repair="The call gets the name of that tool of the request.",
 )
 
+_MISPLACED = frozenset({"name", "arguments"})  # where they stand beside `function`
 _BEHIND = re.compile(r"^(?:.*\bto=)?functions\.", re.DOTALL)
 
 
-class Members(NamedTuple):
+@dataclasses.dataclass(slots=True)
+class Members:
     """The members of a fragment; ``text`` is a piece of arguments, ``holder`` has it and the name.
 
     ``place`` is its index, None, ``ident`` and ``name`` are empty where the fragment has none.
@@ -93,6 +96,8 @@ class CallMembers:
 
     def _holder(self, fragment: dict[str, Any], kind: str, part: Part) -> dict[str, Any]:
         holder = fragment.get(kind)
+        if type(holder) is dict and _MISPLACED.isdisjoint(fragment) and "parameters" not in holder:
+            return holder  # as most
         beside = [key for key in ("name", "arguments") if fragment.get(key) is not None]
         if isinstance(holder, dict) and not beside and "parameters" not in holder:
             return holder
@@ -125,6 +130,8 @@ class CallMembers:
 
     def _ident(self, fragment: dict[str, Any], holder: dict[str, Any], part: Part) -> str:
         ident = fragment.get("id")
+        if ident is None and "id" not in holder:
+            return ""
         # llama.cpp's server in May 2025; an id of the call's own counts more
         if not usable(ident) and usable(holder.get("id")) and self._found(ID_IN_FUNCTION):
             part.edit()

@@ -111,15 +111,27 @@ class Choices:
         """Give each part the index that it means; return those that have content."""
         self.silent = None
         if len(parts) == 1:
-            choice = parts[0].choice
-            index = choice.get("index")
+            part = parts[0]
+            index = part.choice.get("index")
             if type(index) is int and index == self._last and not self._counting:
                 if index not in self._joined:
                     self._times += 1
-                    self._finished = self._finished or parts[0].word is not None
-                    parts[0].index = index
+                    if part.word is not None:
+                        self._finished = True
+                    part.index = index
                     return parts
         return [part for part in parts if self._place(part, alone=len(parts) == 1)]
+
+    @property
+    def counting(self) -> bool:
+        """Whether the upstream counts tokens in the index of its choice."""
+        return self._counting
+
+    def again(self, chunks: int, index: int | None = None) -> None:
+        """Note more chunks in a row of a choice, the last one if ``index`` is None."""
+        if index is not None and index != self._last:
+            self._last, self._times = index, 0
+        self._times += chunks
 
     def _place(self, part: Part, *, alone: bool) -> bool:
         index = self._index(part, alone=alone)

@@ -64,7 +64,8 @@ class Part:
 
     def edit(self) -> Choice:
         """The choice, to be changed."""
-        self.draft.edit()
+        if self.draft.raw is not None:
+            self.draft.edit()
         return self.choice
 
     @property
@@ -96,9 +97,9 @@ def extras(chunk: Chunk) -> dict[str, Any]:
 
 def as_list(value: Any) -> list[dict[str, Any]]:
     """The objects of a list that may be an object itself, or nothing."""
-    if isinstance(value, dict):
-        return [value]
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+    if isinstance(value, list):
+        return [item for item in value if isinstance(item, dict)]
+    return [value] if isinstance(value, dict) else []
 
 
 def count(counted: dict[str, int], delta: Delta) -> None:
@@ -108,7 +109,7 @@ def count(counted: dict[str, int], delta: Delta) -> None:
         if not value:
             continue
         if key in ("tool_calls", "function_call"):
-            _count_arguments(counted, _functions(delta, key))
+            _count_arguments(counted, delta, key)
         elif type(value) is str:
             if key in ("content", "refusal"):
                 counted[key] = counted.get(key, 0) + len(value)
@@ -121,19 +122,21 @@ def count(counted: dict[str, int], delta: Delta) -> None:
 _REASONING = frozenset(REASONING_KEYS)
 
 
-def _functions(delta: Delta, key: str) -> list[Any]:
-    """The functions under one of the two names that calls have."""
+def _count_arguments(counted: dict[str, int], delta: Delta, key: str) -> None:
+    """Add the characters of the calls under one of the two names that they have."""
+    characters = 0
     if key == "tool_calls":
-        return [call.get("function") for call in as_list(delta[key])]
-    # llama-cpp-python has one call under both names
-    return [] if delta.get("tool_calls") else [delta[key]]
-
-
-def _count_arguments(counted: dict[str, int], functions: list[Any]) -> None:
-    texts = (one.get("arguments") for one in functions if isinstance(one, dict))
-    characters = sum(len(text) for text in texts if isinstance(text, str))
+        for call in as_list(delta[key]):
+            characters += _size_of_arguments(call.get("function"))
+    elif not delta.get("tool_calls"):  # llama-cpp-python has one call under both names
+        characters = _size_of_arguments(delta[key])
     if characters:
         counted["arguments"] = counted.get("arguments", 0) + characters
+
+
+def _size_of_arguments(function: Any) -> int:
+    text = function.get("arguments") if isinstance(function, dict) else None
+    return len(text) if isinstance(text, str) else 0
 
 
 def count_text(counted: dict[str, int], text: Any) -> None:

@@ -40,6 +40,7 @@ from normalizer.wires.chat.chunk import (
     count_text,
     endpoint_of,
 )
+from normalizer.wires.chat.content import is_torn
 from normalizer.wires.chat.held import Piece
 from normalizer.wires.chat.holdback import CHOICES_EMPTY, Holdback
 from normalizer.wires.chat.markup import Markup
@@ -124,14 +125,11 @@ class Chunks:
         if len(placed) != len(parts):
             draft.edit()["choices"] = [part.choice for part in placed]
         stages.envelope.read(draft)
-        chunk = draft.value
-        counted = [part for part in placed if "usage" in part.choice]
-        if counted or "usage" in chunk or "x_groq" in chunk:
-            stages.usage.read(draft, placed)
+        stages.usage.read(draft, placed)
         if len(placed) == 1 and self._is_plain(placed[0]):
             self._send_plain(placed[0])
         elif len(placed) == 1:
-            news = stages.riders.news(chunk, self._sender.last)
+            news = stages.riders.news(draft.value, self._sender.last)
             self._send(draft, placed[0], self._pieces(placed[0], news=news), first=True)
         else:
             self._take_several(draft, placed)
@@ -155,14 +153,12 @@ class Chunks:
         delta = choice.get("delta")
         if type(delta) is not dict or part.word is not None or not self._has_plain:
             return False
-        if not content.is_open(index) or content.busy or self._holdback.is_open(index):
+        if not content.is_open(index) or content.busy or not self._holdback.is_free(index):
             return False
-        if self._holdback.ends or self._stages.tools.called(index):
-            return False
-        if "message" in choice or "messages" in choice:
+        if self._stages.tools.called(index) or "message" in choice or "messages" in choice:
             return False
         text = _only_text(delta)
-        if text is None or (part.changed and not text.isascii()):
+        if text is None or (part.changed and is_torn(text)):
             return False
         part.delta = delta
         return True
@@ -265,32 +261,37 @@ class Chunks:
             self._begin(index)
         if self._endpoint == "completions":
             return self._pieces_of_text(part)
-        self._read_content(part)
-        stages, delta = self._stages, part.delta
-        content = stages.content
-        first = not content.is_open(index)
+        stages = self._stages
+        content, calls = stages.content, stages.tools.has_come(index)
+        self._read_content(part, called=calls and bool(stages.tools.called(index)))
+        delta, first = part.delta, not content.is_open(index)
         stages.reasoning.read(part)
-        if self._answers_calls(index, delta):
+        if calls and self._answers_calls(index, delta):
             stages.tools.answer(index)
         self._blank.learn(part)
-        count(self._report.characters_in, delta)
-        says = part.says = _says(delta)
-        if says and self._holdback.ends:
-            self._holdback.goes_on(index, text=bool(delta.get("content")))
-        content.sent_texts.add(index, delta)
+        part.says = _says(delta)
+        if part.says:
+            self._note_content(part)
+        elif part.word is not None and not first:
+            return [self._bare_finish(part)]
         pieces = self._pieces_of_delta(part, first=first, news=news)
         if first and (pieces or part.word is not None):
             content.open(index)
-        if part.word is None:
-            return pieces
-        return self._with_finish(part, pieces, says=says, first=first)
+        return pieces if part.word is None else self._with_finish(part, pieces)
 
-    def _read_content(self, part: Part) -> None:
-        """Find the delta of a choice, and the text in it."""
+    def _note_content(self, part: Part) -> None:
+        """Note what a delta says, and that its choice goes on."""
+        count(self._report.characters_in, part.delta)
+        if self._holdback.ends:
+            self._holdback.goes_on(part.index, text=bool(part.delta.get("content")))
+        self._stages.content.sent_texts.add(part.index, part.delta)
+
+    def _read_content(self, part: Part, *, called: bool) -> None:
+        """Find the delta of a choice, and the text in it; ``called``: the choice has calls."""
         if "delta" not in part.choice and isinstance(part.choice.get("text"), str):
             if self._found(OTHER_ENDPOINT):
                 part.edit()["delta"] = {"content": part.choice.pop("text")}
-        self._stages.content.read(part, called=bool(self._stages.tools.called(part.index)))
+        self._stages.content.read(part, called=called)
         if self._markup is not None:
             self._read_markup(self._markup, part)
 
@@ -329,18 +330,19 @@ class Chunks:
                 return []
         return [_Piece(part.choice)]
 
-    def _with_finish(
-        self, part: Part, pieces: list[_Piece], *, says: bool, first: bool
-    ) -> list[_Piece]:
+    def _bare_finish(self, part: Part) -> _Piece:
+        """The one piece of a choice that finishes and says nothing else."""
+        self._empty_delta(part)
+        return _Piece(part.choice, word=part.word.reason if part.word is not None else "stop")
+
+    def _with_finish(self, part: Part, pieces: list[_Piece]) -> list[_Piece]:
         """The pieces of a choice that finishes: the finish is the last, on its own."""
+        if not pieces:
+            return [self._bare_finish(part)]
         word = part.word.reason if part.word is not None else "stop"
         choice = part.choice
-        alone = [_Piece(choice, word=word)]
-        if not (says or first) or not pieces:
-            self._empty_delta(part)
-            return alone
         if len(pieces) == 1 and self._stay_together(part.index, pieces[0].fragments):
-            return alone
+            return [_Piece(choice, word=word)]
         part.edit()
         # readers that stop at the finish would lose the text on the same chunk
         text, finish = split(choice, self._blank)
@@ -361,6 +363,8 @@ class Chunks:
     def _empty_delta(self, part: Part) -> None:
         """Remove what is not null from the delta of a finish that has no news beside it."""
         delta = part.delta
+        if not delta:
+            return  # as in most
         if _NEVER_ON_FINISH.isdisjoint(delta) and all(item is None for item in delta.values()):
             return
         self._found(content_stage.MEMBER_EMPTY)
@@ -456,7 +460,10 @@ class _Piece:
 
 def _says(delta: Delta) -> bool:
     """Whether a delta has something in it beside its role."""
-    return bool([key for key, value in delta.items() if value and key != "role"])
+    for key, value in delta.items():  # noqa: SIM110 - `any` would cost more than all else here
+        if value and key != "role":
+            return True
+    return False
 
 
 def _only_text(delta: Delta) -> str | None:

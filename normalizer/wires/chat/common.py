@@ -6,42 +6,33 @@ from typing import Any
 
 
 class Common:
-    """The members that all objects so far had, with the value that all had, or null.
+    """The members that all objects so far have had, with the value that all had, or null.
 
-    Members in ``known`` are not counted. ``nulls``: their values are forgotten, all are null.
+    ``first`` is the first of the objects. Members in ``known`` are not counted. ``nulls``: their
+    values are forgotten, all are null. Once ``members`` is empty it stays so, and no more objects
+    need to be added.
 
     Example::
 
-        common = Common(frozenset({"id"}))
-        common.add({"id": "a", "provider": "P", "tier": 1})
+        common = Common({"id": "a", "provider": "P", "tier": 1}, frozenset({"id"}))
         common.add({"id": "b", "provider": "P", "tier": 2, "x": 3})
         assert common.members == {"provider": "P", "tier": None}
     """
 
-    __slots__ = ("_known", "_nulls", "members", "seen")
+    __slots__ = ("_nulls", "members")
 
-    def __init__(self, known: frozenset[str], *, nulls: bool = False) -> None:
-        self._known = known
+    def __init__(
+        self, first: dict[str, Any], known: frozenset[str], *, nulls: bool = False
+    ) -> None:
         self._nulls = nulls
-        self.seen = False
         self.members: dict[str, Any] = {}
+        # most have no members of their own: a comparison of sets is quicker than a loop
+        if not first.keys() <= known:
+            own = {key: value for key, value in first.items() if key not in known}
+            self.members = dict.fromkeys(own) if nulls else own
 
     def add(self, given: dict[str, Any]) -> None:
         """Take another object."""
-        if not self.seen:
-            self.seen = True
-            # most have no members of their own: a comparison of sets is quicker than a loop
-            if not given.keys() <= self._known:
-                self._begin(given)
-        elif self.members:
-            self._narrow(given)
-
-    def _begin(self, given: dict[str, Any]) -> None:
-        for key, value in given.items():
-            if key not in self._known:
-                self.members[key] = None if self._nulls else value
-
-    def _narrow(self, given: dict[str, Any]) -> None:
         members = self.members
         for key in [key for key in members if key not in given]:
             del members[key]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from normalizer.core.findings import Deviation, Findings
-from normalizer.core.lenient import clean_text, dumps
+from normalizer.core.lenient import clean_text, dumps, ends_in_half
 from normalizer.wires.chat.blocks import read_blocks
 from normalizer.wires.chat.chunk import DECLARED, SPOKEN_KEYS, Delta, Part
 from normalizer.wires.chat.message import Messages
@@ -77,6 +77,7 @@ THOUGHT_FLAGGED = Deviation(
 )
 
 _CALLS = ("tool_calls", "function_call")
+_TEXTS = frozenset({"text", *SPOKEN_KEYS})
 
 
 class Content:
@@ -109,7 +110,8 @@ class Content:
             self._blocks(part, content)
         if self._halves or (part.changed and _has_half(delta)):
             self._join_halves(part, delta, SPOKEN_KEYS)
-        self._thoughts(part)
+        if self._thinking or "extra_content" in delta:
+            self._thoughts(part)
         if index in self._opened:
             self._read_later(part)
         else:
@@ -119,8 +121,8 @@ class Content:
         """Give the first delta of a choice its role."""
         delta, found = part.delta, self._found
         # the API's first delta may have nulls, but never for these two
-        for key in [key for key in _CALLS if key in delta and _is_nothing(delta[key])]:
-            if found(MEMBER_EMPTY):
+        for key in _CALLS:
+            if key in delta and _is_nothing(delta[key]) and found(MEMBER_EMPTY):
                 part.edit()
                 del delta[key]
         # without a role LangChain JS makes a `ChatMessageChunk`, which has no tool calls
@@ -267,7 +269,7 @@ class Content:
             if half and not self._found(PAIR_SPLIT):
                 half = "\ufffd"
             # gateways with UTF-16 strings cut a text in the middle of an emoji
-            if "\ud800" <= text[-1] <= "\udbff":
+            if ends_in_half(text):
                 self._halves.setdefault(part.index, {})[key] = text[-1]
                 text = text[:-1]
             joined = clean_text(half + text)
@@ -286,15 +288,15 @@ class Content:
 
 def _has_half(holder: dict[str, Any]) -> bool:
     """Whether a text of a delta ends in half a surrogate pair, or holds an orphan of one."""
-    return any(
-        type(text := holder.get(key)) is str and text and not text.isascii() and _is_torn(text)
-        for key in ("text", *SPOKEN_KEYS)
-        if key in holder
-    )
+    for key, text in holder.items():
+        if type(text) is str and key in _TEXTS and is_torn(text):
+            return True
+    return False
 
 
-def _is_torn(text: str) -> bool:
-    return clean_text(text) != text
+def is_torn(text: str) -> bool:
+    """Return whether a text has half a surrogate pair."""
+    return not text.isascii() and clean_text(text) != text
 
 
 def _put_role_first(delta: Delta) -> None:

@@ -126,7 +126,7 @@ class Envelope:
         self._endpoint = endpoint
         self._model = model
         self._began = now()
-        self._common = Common(_NOT_COMMON)
+        self._common: Common | None = None  # until a chunk has come
 
     def learn(self, chunk: Chunk) -> None:
         """Take what is good from a chunk that is not sent itself."""
@@ -136,7 +136,11 @@ class Envelope:
 
     def read(self, draft: Draft) -> None:
         """Give a chunk with choices the stream's members."""
-        self._common.add(draft.value)
+        common = self._common
+        if common is None:
+            self._common = Common(draft.value, _NOT_COMMON)
+        elif common.members:
+            common.add(draft.value)
         self.put(draft)
 
     def put(self, draft: Draft) -> None:
@@ -159,8 +163,9 @@ class Envelope:
         ident, created, model = chunk.get("id"), chunk.get("created"), chunk.get("model")
         # an empty first id must not become the stream's: users look up answers by OpenRouter's
         # `gen-…`
-        self.learn(chunk)
-        self._fill()
+        if not (self.id and self.created and self.model):
+            self.learn(chunk)
+            self._fill()
         if ident != self.id and found(_deviation(_ID, ident)):
             draft.edit()["id"] = self.id
         # openai-python's `.stream()` skips a chunk with another `object`, and loses its finish
@@ -179,6 +184,10 @@ class Envelope:
             return CREATED_MISSING
         return CREATED_CHANGES if type(created) is int and seconds == created else CREATED_FORM
 
+    def varies(self, key: str) -> bool:
+        """Whether a member of the chunks is known to have other values, or not to be in all."""
+        return self._common is None or self._common.members.get(key) is None
+
     def chunk(self, choices: list[Choice]) -> Draft:
         """A chunk of our own."""
         self._fill()
@@ -188,7 +197,7 @@ class Envelope:
                 "object": self.object,
                 "created": self.created,
                 "model": self.model,
-                **self._common.members,
+                **(self._common.members if self._common is not None else {}),
                 "choices": choices,
             }
         )
@@ -229,6 +238,8 @@ class Riders:
 
     def news(self, chunk: Chunk, sent: Chunk) -> bool:
         """Whether a chunk is worth sending for its own members, whatever its choices say."""
+        if chunk.keys() <= _NO_NEWS:
+            return False  # as most
         own = chunk.keys() - _NO_NEWS
         return any(is_news(key, chunk[key]) and chunk[key] != sent.get(key) for key in own)
 

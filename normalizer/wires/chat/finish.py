@@ -8,6 +8,8 @@ later `stop` means that the server ran the calls itself. Then the later one coun
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from normalizer.core.findings import Deviation, Findings
 from normalizer.core.request import RequestInfo
 from normalizer.wires.chat import words
@@ -102,7 +104,11 @@ class Finish:
     def read(self, part: Part) -> None:
         """Read the word of a choice; from now on the choice has it in the API's words."""
         choice, chunk = part.choice, part.draft.value
-        if choice.get("finish_reason") is None and not self._is_elsewhere(part):
+        reason = choice.get("finish_reason")
+        if reason is not None and (word := words.plain(reason)) is not None:
+            part.word = word
+            return
+        if reason is None and not self._is_elsewhere(part):
             # decoders that require the member fail without it (xAI and z.ai leave it out)
             if "finish_reason" not in choice and self._found(FINISH_KEY_MISSING):
                 part.edit()["finish_reason"] = None
@@ -192,39 +198,35 @@ class Finish:
         """Return whether a late finish weighs more than the one that was sent."""
         return WEIGHTS.get(word, 0) > WEIGHTS.get(self.left[index], 0)
 
-    def final(self, index: int, called: str | None, names: set[str], *, to_be_run: bool) -> str:
+    def final(self, index: int, called: str | None, names: Collection[str]) -> str:
         """The word that a choice ends with.
 
-        ``called`` is the kind of call that it streamed, if any, ``names`` those of the calls;
-        ``to_be_run``: the client is to run them.
+        ``called`` is the kind of call that it streamed, if any, ``names`` those of the calls that
+        the client is to run.
         """
         word = self.held[index]
         if index in self._executed:
             return word
-        offered = to_be_run and self._asked(names)
-        misfit = self._misfit(word, called, offered=offered)
+        misfit = self._misfit(word, called, names)
         if misfit is None or not self._found(misfit):
             return word
         return called or "stop"
 
-    def _misfit(self, word: str, called: str | None, *, offered: bool) -> Deviation | None:
-        """What is wrong with a word for the calls that were streamed; None if it fits.
-
-        ``offered``: a call is the client's to run.
-        """
+    def _misfit(self, word: str, called: str | None, names: Collection[str]) -> Deviation | None:
+        """What is wrong with a word for the calls that were streamed; None if it fits."""
         if word in _CALLS:
             # an agent that gets `tool_calls` and no call asks again, for ever
             if not called:
                 return CALLS_WITHOUT_CALL
             return None if called == word else CALLS_OF_OTHER_KIND
         # the API itself finishes with `stop` after a call that the request forced
-        if word != "stop" or not called or self._forced or not offered:
+        if word != "stop" or not called or self._forced or not self._offered(names):
             return None
         return STOP_AFTER_CALLS
 
-    def _asked(self, names: set[str]) -> bool:
-        """Whether the request offered one of the tools that were called, as far as is known."""
-        return self._tools is None or not names.isdisjoint(self._tools)
+    def _offered(self, names: Collection[str]) -> bool:
+        """Whether the request offered one of the tools with these names, as far as is known."""
+        return not self._tools.isdisjoint(names) if self._tools is not None else bool(names)
 
 
 def merged(winner: Chunk, loser: Chunk) -> tuple[bool, Chunk | None]:

@@ -142,9 +142,9 @@ class Finishes:
 
     def _send_one(self, index: int, held: Held, *, last: bool) -> None:
         finish, tools, riders = self._stages.finish, self._stages.tools, self._stages.riders
-        word = finish.final(
-            index, tools.called(index), tools.names(index), to_be_run=tools.to_be_run(index)
-        )
+        called = tools.called(index)
+        to_be_run = called is not None and tools.to_be_run(index)
+        word = finish.final(index, called, tools.names(index) if to_be_run else ())
         if finish.held[index] != word:
             held.draft.edit()
             held.choice["finish_reason"] = word
@@ -170,8 +170,10 @@ class Finishes:
         """Give a finish the usage that it is to have, and no other."""
         stage = self._stages.usage
         there = held.draft.value.get("usage")
-        if last:
-            self._put_half_usage_on(held)
+        if last and stage.half is not None and stage.value is None:
+            # there is no better one
+            held.draft.edit()["native_usage"] = stage.half
+            stage.half = None
         apart = stage.goes_apart
         value = stage.final() if last and not apart and self._options.usage != "drop" else None
         if value is not None:
@@ -184,13 +186,6 @@ class Finishes:
             held.draft.edit()["usage"] = None
         elif there is not None:
             del held.draft.edit()["usage"]
-
-    def _put_half_usage_on(self, held: Held) -> None:
-        """Give the last finish a usage that lacks its counters, if there is no better one."""
-        stage = self._stages.usage
-        if stage.half is not None and stage.value is None:
-            held.draft.edit()["native_usage"] = stage.half
-            stage.half = None
 
 
 def _without_usage(chunk: Chunk) -> Chunk:

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from normalizer.core.draft import Draft
 from normalizer.wires.chat.call import Fragment
 from normalizer.wires.chat.chunk import Choice
 
 
-class Piece(NamedTuple):
+class Piece:
     """A chunk with one choice, the fragments of calls in it, and its finish word.
 
     ``says``: its delta has something in it. A chunk without content does not wait for others.
     """
 
-    draft: Draft
-    choice: int
-    fragments: list[Fragment]
-    word: str | None = None
-    says: bool = True
+    __slots__ = ("choice", "draft", "fragments", "says", "word")
+
+    def __init__(
+        self,
+        draft: Draft,
+        choice: int,
+        fragments: list[Fragment],
+        word: str | None = None,
+        says: bool = True,
+    ) -> None:
+        self.draft = draft
+        self.choice = choice
+        self.fragments = fragments
+        self.word = word
+        self.says = says
 
 
 class Held:
@@ -40,6 +48,14 @@ class Held:
         while self._decided < len(fragments) and not fragments[self._decided].waits:
             self._decided += 1
         return self._decided < len(fragments)
+
+    @property
+    def differs(self) -> bool:
+        """Whether a fragment was dropped, or changed after it was read."""
+        for fragment in self.fragments:  # noqa: SIM110 - `any` costs more than most chunks have
+            if fragment.gone or fragment.changed:
+                return True
+        return False
 
     @property
     def choice(self) -> Choice:

@@ -133,9 +133,13 @@ class Holdback:
 
     @property
     def idle(self) -> bool:
+        """Whether the chunk sent last is as its own form makes it: no member of others is on it."""
+        return self.steady and not self.sender.rode
+
+    @property
+    def steady(self) -> bool:
         """Whether nothing waits that could change what becomes of the next chunk."""
-        waits = self._finishes.held or self._calls or self._stages.riders.waiting
-        return not (waits or self.sender.rode)
+        return not (self._finishes.held or self._calls or self._stages.riders.waiting)
 
     @property
     def finished(self) -> bool:
@@ -146,9 +150,10 @@ class Holdback:
         # no choice ends before it has come, so that equal numbers mean all of them
         return len(self._finishes.ended) >= len(self.order)
 
-    def is_open(self, index: int) -> bool:
-        """Return whether something waits that the next text of its choice decides about."""
-        return index in self._calls or index in self._finishes.held
+    def is_free(self, index: int) -> bool:
+        """Return whether nothing waits that the next text of a choice decides about."""
+        ends = self._finishes.held or self._stages.finish.left
+        return not ends and index not in self._calls
 
     # ------------------------------------------------------------------ chunks
 
@@ -158,14 +163,26 @@ class Holdback:
             self.release_calls(piece.choice, cut=piece.word in _CUT)
             self._hold_finish(piece)
         elif piece.fragments:
-            # a queue: a chunk whose fragments are decided still waits for those that came before it
-            queue = self._calls.setdefault(piece.choice, deque())
-            queue.append(Held(piece.draft, self._kept.keep(CHUNK), piece.fragments))
-            self._leave(piece.choice)
+            self._take_calls(piece)
         else:
             if piece.says:
                 self.release_calls(piece.choice)
             self.sender.send(piece.draft)
+
+    def _take_calls(self, piece: Piece) -> None:
+        """Send a chunk of calls, or hold it."""
+        held = Held(piece.draft, 0, piece.fragments)
+        queue = self._calls.get(piece.choice)
+        if queue is None:
+            if not held.waits:
+                self._kept.arrived = 0
+                self._send_calls(held)
+                return
+            queue = self._calls[piece.choice] = deque()
+        # a queue: a chunk whose fragments are decided still waits for those that came before it
+        held.size = self._kept.keep(CHUNK)
+        queue.append(held)
+        self._leave(piece.choice)
 
     def goes_on(self, index: int, *, text: bool) -> None:
         """Note more content of a choice, ``text`` or other: a held finish was not its end."""
@@ -197,7 +214,7 @@ class Holdback:
     def _send_calls(self, held: Held) -> None:
         """Send a chunk of calls without the fragments that were dropped."""
         draft = held.draft
-        if any(fragment.gone or fragment.changed for fragment in held.fragments):
+        if held.differs:
             delta = draft.edit()["choices"][0]["delta"]
             left = [fragment.value for fragment in held.fragments if not fragment.gone]
             if left:
@@ -272,6 +289,8 @@ class Holdback:
     def _send_usage(self) -> None:
         """Send the usage in its own chunk, if it is to have one."""
         stage = self._stages.usage
+        if stage.value is None:
+            return
         value = stage.final()
         if value is None or not stage.goes_apart:
             return
@@ -342,7 +361,7 @@ class Holdback:
         self.release_calls(index)
         self._send_halves(index)
         # arguments that were cut stay cut
-        if self._stages.finish.held[index] in _CUT:
+        if not tools.has_come(index) or self._stages.finish.held[index] in _CUT:
             return
         # the true reason was `length`, but the stream does not have it: closing the JSON would make
         # a

@@ -82,6 +82,7 @@ class LaterFragments:
         if ident and not call.id and not call.head_sent:
             call.id = call.given = ident
             calls.by_id[ident] = call
+            calls.version += 1
         # GLM-4's demo server sends a new id with each fragment: LangChain makes three calls of one
         known = ID_REPEATED if ident in (call.id, call.given) else ID_CHANGES
         if self._found(known if ident else MEMBER_AGAIN):

@@ -91,6 +91,7 @@ class LegacyCalls:
     def _open(self, calls: Calls) -> Call:
         call = calls.legacy = Call("", "", 0)
         calls.all.append(call)
+        calls.version += 1
         if self._functions:
             # it is call 0 for those who asked for functions; tool calls beside it come after
             call.number = 0

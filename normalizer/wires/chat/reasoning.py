@@ -40,12 +40,13 @@ class Reasoning:
     * ``differs``: the last delta had several texts; the longest is taken.
     """
 
-    __slots__ = ("_found", "_indexes", "_keep", "_names", "differs", "numbers")
+    __slots__ = ("_found", "_indexes", "_keep", "_names", "_only", "differs", "numbers")
 
     def __init__(self, found: Findings, policy: str) -> None:
         self._found = found
         self._keep = policy == "keep"
         self._names = ("reasoning_content", "reasoning") if policy == "both" else (policy,)
+        self._only = "" if policy == "both" else policy
         self.numbers = True
         self.differs = False
         self._indexes: dict[tuple[int, str], int] = {}
@@ -57,7 +58,7 @@ class Reasoning:
         if self.numbers:
             self._number_lists(part)
         # most deltas have no reasoning under any name
-        if self._keep or _HOLDERS.isdisjoint(delta):
+        if self._keep or _HOLDERS.isdisjoint(delta) or self._is_named(delta):
             return
         # StepFun and OpenRouter send one text under two names: joined, every thought is printed
         # twice
@@ -67,6 +68,10 @@ class Reasoning:
         self.differs = any(text and text != said for text in (*texts.values(), *withins))
         if texts or said:
             self._rename(part, texts, said)
+
+    def _is_named(self, delta: Delta) -> bool:
+        """Whether a delta has reasoning once, as text, and by the one name that it is to have."""
+        return type(delta.get(self._only)) is str and len(_HOLDERS.intersection(delta)) == 1
 
     def names(self, key: str) -> tuple[str, ...]:
         """Return the names under which a text is sent that came as ``key``."""

@@ -71,7 +71,8 @@ class Sender:
                 if requested is not delta:
                     draft.edit()
                     choice["delta"] = requested
-            count(self._report.characters_out, delta)
+            if delta:
+                count(self._report.characters_out, delta)
         if self._options.extras == "drop" and self._drops_all(draft):
             return
         self.last = chunk

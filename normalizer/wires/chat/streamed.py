@@ -155,7 +155,7 @@ def _own_members(choice: Choice, failed: bool) -> dict[str, Any]:
 def _deltas(message: dict[str, Any], *, whole: bool) -> Iterator[Delta]:
     """The deltas of a message in their order; ``whole``: its text must not be cut."""
     thought = {key: message[key] for key in REASONING_MEMBERS if message.get(key)}
-    apart = DECLARED | _FINISHES | thought.keys() | {"tool_results"}
+    apart = {*DECLARED, *_FINISHES, *thought, "tool_results"}
     empty, others = _parted({key: item for key, item in message.items() if key not in apart})
     content, results = message.get("content"), message.get("tool_results")
     yield {"role": "assistant", "content": None if content is None else "", **empty}

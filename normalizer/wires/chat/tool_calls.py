@@ -17,9 +17,9 @@ from typing import Any
 
 from normalizer.core.findings import Deviation, Findings
 from normalizer.core.kept import CALL, CHUNK, INDEX, Kept
-from normalizer.core.lenient import clean_text, dumps, loads
+from normalizer.core.lenient import clean_text, dumps, ends_in_half, loads
 from normalizer.core.request import RequestInfo
-from normalizer.wires.chat.call import TEXT_OF, Arguments, Call, Fragment, made_up_id
+from normalizer.wires.chat.call import TEXT_OF, Call, Fragment, made_up_id
 from normalizer.wires.chat.call_doubts import CALL_AGAIN, HEAD_TWICE, Doubts
 from normalizer.wires.chat.call_identity import Calls, Meaning
 from normalizer.wires.chat.call_members import CallMembers, Members
@@ -90,9 +90,6 @@ ARGUMENTS_INCOMPLETE = Deviation(
 )
 
 
-_NO_CALLS = Calls()  # of a choice that has none; only asked, never changed
-
-
 class ToolCalls:
     """Reads the fragments of each choice's calls, numbers the calls, and decides which ones wait.
 
@@ -127,7 +124,9 @@ class ToolCalls:
 
         A `function_call` that does not become a tool call stays in the delta.
         """
-        calls = self._choices.setdefault(part.index, Calls())
+        calls = self._choices.get(part.index)
+        if calls is None:
+            calls = self._choices[part.index] = Calls()
         given = self._given(part, calls)
         earlier = list(calls.doubts)
         touched: set[Call] = set()
@@ -171,10 +170,10 @@ class ToolCalls:
         members = self._members.read(fragment, part)
         call, meaning = calls.of(members)
         if part.from_message:
-            call, meaning = None, Meaning.OPENS  # in a whole message each element is a call
-        elif meaning is Meaning.HEAD_TWICE:
+            call, meaning = None, "opens"  # in a whole message each element is a call
+        elif meaning == "head twice":
             if not self._found(HEAD_TWICE):
-                call, meaning = None, Meaning.OPENS
+                call, meaning = None, "opens"
         opens = call is None
         if call is None:
             call = self._open(calls, members)
@@ -206,6 +205,7 @@ class ToolCalls:
         call.given = members.ident
         calls.all.append(call)
         calls.answered = False
+        calls.version += 1
         self._kept.size += CALL + len(members.ident) + len(members.name)
         if ident:
             calls.by_id[ident] = call
@@ -218,16 +218,18 @@ class ToolCalls:
             return
         if not opens and index not in calls.by_index:
             self._kept.size += INDEX
+        if calls.by_index.get(index) is not call:
+            calls.version += 1
         calls.by_index[index] = call
 
     def _join_halves(self, call: Call, members: Members, part: Part) -> str:
         """The fragment's text; half a surrogate pair at its end waits for the next one."""
         text = members.text
         # half a pair is no character: Python cannot encode it
-        if not text or not (call.half or "\ud800" <= text[-1] <= "\udbff"):
+        if not text or not (call.half or ends_in_half(text)):
             return text
         text = call.half + text
-        call.half = text[-1] if "\ud800" <= text[-1] <= "\udbff" else ""
+        call.half = text[-1] if ends_in_half(text) else ""
         text = clean_text(text[: len(text) - len(call.half)])
         part.edit()
         members.holder[TEXT_OF[call.kind]] = text
@@ -306,7 +308,7 @@ class ToolCalls:
         """A fragment of a call whose head has come."""
         if calls.ends_name(call, text):
             self._name_complete(calls)
-        if meaning is Meaning.COMES_AGAIN and self._found.on(CALL_AGAIN):
+        if meaning == "comes again" and self._found.on(CALL_AGAIN):
             self._doubts.decide(calls, call)
             part.edit()
             return self._doubts.head_again(calls, call, text)
@@ -357,6 +359,8 @@ class ToolCalls:
 
     def as_requested(self, index: int, delta: Delta) -> Delta:
         """Return a delta of a choice with its calls in the form that the request used."""
+        if not self._functions:
+            return delta
         return self._legacy.as_requested(self._choices.get(index), delta)
 
     def called(self, index: int) -> str | None:
@@ -368,21 +372,29 @@ class ToolCalls:
             return "function_call"
         return "tool_calls" if calls.count else None
 
+    def has_come(self, index: int) -> bool:
+        """Return whether a fragment of a call has come in the choice."""
+        return index in self._choices
+
     def to_be_run(self, index: int) -> bool:
         """Return whether the client has to run a call of the choice."""
-        return self._choices.get(index, _NO_CALLS).to_be_run
+        calls = self._choices.get(index)
+        return calls is not None and calls.to_be_run
 
     def whole(self, index: int) -> bool:
         """Return whether the choice has calls, all of them complete."""
-        return self._choices.get(index, _NO_CALLS).whole
+        calls = self._choices.get(index)
+        return calls is not None and calls.whole
 
     def names(self, index: int) -> set[str]:
         """Return the names of the choice's calls."""
-        return self._choices.get(index, _NO_CALLS).names
+        calls = self._choices.get(index)
+        return set() if calls is None else calls.names
 
     def cut(self, index: int) -> bool:
         """Return whether the arguments of one of the choice's calls are incomplete."""
-        return self._choices.get(index, _NO_CALLS).cut
+        calls = self._choices.get(index)
+        return calls is not None and calls.cut
 
     def answer(self, index: int) -> None:
         """Note that the server has run the calls of the choice itself."""
@@ -422,16 +434,20 @@ class ToolCalls:
                 self._unstash(call)
         return left
 
-    def steady(self, index: int, number: Any) -> Arguments | None:
-        """Return the arguments of a call, if its next fragment can be sent at once; else None."""
+    def may_be_answered(self, index: int) -> bool:
+        """Return whether text would show that the server has run the calls of a choice."""
+        calls = self._choices.get(index)
+        return calls is not None and not calls.answered and calls.whole
+
+    def calls_of(self, index: int) -> Calls | None:
+        """Return the calls of a choice, None if it has none."""
+        return self._choices.get(index)
+
+    def by_number(self, index: int, number: Any) -> Call | None:
+        """Return the call that is sent with a number."""
         calls = self._choices.get(index)
         # with the repair of indexes off, this may be anything
-        call = calls.by_number.get(number) if calls and type(number) is int else None
-        if calls is None or call is None or call is not calls.last or call in calls.doubts:
-            return None
-        if call.half or call.arguments.whole or not call.arguments.begun:
-            return None
-        return call.arguments
+        return calls.by_number.get(number) if calls and type(number) is int else None
 
     def _unstash(self, call: Call) -> list[dict[str, Any]]:
         fragments, call.stash = call.stash, []

@@ -11,6 +11,8 @@ from typing import Any
 
 from normalizer.core.draft import Draft
 from normalizer.core.findings import Deviation, Findings
+from normalizer.core.lenient import loads
+from normalizer.core.spelling import keep_spelling
 from normalizer.wires.chat.chunk import Chunk, Part
 
 USAGE_EARLY = Deviation(
@@ -96,9 +98,9 @@ class Usage:
 
     __slots__ = (
         "_copied",
+        "_counted",
         "_earlier",
         "_found",
-        "_real",
         "apart",
         "asked",
         "chunk",
@@ -114,7 +116,7 @@ class Usage:
         self.apart = False
         self.chunk: Draft | None = None
         self._copied = False  # the value stands in `x_groq` only, as far as is known
-        self._real = False  # a usage that is not only zeros was seen
+        self._counted = False  # a usage that is not only zeros was seen
         self._earlier: dict[str, Any] = {}  # members of earlier ones, counters apart
 
     def read(self, draft: Draft, parts: list[Part]) -> None:
@@ -192,15 +194,33 @@ class Usage:
             self._keep_half(usage, real=real)
             return False
         # MiniMax sends zeros until its last chunk: they mean unknown, not nothing used
-        if not real and (self._real or moved) and self._found(USAGE_ZERO):
+        if not real and (self._counted or moved) and self._found(USAGE_ZERO):
             return False
         self._replace(usage)
-        self._real = self._real or real
+        self._counted = self._counted or real
         return True
+
+    def keep_all(self, usages: list[bytes]) -> None:
+        """Keep the usages of chunks in a row, JSON that differs in its numbers only.
+
+        Counts the chunks in the report: what is found has the number of its event.
+        """
+        for data in usages:
+            self._found.report.events_in += 1
+            usage = loads(data)[0]
+            between = data is not usages[0] and data is not usages[-1]
+            if between and self._counted and _counts(usage) and not _is_half(usage):
+                # its other members are those of the last one, which is kept with them
+                if usage != self.value:
+                    self._found(USAGE_REPEATED)
+                self.value = usage
+            else:
+                keep_spelling(usage, data)
+                self.keep(usage)
 
     def _replace(self, usage: dict[str, Any]) -> None:
         # LangChain and pydantic-ai add usages up, so the last one replaces all others
-        if self._real and usage != self.value:
+        if self._counted and usage != self.value:
             self._found(USAGE_REPEATED)
         if self.value is not None and not self.value.keys() <= _COUNTERS:
             self._earlier |= _lasting(self.value)
@@ -275,6 +295,8 @@ def float_counts(usage: dict[str, Any]) -> dict[str, int]:
 
 
 def _is_half(usage: dict[str, Any]) -> bool:
+    if usage.get("prompt_tokens") is not None and usage.get("completion_tokens") is not None:
+        return False
     named = with_api_names(usage)
     return named.get("prompt_tokens") is None or named.get("completion_tokens") is None
 

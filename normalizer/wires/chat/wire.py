@@ -27,13 +27,13 @@ from normalizer.core.errors import (
 )
 from normalizer.core.event_data import KEEP_ALIVE_AS_DATA
 from normalizer.core.findings import Deviation, Findings
+from normalizer.core.form import Form
 from normalizer.core.kept import Kept
 from normalizer.core.lenient import clean
 from normalizer.core.options import Options
 from normalizer.core.own_error import own
 from normalizer.core.report import End, Report
 from normalizer.core.request import RequestInfo
-from normalizer.core.template import OneText
 from normalizer.core.wire import Output
 from normalizer.core.writer import Writer
 from normalizer.wires.chat.answers import Answers
@@ -41,13 +41,13 @@ from normalizer.wires.chat.blank import Blank
 from normalizer.wires.chat.choices import TEXT_BESIDE_CHOICES, text_beside
 from normalizer.wires.chat.chunk import CHOICE_KEYS, PADDING_KEYS, as_list, endpoint_of, strict
 from normalizer.wires.chat.chunks import Chunks
+from normalizer.wires.chat.form import Forms
 from normalizer.wires.chat.gathered import Gathered
 from normalizer.wires.chat.holdback import Holdback
 from normalizer.wires.chat.kinds import (
     is_completion,
 )
 from normalizer.wires.chat.markup import wanted as markup_wanted
-from normalizer.wires.chat.one_text import one_text
 from normalizer.wires.chat.stages import Stages
 
 ANSWER_EMPTY = Deviation(
@@ -89,10 +89,10 @@ class ChatWire:
     bare_events: frozenset[str] = frozenset()
 
     __slots__ = (
-        "_answers",
         "_behind",
         "_chunks",
         "_endpoint",
+        "_forms",
         "_found",
         "_gathered",
         "_holdback",
@@ -142,7 +142,7 @@ class ChatWire:
         self._chunks = Chunks(
             request, options, found, report, kept, self._stages, blank, self._holdback
         )
-        self._answers = Answers(request, options, found, report)
+        self._forms = Forms(self._stages, self._holdback, self._endpoint, found)
         self._behind: bytes | None = b""  # what came after the end; None once that was reported
         self._lacks_done = False  # an error was the end, and no `[DONE]` has come after it
         self._passed = False  # an object that is no chunk has left as it came
@@ -244,19 +244,9 @@ class ChatWire:
         """The answer's id and model, as far as they are known."""
         return self._stages.envelope.id, self._stages.envelope.model
 
-    def one_text(self) -> OneText | None:
-        """The one text of the chunk taken last, if nothing but it will differ in the next.
-
-        None while something waits: then the next chunk's fate is not this one's.
-        """
-        chunk = self._holdback.sender.last
-        if self._gathered is not None or not chunk or not self._holdback.idle:
-            return None
-        return one_text(self._stages, self._endpoint, chunk, self._found.log)
-
-    def take_usage(self, usage: dict[str, Any]) -> None:
-        """Take the usage of an event that was sent by a template."""
-        self._stages.usage.keep(usage)
+    def form(self) -> Form | None:
+        """What may differ in the next chunk of the form of the one taken last."""
+        return self._forms.last() if self._gathered is None else None
 
     # ------------------------------------------------------------------ ends
 
@@ -486,7 +476,7 @@ class ChatWire:
 
     def answer(self, value: Any) -> None:
         """Take a whole JSON answer where a stream was asked for."""
-        chunks, error = self._answers.streamed(value)
+        chunks, error = self._answers().streamed(value)
         for chunk in chunks:
             self._chunks.take(Draft(chunk))
         if error is not None:
@@ -501,7 +491,10 @@ class ChatWire:
 
     def body(self, draft: Draft) -> dict[str, Any] | None:
         """Repair a whole JSON answer in place."""
-        return self._answers.repair(draft)
+        return self._answers().repair(draft)
+
+    def _answers(self) -> Answers:
+        return Answers(self._request, self._options, self._found, self._report)
 
 
 _PLAIN = frozenset(

@@ -93,6 +93,11 @@ class Place(NamedTuple):
 _PLAIN = {reason: Word(reason) for reason in WEIGHTS}
 
 
+def plain(value: Any) -> Word | None:
+    """Return the word of the API that a value is as it stands; None for all others."""
+    return _PLAIN.get(value) if isinstance(value, str) else None
+
+
 def read(value: Any) -> Word | None:
     """Read a finish word; None where ``value`` is none.
 
@@ -104,8 +109,9 @@ def read(value: Any) -> Word | None:
         read("rate_limit")  # Word(reason="rate_limit", failed=True, native=None)
         read("null")  # None
     """
-    if isinstance(value, str) and (plain := _PLAIN.get(value)) is not None:
-        return plain
+    word = plain(value)
+    if word is not None:
+        return word
     text = _text(value)
     if text is None:
         return None

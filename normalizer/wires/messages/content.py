@@ -22,8 +22,9 @@ from typing import Any
 
 from normalizer.core.draft import Draft
 from normalizer.core.findings import Findings
+from normalizer.core.form import Form, Text
 from normalizer.core.kept import CALL, Kept
-from normalizer.core.template import OneText
+from normalizer.core.lenient import ends_in_half
 from normalizer.wires.messages.block_events import BlockEvents
 from normalizer.wires.messages.block_start import Head, Heads
 from normalizer.wires.messages.blocks import (
@@ -137,13 +138,14 @@ class Content:
         self._out.count(block.group, said)
         return True
 
-    def one_text(self, value: dict[str, Any]) -> OneText | None:
+    def form(self, value: dict[str, Any]) -> Form | None:
         """The text of a delta that passed; None for the input of a call, which has an end."""
         block = self._plain
         if block is None or block.group == TOOL:
             return None
         said = value["delta"][block.member]
-        return OneText(said, COUNTED[block.group], 0, None, event=value["type"])
+        text = Text(said, COUNTED[block.group], frozenset({block.member.encode()}))
+        return Form((text,), alone=True) if said else None
 
     # ------------------------------------------------------------------ starts
 
@@ -388,7 +390,7 @@ def _note(block: Block, draft: Draft, said: Any) -> None:
 def _join_halves(block: Block, draft: Draft, said: str) -> str:
     """The text with the half of a surrogate pair that waited; a new half waits in the block."""
     whole = block.half + said
-    block.half = whole[-1] if "\ud800" <= whole[-1:] <= "\udbff" else ""
+    block.half = whole[-1] if ends_in_half(whole) else ""
     if block.half:
         whole = whole[:-1]
     if whole != said:

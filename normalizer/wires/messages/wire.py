@@ -37,11 +37,11 @@ from typing import Any
 from normalizer.core.dialects import MESSAGES, dialect_of
 from normalizer.core.draft import Draft
 from normalizer.core.findings import Findings
+from normalizer.core.form import Form
 from normalizer.core.kept import Kept
 from normalizer.core.options import Options
 from normalizer.core.report import End, Report
 from normalizer.core.request import RequestInfo
-from normalizer.core.template import OneText
 from normalizer.core.wire import Output
 from normalizer.wires.messages import errors as rules
 from normalizer.wires.messages.body import MESSAGE_FOR_STREAM, Body, events_of
@@ -233,16 +233,13 @@ class MessagesWire:
         """End with an error and nothing else: it is not known what can still leave."""
         self._end_now(Draft(in_form(error)), "error")
 
-    def one_text(self) -> OneText | None:
+    def form(self) -> Form | None:
         """The text of the last event, if only that will differ in the next one of its form.
 
         That is so behind a delta that left as it came: the next one with the same bytes around its
         text does too, and changes nothing but the count of characters.
         """
-        return None if self._passed is None else self._content.one_text(self._passed)
-
-    def take_usage(self, usage: dict[str, Any]) -> None:
-        """Take the last usage of events that left by a template: none do."""
+        return None if self._passed is None else self._content.form(self._passed)
 
     # ------------------------------------------------------------------ a whole answer
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from normalizer.core.draft import Draft
 from normalizer.core.kept import Kept
-from normalizer.core.lenient import clean_text, loads
+from normalizer.core.lenient import clean_text, ends_in_half, loads
 from normalizer.wires.responses.names import Text
 
 
@@ -84,7 +84,7 @@ class Part:
         """The delta behind the half of a character that was held; its own last half is held."""
         text = clean_text(self.half + delta + "x")[:-1]
         self.half = ""
-        if "\ud800" <= delta[-1:] <= "\udbff":
+        if ends_in_half(delta):
             self.half = delta[-1]
             text = text[:-1]
         return text

@@ -270,11 +270,8 @@ class ResponsesWire:
         self._life.abort(error)
         self.ended = True
 
-    def one_text(self) -> None:
+    def form(self) -> None:
         """No template is made yet: the next piece of a text is short of a look-up."""
-
-    def take_usage(self, usage: dict[str, Any]) -> None:
-        """Nothing leaves by a template."""
 
     # ------------------------------------------------------------------ whole answers
 

@@ -365,7 +365,7 @@ def test_of_the_words_of_a_choice_one_stands(held: list[str], texts: bool, final
         stage.hold(0, word)
         if texts:
             assert stage.spoke(0, text=True)
-    assert stage.final(0, "tool_calls", {"look"}, to_be_run=True) == final
+    assert stage.final(0, "tool_calls", {"look"}) == final
 
 
 @pytest.mark.parametrize(
@@ -384,4 +384,4 @@ def test_the_word_that_calls_give(
 ) -> None:
     stage = Finish(finder(), RequestInfo(endpoint="chat"))
     stage.hold(0, word)
-    assert stage.final(0, called, {"look"}, to_be_run=to_be_run) == final
+    assert stage.final(0, called, {"look"} if to_be_run else ()) == final
