@@ -23,6 +23,7 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 from yarl import URL
 
+from normalizer.core.exceptions import NormalizerError
 from normalizer.core.request import RequestInfo
 from normalizer.doors._codings import CodingError, Decoder, decoder
 from normalizer.doors.asgi import Message, Receive, Scope, Send
@@ -52,7 +53,7 @@ _EARLY_MODEL = re.compile(
 _KEEP_ALIVE = 4.0
 
 
-class UpstreamBrokenError(Exception):
+class UpstreamBrokenError(NormalizerError):
     """The upstream's body broke after its head was forwarded."""
 
     ended_because = "its connection broke"
@@ -70,11 +71,11 @@ class ShuttingDownError(UpstreamBrokenError):
     ended_because = "this server was shut down"
 
 
-class ClientLeftError(Exception):
+class ClientLeftError(NormalizerError):
     """The client closed its connection in the middle of its request."""
 
 
-class RefusedError(Exception):
+class RefusedError(NormalizerError):
     """The body of a request is too long or too slow: a status and an error message."""
 
     def __init__(self, status: int, message: str) -> None:
