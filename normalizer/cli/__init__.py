@@ -1,4 +1,4 @@
-"""The command line: `serve`, `check`, `normalize`, `rules`, and the commands for cassettes.
+"""The command line: `serve`, `check`, `normalize`, `rules`, `demo`, and the commands for cassettes.
 
 Click is an optional dependency, so this module does not import it. It has the table of the
 subcommands, and the message that names the extra to install.
@@ -47,6 +47,9 @@ COMMANDS = {
         "normalizer.cli.cassette:cassette",
         "cassette,cli",
         "Show, verify, import, export cassettes.",
+    ),
+    "demo": Command(
+        "normalizer.cli.demo:demo", "demo", "Show what OpenAI's client reads, raw and normalized."
     ),
 }
 
