@@ -238,6 +238,8 @@ def _exception(value: dict[str, Any]) -> dict[str, Any] | None:
     for key, error in value.items():
         if isinstance(error, dict) and _EXCEPTION.fullmatch(key[:200]):
             rest = {name: item for name, item in value.items() if name != key}
+            if not rest.get("error"):
+                rest.pop("error", None)
             return {"error": _canonical({"type": key, **error}, rest), **rest}
     return None
 

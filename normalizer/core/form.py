@@ -28,16 +28,18 @@ class Text(NamedTuple):
     """A piece of text that an event has, and that is another one in the next event.
 
     * ``said``: never "", which a stage may remove.
-    * ``kind``: in the report's characters. Brackets that close never pass in ``"arguments"``:
-      whoever counts them finds the end of the arguments there.
+    * ``kind``: in the report's characters, "" for none. Brackets that close never pass in
+      ``"arguments"``: whoever counts them finds the end of the arguments there.
     * ``names``: of the members that may have it. Where several have it, all of them do.
-    * ``keep``: gets the texts that follow, joined.
+    * ``keep``: gets the texts that follow, joined; equal for all texts that have one order.
+    * ``closes``: brackets that close pass all the same: nobody counts them before another event.
     """
 
     said: str
     kind: str
     names: frozenset[bytes]
     keep: Callable[[str], None] | None = None
+    closes: bool = False
 
 
 class Rising:
@@ -72,7 +74,7 @@ class Member(NamedTuple):
     * ``takes``: the member does not leave; gets the JSON of the values of events in a row, and adds
       one to `Report.events_in` for each, so that what it finds has the number of its event. The
       next value differs in its whole numbers only.
-    * ``rising``: see `Rising`.
+    * ``rising``: see `Rising`. An event that comes without the number leaves with the next one.
     """
 
     name: str
@@ -88,6 +90,9 @@ class Member(NamedTuple):
         return self.takes is not None or self.rising is not None
 
 
+PADDING = Member("", "")  # blanks between tokens: no member, and nobody's
+
+
 class Form(NamedTuple):
     """What may differ between an event and the next one of its form.
 
@@ -99,6 +104,7 @@ class Form(NamedTuple):
     * ``took``: gets the number of events in a row that left so, the last ones of all.
     * ``alone``: no other form may leave by a template in between.
     * ``own_codes``: deviations that ``takes`` finds anew.
+    * ``padded``: blanks before the last bracket of an event differ from event to event.
     """
 
     texts: tuple[Text, ...] = ()
@@ -108,3 +114,4 @@ class Form(NamedTuple):
     sends: bool = True
     alone: bool = False
     own_codes: frozenset[str] = frozenset()
+    padded: bool = False

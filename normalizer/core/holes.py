@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from normalizer.core.form import Form, Member, Rising, Text
+from normalizer.core.form import PADDING, Form, Member, Rising, Text
 from normalizer.core.lenient import dumps, loads
 
 # where the value in a hole ends that begins at a position of an event, given the bytes behind it;
@@ -36,11 +36,13 @@ ARGUMENTS = re.compile(rb'(?!")%b(?:\\["\\/bfnrt]%b)*' % (_OPEN, _OPEN)).match
 # what stands beside the text
 WORD = re.compile(rb"[!#-\[\]-~]+").match
 NUMBER = re.compile(rb"[1-9][0-9]{0,10}(?![0-9])").match
+BLANKS = re.compile(rb" *").match
 # an object of numbers, one of them nested at the most
 _COUNTERS = re.compile(rb"\{[^{}\[\]]*(?:\{[^{}\[\]]*\}[^{}\[\]]*)*\}").match
 # the value of an `id:` line: nobody reads it, and it does not leave
 IDENT = Member("id:", "")
 _LINE = re.compile(rb"[^\r\n]*").match
+_BLANK = ord(" ")
 _DECODER = json.JSONDecoder()
 _LONGEST = 2000  # bytes of such an object, whose expression is kept
 _DIGITS = re.compile(rb"(?<=[:,\[ ])(?:0|[1-9][0-9]{0,14})(?=[,}\] ])")
@@ -86,8 +88,17 @@ def find_holes(example: Example, form: Form) -> tuple[list[Hole], list[Hole]] | 
     """The holes of what came and of what left; None where one of them is in doubt."""
     came_holes: list[Hole] = []
     left_holes: list[Hole] = []
+    if form.padded:
+        came_holes.append(_padding_hole(example.came))
+        left_holes += [] if example.rewritten else [_padding_hole(example.left)]
     for member in form.members:
         hole = _member_hole(example.came, member)
+        if member.rising is not None and not _rises(example.came, hole, member.rising):
+            number = _made_number(example, member, member.rising)
+            if number is None:
+                return None
+            left_holes.append(number)
+            continue
         leaves = _left_hole(example, hole, member) if hole is not None else None
         if hole is not None and (leaves is not None or not _leaves_as_it_came(member)):
             came_holes.append(hole)
@@ -102,7 +113,7 @@ def find_holes(example: Example, form: Form) -> tuple[list[Hole], list[Hole]] | 
         left_holes += holes[1]
     if example.ident[0]:
         came_holes.append(Hole(*example.ident, IDENT))
-    if len(came_holes) > 1:
+    if len(came_holes) > 1 or len(left_holes) > 1:
         came_holes.sort(key=_start)
         left_holes.sort(key=_start)
         if _overlap(came_holes) or _overlap(left_holes):
@@ -193,6 +204,27 @@ def _member_hole(event: bytes, member: Member) -> Hole | None:
     return Hole(match.start(), match.end(), member) if match is not None and whole else None
 
 
+def _padding_hole(event: bytes) -> Hole:
+    """Where the blanks are, or could be, before the last bracket of an event."""
+    end = start = event.rindex(b"}")
+    while event[start - 1] == _BLANK:
+        start -= 1
+    return Hole(start, end, PADDING)
+
+
+def _rises(event: bytes, hole: Hole | None, rising: Rising) -> bool:
+    """Whether an event came with the number that is expected to rise."""
+    return hole is not None and event[hole.start : hole.end] == b"%d" % rising.came
+
+
+def _made_number(example: Example, member: Member, rising: Rising) -> Hole | None:
+    """Where an event that came without a number of its own has one when it leaves."""
+    at, number = _value_at(example.left, member.name), b"%d" % rising.left
+    end = at + len(number)
+    whole = example.left.startswith(number, at) and example.left[end : end + 1] in (b",", b"}")
+    return Hole(at, end, member) if at >= 0 and whole and not example.same else None
+
+
 def _json_hole(event: bytes, at: int, member: Member) -> Hole | None:
     """Where a member has an object or a list."""
     if event[at : at + 1] not in (b"{", b"["):
@@ -224,11 +256,13 @@ def _left_hole(example: Example, hole: Hole, member: Member) -> Hole | None:
 
 def match_of_text(text: Text) -> Match:
     """What reads a text."""
-    return ARGUMENTS if text.kind == "arguments" else PLAIN
+    return ARGUMENTS if text.kind == "arguments" and not text.closes else PLAIN
 
 
 def match_of_member(member: Member, value: bytes) -> Match | None:
     """What reads the values of a member that came with ``value``; None if a reader has to."""
+    if member is PADDING:
+        return BLANKS
     if member is IDENT:
         return _LINE
     if member.takes is not None:

@@ -141,6 +141,7 @@ class EventReader:
     __slots__ = (
         "_after_cr",
         "_between",
+        "_blank_returns",
         "_ended",
         "_event_data",
         "_found",
@@ -180,6 +181,7 @@ class EventReader:
         self._started = False
         self._ident = (0, 0)  # where its `id:` line has its value
         self._frame = -1  # where the event at hand begins, if it came whole and in one piece
+        self._blank_returns = False  # the empty line behind it ends in CRLF, which was not told yet
         self._between = True  # no line of an event at hand was read: the fast path may be taken
         self._after_cr = False  # the last line ended in CR at the end of what had come
         self._name = ""
@@ -244,6 +246,9 @@ class EventReader:
         """The next event, or None if more bytes are needed."""
         data = self.data
         self._frame = -1
+        if self._blank_returns:
+            self._blank_returns = False
+            self._found(LINE_ENDING)
         while True:
             if not self._between:
                 event = self._event_data.next()
@@ -315,15 +320,21 @@ class EventReader:
         return Event(DATA, frame.payload, value, lenient, name, at)
 
     def _find_framing(self, frame: Frame) -> list[str]:
-        """Find what a framing has of its own; the codes of what was found."""
-        seen = [LINE_ENDING] * frame.returns
+        """Find what a framing has of its own; the codes of what was found.
+
+        The end of its empty line is told with the next event, as if it had come line by line: it
+        belongs to no stream that this event ends.
+        """
+        seen = [LINE_ENDING] * (frame.returns - 1)
         if frame.name is not None and not self._named:
             seen.append(EVENT_FIELD)
         if frame.ident[0]:
             seen.append(ID_OR_RETRY_FIELD)
         if not frame.space:
             seen.append(NO_SPACE)
-        return [one.code for one in seen if self._found(one)]
+        codes = [one.code for one in seen if self._found(one)]
+        self._blank_returns = LINE_ENDING.code in codes
+        return [*codes, LINE_ENDING.code] if self._blank_returns else codes
 
     def _read_line(self, data: bytes) -> bool:
         """Read the line at `position`; False if its end has not come."""

@@ -82,7 +82,8 @@ class EventStream:
             if position == len(data):
                 self._reader.received += position
                 if last.full:
-                    templates.settle()
+                    templates.empty(last)
+                    templates.align(aligned=True)
                 if last.same:
                     return data
                 return out.pop() if len(out) == 1 else self.ready()
@@ -209,12 +210,12 @@ class EventStream:
         before = len(out)
         wire.event(Draft(value, None if event.lenient else event.data), event.name)
         templates = self._templates
-        frame = self._reader.frame
-        if frame and len(sent) < 2 and not event.lenient and templates.wants():
+        if len(sent) < 2 and not event.lenient and templates.wants():
             form = wire.form()
+            frame = self._reader.frame if form is not None else b""
             # a comment may have left too, and an end may have come
             as_said = len(out) - before == len(sent) and not wire.ended
-            if form is not None and as_said and form.sends == bool(sent):
+            if form is not None and frame and as_said and form.sends == bool(sent):
                 self._found.log += self._reader.framing
                 left, rewritten = b"", False
                 if sent:

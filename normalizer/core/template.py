@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from normalizer.core.form import Form, Member, Rising, Text
+from normalizer.core.form import PADDING, Form, Member, Rising, Text
 from normalizer.core.holes import (
+    BLANKS,
     Example,
     Hole,
     find_holes,
@@ -43,6 +44,7 @@ class Template:
 
     __slots__ = (
         "_around",
+        "_end",
         "_fills",
         "_leaves",
         "_limit",
@@ -93,31 +95,48 @@ class Template:
         self._leaves: list[bytes] = []  # the bytes that leave, with places for the holes
         self._fills: list[int] = []  # and the values that come into those
         if self.sends and not self.same:
+            for hole in left:
+                if hole.what not in self._slots:  # a number that none came with
+                    self._add_slot(hole.what)
             self._leaves = [one for part in parts(example.left, left) for one in (part, b"")][:-1]
             self._fills = [self._slots.index(hole.what) for hole in left]
         # most templates have one text, and it stands once
-        single = len(came) == len(self._texts) == 1 and len(left) == 1
+        single = [hole.what for hole in came if hole.what is not PADDING] == list(form.texts)
+        single = single and len(form.texts) == 1 and (self.same or len(left) == 1)
         self._only = self._steps[0][2:] if single else None
+        # behind which there may be blanks; the bytes behind those
+        self._end = self._steps[1][3] if single and len(self._steps) > 1 else None
         self._around = (self._leaves[0], self._leaves[2]) if single and self._leaves else None
 
     def _add_step(self, what: Text | Member, value: bytes, after: bytes) -> None:
         if what in self._slots:
             self._steps.append((_AGAIN, self._slots.index(what), None, after))
             return
-        slot = len(self._slots)
-        self._slots.append(what)
+        slot = self._add_slot(what)
         if isinstance(what, Text):
-            self._texts.append(slot)
             self._steps.append((_TEXT, slot, match_of_text(what), after))
             return
-        if what.rising is not None:
-            self._rising.append((slot, what.rising))
         self.ordered = self.ordered or what.takes is not None
         match = match_of_member(what, value)
         if match is not None:
             self._steps.append((_MATCH, slot, match, after))
         else:
             self._steps.append((_OTHER, slot, reader_of(what, rewritten=self._rewritten), after))
+
+    def _add_slot(self, what: Text | Member) -> int:
+        """Make a place for a value of each event."""
+        slot = len(self._slots)
+        self._slots.append(what)
+        if isinstance(what, Text):
+            self._texts.append(slot)
+        elif what.rising is not None:
+            self._rising.append((slot, what.rising))
+        return slot
+
+    def shares(self, other: Template) -> bool:
+        """Whether somebody keeps the texts of both, and needs them in their order."""
+        keeps = [text.keep for text in self.form.texts if text.keep is not None]
+        return any(text.keep in keeps for text in other.form.texts) if keeps else False
 
     @property
     def key(self) -> tuple[bytes, tuple[bytes, ...]]:
@@ -140,13 +159,20 @@ class Template:
             return self._read_several(data, position, out)
         before, (match, after) = self.before, self._only
         start, tail = len(before), len(after)
-        around, rewritten = self._around, self._rewritten
+        around, rewritten, behind = self._around, self._rewritten, self._end
         while data.startswith(before, position):
             found = match(data, position + start)
             if found is None:
                 break
-            end = found.end()
-            if not data.startswith(after, end) or end - position > self._limit:
+            end = found.end() + tail
+            if not data.startswith(after, end - tail):
+                break
+            if behind is not None:
+                blanks = BLANKS(data, end)
+                if blanks is None or not data.startswith(behind, blanks.end()):
+                    break
+                end = blanks.end() + len(behind)
+            if end - position > self._limit:
                 break
             inside = found[0]
             if not (inside.isascii() or _is_utf_8(inside)):
@@ -156,7 +182,7 @@ class Template:
             self.rows.append(inside)
             if around is not None:
                 out.append(around[0] + inside + around[1])
-            position = end + tail
+            position = end
         return position
 
     def _read_several(self, data: bytes, position: int, out: list[bytes]) -> int:

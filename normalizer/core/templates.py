@@ -35,6 +35,7 @@ class Templates:
         "_limit",
         "_misses",
         "_off",
+        "_paused",
         "_report",
         "last",
     )
@@ -45,15 +46,16 @@ class Templates:
         self._found = found
         self._report = report
         self._limit = limit
-        self._misses = 0  # events since a template was of use
+        self._misses = 0  # templates learnt since one was of use
+        self._paused = 0  # events since one was learnt in spite of those
         self._off = False
 
     def wants(self) -> bool:
-        """Count an event that no template took; whether one of its own may be of use."""
-        if self._off:
-            return False
-        self._misses += 1
-        return self._misses < _MISSES or self._misses % _PAUSE == 0
+        """Whether a template of an event that none took may be of use."""
+        if self._off or self._misses < _MISSES:
+            return not self._off
+        self._paused = (self._paused + 1) % _PAUSE
+        return self._paused == 0
 
     @property
     def any(self) -> bool:
@@ -94,6 +96,8 @@ class Templates:
                 if data.startswith(template.before, position) and (
                     template.sure or self._is_sure(template)
                 ):
+                    if template is not kept[0] and self._mixes(template):
+                        self.settle()
                     earlier = len(template.rows)
                     end = template.read(data, position, out)
                     if end > position:
@@ -110,7 +114,7 @@ class Templates:
             if template.same:
                 out.append(data[position:end])
             if template.full:
-                self.settle()
+                self.empty(template)
             position = end
         return position
 
@@ -119,6 +123,13 @@ class Templates:
         template.sure = holds is None or holds()
         return template.sure
 
+    def _mixes(self, template: Template) -> bool:
+        """Whether others took texts that somebody needs in one order with those of a template."""
+        for one in self._kept:  # noqa: SIM110 - a generator costs more than what it asks
+            if one.rows and one is not template and one.shares(template):
+                return True
+        return False
+
     # ------------------------------------------------------------------ what was in them
 
     def settle(self, but: Template | None = None) -> None:
@@ -126,6 +137,11 @@ class Templates:
         for template in reversed(self._kept):
             if template.rows and template is not but:
                 self._settle(template)
+
+    def empty(self, template: Template) -> None:
+        """Count what a full template took; what somebody keeps has grown by that."""
+        self.settle()
+        template.sure = template.form.holds is None
 
     def _settle(self, template: Template) -> None:
         events, report = len(template.rows), self._report
@@ -137,11 +153,15 @@ class Templates:
             report.events_out += events
         self._found.again(template.codes, events)
         for text, said in texts:
-            report.count(text.kind, 0, len(said))
+            if text.kind:
+                report.count(text.kind, 0, len(said))
 
     def learn(self, example: Example, form: Form) -> None:
         """Take the template of an event."""
-        codes = tuple(code for code in self._found.log if code not in form.own_codes)
+        self._misses += 1
+        codes = tuple(self._found.log)
+        if form.own_codes:
+            codes = tuple(code for code in codes if code not in form.own_codes)
         template = learn(example, form, codes, self._limit)
         if template is None:
             return

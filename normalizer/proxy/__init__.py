@@ -77,7 +77,9 @@ class Proxy:
             body_timeout=config.body_timeout,
             max_body_bytes=config.max_body_bytes,
         )
-        app: ASGIApp = Models(self._forward, self._forward)
+        app: ASGIApp = self._forward
+        if config.upstreams.routes:
+            app = Models(app, self._forward)
         app = NormalizingMiddleware(app, options=config.options)
         app = Observer(app, metrics(), paths=config.options.paths)
         self._app = with_cors(app, config.cors) if config.cors else app

@@ -10,7 +10,8 @@ import aiohttp
 import orjson
 
 from normalizer.doors.asgi import ASGIApp, Receive, Scope, Send
-from normalizer.proxy.forward import Forward, respond
+from normalizer.proxy.answers import respond
+from normalizer.proxy.forward import Forward
 from normalizer.proxy.upstreams import Upstream
 
 logger = logging.getLogger("normalizer.proxy")
@@ -20,7 +21,7 @@ _TIMEOUT = 20.0  # seconds for the slowest upstream's list
 
 
 class Models:
-    """Answer `GET /v1/models` if there are routes. Everything else goes to ``app``.
+    """Answer `GET /v1/models`. Everything else goes to ``app``.
 
     A model is listed once, by the upstream that gets its requests. An upstream that does not answer
     is left out, with a warning. If no upstream answers, the request is forwarded, so that the
@@ -33,7 +34,7 @@ class Models:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         asked = scope["method"] == "GET" and scope["path"].rstrip("/") in _PATHS
-        if not (asked and self._forward.upstreams.routes):
+        if not asked:
             await self._app(scope, receive, send)
             return
         upstreams = list(self._forward.upstreams)

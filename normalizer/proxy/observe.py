@@ -8,9 +8,9 @@ import time
 from collections.abc import Sequence
 
 from normalizer.core.report import Report
-from normalizer.core.request import RequestInfo
+from normalizer.core.request import endpoint_of
 from normalizer.doors.asgi import ASGIApp, Message, Receive, Scope, Send
-from normalizer.proxy.forward import (
+from normalizer.proxy.answers import (
     ShuttingDownError,
     UpstreamBrokenError,
     error_body,
@@ -81,8 +81,7 @@ class Observer:
         upstream: Upstream | None = scope["state"].get("upstream")
         url = upstream.url if upstream is not None else "-"
         if report is not None:
-            target = f"http://app{scope['path']}"
-            endpoint = RequestInfo.parse(target, paths=self._paths).endpoint or "-"
+            endpoint = endpoint_of(f"http://app{scope['path']}", self._paths) or "-"
             self._metrics.count(report, endpoint, url, seen.first if seen.streams else None)
         if access.isEnabledFor(logging.INFO):
             access.info("%s", _line(scope, seen, report, url))

@@ -19,6 +19,7 @@ _HOP_BY_HOP = frozenset(
     b"transfer-encoding upgrade".split()
 )
 _OURS = _HOP_BY_HOP | {b"expect", b"host"}
+_OURS_AND_ENCODING = _OURS | {b"accept-encoding"}
 # Where clients put what only the upstream that it is meant for should see.
 _KEYS = frozenset(
     b"authorization api-key x-api-key x-goog-api-key ocp-apim-subscription-key x-auth-token "
@@ -180,9 +181,9 @@ def to_upstream(headers: Headers, *, key: str | None, identity: bool) -> list[tu
     ``key`` replaces the credentials of the client, including its cookies. ``identity`` asks for an
     answer without compression, because we read it.
     """
-    kept = [(name, value) for name, value in _end_to_end(headers) if name not in _OURS]
+    removed = _OURS_AND_ENCODING if identity else _OURS
+    kept = _end_to_end(headers, removed)
     if identity:
-        kept = [(name, value) for name, value in kept if name != b"accept-encoding"]
         kept.append((b"accept-encoding", b"identity"))
     if key is not None:
         own = _own_key(key, {name for name, _ in kept})
@@ -203,22 +204,26 @@ def _own_key(key: str, sent: set[bytes]) -> tuple[bytes, bytes]:
 
 def to_client(headers: Headers, status: int) -> list[tuple[bytes, bytes]]:
     """Return the headers of an answer to forward."""
-    kept = [(name, value) for name, value in _end_to_end(headers) if name not in _HOP_BY_HOP]
+    kept = _end_to_end(headers, _HOP_BY_HOP)
     if status in (204, 304):
         # Of a body that does not come, which uvicorn would wait for.
         kept = [(name, value) for name, value in kept if name != b"content-length"]
     return kept
 
 
-def _end_to_end(headers: Headers) -> list[tuple[bytes, bytes]]:
-    lowered = [(name.lower(), value) for name, value in headers]
-    named = {
-        token.strip().lower()
-        for name, value in lowered
-        if name == b"connection"
-        for token in value.split(b",")
-    }
-    return [(name, value) for name, value in lowered if name not in named]
+def _end_to_end(headers: Headers, removed: frozenset[bytes]) -> list[tuple[bytes, bytes]]:
+    """Return the headers, in lower case, without those in ``removed`` and those of one hop."""
+    kept: list[tuple[bytes, bytes]] = []
+    named: set[bytes] = set()
+    for given, value in headers:
+        name = given.lower()
+        if name == b"connection":
+            named.update(token.strip().lower() for token in value.split(b","))
+        if name not in removed:
+            kept.append((name, value))
+    if named:
+        kept = [(name, value) for name, value in kept if name not in named]
+    return kept
 
 
 def _text(value: bytes) -> str:

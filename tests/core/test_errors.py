@@ -216,3 +216,12 @@ def test_any_value_is_read_and_what_is_found_has_the_api_s_form(value: Any, name
         assert inner["param"] is None or isinstance(inner["param"], str)
         assert inner["code"] is None or type(inner["code"]) in (int, str)
         assert read_error(one) is one or not says_something(inner)
+
+
+@pytest.mark.parametrize("empty", [None, {}, ""])
+def test_an_empty_error_beside_an_exception_does_not_hide_it(empty: Any) -> None:
+    value = {"error": empty, "throttlingException": {"message": "slow down"}}
+    found = read_error(value)
+    assert found is not None
+    assert found["error"]["message"] == "slow down"
+    assert found["error"]["type"] == "throttlingException"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -9,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from tests.conftest import (
     CHAT,
     DONE,
     HELLO,
+    PATIENCE,
     ROLE,
     STOP,
     STREAM,
@@ -31,6 +33,7 @@ from tests.conftest import (
 )
 from tests.proxy.conftest import Proxied, ServeApp
 
+MOST_STREAMS = 100
 UNSPACED = STREAM.replace(b"data: ", b"data:")
 
 
@@ -70,7 +73,7 @@ def test_metrics(
     running = proxied("--upstream", url, "--workers", workers)
     for _ in range(8):
         # a connection each, so that every worker gets some
-        with httpx2.Client(trust_env=False) as one:
+        with httpx2.Client(timeout=PATIENCE, trust_env=False) as one:
             assert one.post(running.url + CHAT, json=STREAMED).content == STREAM
     for _ in range(8):
         running.wait_for("end=done")
@@ -311,18 +314,58 @@ def test_it_warns_of_keys_that_everybody_may_use(proxied: Callable[..., Proxied]
     assert "whoever reaches 0.0.0.0:" in running.wait_for("Warning")
 
 
+def workers_of(running: Proxied) -> list[int]:
+    """Its servers, and not the process that counts what spawning leaves behind."""
+    children = Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children")
+    return [
+        int(child)
+        for child in children.read_text().split()
+        if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()
+    ]
+
+
+def sockets_of(process: int) -> int:
+    files = Path(f"/proc/{process}/fd").iterdir()
+    return sum(os.readlink(file).startswith("socket:") for file in files)
+
+
+def test_workers_share_the_streams_and_end_together(
+    proxied: Callable[..., Proxied], serve: ServeApp
+) -> None:
+    goes_on = Gate()
+    url = serve(answering(ROLE, HELLO, goes_on.passed, STOP, DONE))
+    running = proxied("--upstream", url, "--workers", "2")
+    with contextlib.ExitStack() as streams:
+        client = streams.enter_context(httpx2.Client(timeout=PATIENCE, trust_env=False))
+        client.get(running.url + "/healthz")
+        workers = workers_of(running)
+        before = {worker: sockets_of(worker) for worker in workers}
+        opened: list[Iterator[bytes]] = []
+        # Whoever is first accepts a connection, so their shares differ.
+        while len(opened) < MOST_STREAMS and any(
+            sockets_of(worker) < before[worker] + 6 for worker in workers
+        ):
+            stream = client.stream("POST", running.url + CHAT, json=STREAMED)
+            opened.append(streams.enter_context(stream).iter_raw())
+            assert next(opened[-1]).startswith(ROLE)
+        assert len(opened) < MOST_STREAMS
+        running.process.send_signal(signal.SIGTERM)
+        for _ in workers:
+            running.wait_for("Waiting for connections to close")
+        goes_on.open()
+        for answer in opened:
+            assert b"".join(answer).endswith(STOP + DONE)
+    assert "Traceback" not in running.ended()
+    assert running.process.returncode == 0
+    assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
+
+
 def test_a_worker_that_dies_is_replaced(
     proxied: Callable[..., Proxied], serve: ServeApp, client: httpx2.Client
 ) -> None:
     running = proxied("--upstream", serve(answering(STREAM)), "--workers", "2")
     client.get(running.url + "/healthz")
-    # Its servers, and not the process that counts what spawning leaves behind.
-    children = Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children")
-    workers = [
-        int(child)
-        for child in children.read_text().split()
-        if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()
-    ]
+    workers = workers_of(running)
     assert len(workers) == 2
     for worker in workers:
         os.kill(worker, signal.SIGKILL)

@@ -18,7 +18,8 @@ from normalizer.cassette.record import RecordingMiddleware
 from normalizer.cassette.scrub import ScrubOptions
 from normalizer.doors.asgi import ASGIApp, Message, Receive, Scope, Send
 from normalizer.proxy import Upstream, Upstreams
-from normalizer.proxy.forward import Forward, error_body, respond
+from normalizer.proxy.answers import error_body, respond
+from normalizer.proxy.forward import Forward
 from normalizer.proxy.upstreams import TargetError
 
 # Errors of the forwarder itself. They are not recorded.

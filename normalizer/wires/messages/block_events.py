@@ -51,6 +51,15 @@ class BlockEvents:
         self.count = 0
         self.late = False
 
+    @property
+    def deltas(self) -> int:
+        """How many deltas have left."""
+        return self.count - self.index
+
+    def add(self, deltas: int) -> None:
+        """Count deltas that have left."""
+        self.count += deltas
+
     def open(self, block: Block) -> None:
         """Send a block's start, behind the stops of the blocks that are finished."""
         self._start.require()

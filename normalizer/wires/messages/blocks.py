@@ -251,12 +251,14 @@ class Blocks:
 
     def stopped_by(self, index: int | None) -> Block | None:
         """The open block that a stop with this index means."""
+        last = self.latest
+        if last is not None and last.stop is None and last.named == index:
+            return last
         if index is not None and index in self._indexes:
             groups = (TEXT, THINKING, TOOL, WHOLE, UNKNOWN)
             named = (self._named.get((group, index)) for group in groups)
             waiting = [block for block in named if block and block.open and block.stop is None]
             return max(waiting, key=lambda block: block.number, default=None)
-        last = self.latest
         return last if last and last.stop is None and None in (index, last.named) else None
 
     @property

@@ -22,7 +22,6 @@ from typing import Any
 
 from normalizer.core.draft import Draft
 from normalizer.core.findings import Findings
-from normalizer.core.form import Form, Text
 from normalizer.core.kept import CALL, Kept
 from normalizer.core.lenient import ends_in_half
 from normalizer.wires.messages.block_events import BlockEvents
@@ -44,9 +43,10 @@ from normalizer.wires.messages.blocks import (
     index_of,
 )
 from normalizer.wires.messages.body import events_of_block
+from normalizer.wires.messages.delta_form import DeltaForms, Said
 from normalizer.wires.messages.deltas import DELTA_GROUPS, MEMBERS, SAYS_NOTHING, Deltas
 from normalizer.wires.messages.message_start import MessageStart
-from normalizer.wires.messages.outgoing import COUNTED, Outgoing
+from normalizer.wires.messages.outgoing import Outgoing
 from normalizer.wires.messages.tool_input import (
     INPUT_TWICE,
     INPUT_WITHOUT_BLOCK,
@@ -57,7 +57,7 @@ from normalizer.wires.messages.tool_use import CALL_REPEATED, TOOL_NAME_MISSING,
 
 
 class Content:
-    """Takes the events of blocks."""
+    """Takes the events of blocks; ``forms`` says what may differ between its deltas."""
 
     __slots__ = (
         "_blocks",
@@ -71,6 +71,7 @@ class Content:
         "_out",
         "_plain",
         "_start",
+        "forms",
     )
 
     def __init__(
@@ -93,6 +94,7 @@ class Content:
         self._deltas = Deltas(found)
         self._blocks = Blocks()
         self._events = BlockEvents(found, kept, out, start, calls, self._blocks)
+        self.forms = DeltaForms(self._blocks, self._events, kept)
         self._plain: Block | None = None  # whose deltas of the usual form leave as they came
 
     @property
@@ -124,28 +126,19 @@ class Content:
         """Whether a `content_block_delta` leaves as it came; it is noted then."""
         block = self._plain
         delta, index = value.get("delta"), value.get("index")
-        if block is None or type(delta) is not dict or type(index) is not int:
+        if block is None or block.half or type(delta) is not dict or type(index) is not int:
             return False
         said = delta.get(block.member)
         if index != block.index or delta.get("type") != block.delta or type(said) is not str:
             return False
         if block.group == TOOL:
-            block.input.add(said, self._kept)
-            self._blocks.news[block] = None
+            self.forms.keep_input(block, said)
         elif said:
             block.said = True
         self._events.count += 1
         self._out.count(block.group, said)
+        self.forms.said = Said(block, index, said)
         return True
-
-    def form(self, value: dict[str, Any]) -> Form | None:
-        """The text of a delta that passed; None for the input of a call, which has an end."""
-        block = self._plain
-        if block is None or block.group == TOOL:
-            return None
-        said = value["delta"][block.member]
-        text = Text(said, COUNTED[block.group], frozenset({block.member.encode()}))
-        return Form((text,), alone=True) if said else None
 
     # ------------------------------------------------------------------ starts
 
@@ -267,6 +260,7 @@ class Content:
                 if not said and block.half:
                     return
             self._out.count(block.group, said)
+        twice = block.given
         if block.group == TOOL:
             self._take_input(block, said)
         if block.index is None:
@@ -277,7 +271,10 @@ class Content:
         if self._events.late:
             self._found(BEHIND_STOP_REASON)
         self._events.count += 1
+        index = index_of(draft.value)
         self._events.send(block, draft)
+        if draft.value["delta"].get("type") == block.delta and not twice:
+            self.forms.said = Said(block, index, said)
         plain = block.index == block.named and not (self._events.late or block.half or block.given)
         self._plain = block if plain else None
 

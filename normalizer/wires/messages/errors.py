@@ -107,9 +107,10 @@ def other_api(dialect: str | None) -> str:
 def status_of(error: dict[str, Any]) -> int:
     """The status of an error that answers `stream: false`."""
     inner = error["error"]
-    if inner.get("code") in OURS:
+    code, kind = inner.get("code"), inner.get("type")
+    if isinstance(code, str) and code in OURS:
         return 502
-    return STATUSES.get(inner.get("type"), 502)
+    return STATUSES.get(kind, 502) if isinstance(kind, str) else 502
 
 
 class Errors:

@@ -80,10 +80,8 @@ class MessagesWire:
         "_content",
         "_errors",
         "_found",
-        "_handlers",
         "_out",
         "_output",
-        "_passed",
         "_progress",
         "_reason",
         "_report",
@@ -113,7 +111,6 @@ class MessagesWire:
         self.bare_events = BARE
         self.names_events = True
         self._behind: bytes | None = b""  # what came behind the end; None once that was reported
-        self._passed: dict[str, Any] | None = None  # the last event, if it left as it came
         self._found = found
         self._report = report
         self._output = output
@@ -134,16 +131,6 @@ class MessagesWire:
             self._calls,
             drops_empty=options.empty_blocks == "drop",
         )
-        self._handlers: dict[str, Callable[[Draft], None]] = {
-            "message_start": self._message_start,
-            "message": self._message_start,
-            "content_block_start": self._content.start,
-            "content_block_delta": self._delta,
-            "content_block_stop": self._content.stop,
-            "message_delta": self._message_delta,
-            "message_stop": self._finish,
-            "ping": self._ping,
-        }
 
     @property
     def holding(self) -> bool:
@@ -165,15 +152,18 @@ class MessagesWire:
     def event(self, draft: Draft, name: str) -> None:
         """Take one event; ``name`` is that of its ``event:`` line, "" for none."""
         kind = draft.value.get("type")
-        self._passed = None
+        self._content.forms.said = None
         if self._progress is not None and kind not in ("ping", "message_stop"):
             self._send_progress()
         if kind == "content_block_delta" == name and draft.raw is not None:
             if self._content.passes(draft.value):
-                self._passed = draft.value
                 self._out.send(draft)
                 return
-        if not self.ended:
+        if self.ended:
+            return
+        if kind == name and name in _HANDLERS:
+            _HANDLERS[name](self, draft)
+        else:
             self._any_event(draft, name)
 
     def comment(self, text: bytes) -> None:
@@ -217,7 +207,7 @@ class MessagesWire:
             return
         behind = self._behind = (self._behind + data).lstrip()[:_START]
         whole = behind.rstrip()
-        if whole in _DONE_LINES:
+        if whole.startswith(_DONE_LINES):
             self._found.note(DONE_SENTINEL)
             self._behind = None
         elif whole and not any(line.startswith(whole) for line in _DONE_LINES):
@@ -234,12 +224,13 @@ class MessagesWire:
         self._end_now(Draft(in_form(error)), "error")
 
     def form(self) -> Form | None:
-        """The text of the last event, if only that will differ in the next one of its form.
+        """What may differ in the next event: the words or the input of a delta."""
+        forms = self._content.forms
+        return None if forms.said is None else forms.form(self._goes_on)
 
-        That is so behind a delta that left as it came: the next one with the same bytes around its
-        text does too, and changes nothing but the count of characters.
-        """
-        return None if self._passed is None else self._content.form(self._passed)
+    def _goes_on(self) -> bool:
+        """Whether no event waits for the next one."""
+        return self._progress is None and not self.ended
 
     # ------------------------------------------------------------------ a whole answer
 
@@ -303,16 +294,15 @@ class MessagesWire:
 
     def _any_event(self, draft: Draft, name: str) -> None:
         kind = type_of(draft.value)
-        if name == "error" or kind not in self._handlers:
+        if name == "error" or kind not in _HANDLERS:
             if self._is_error(draft, name) or self._is_foreign(draft.value, kind):
                 return
             kind = kind or told_type(self._found, draft, name)
         if not kind:
             return
         line_found(self._found, name, kind)
-        handler = self._handlers.get(kind)
-        if handler is not None:
-            handler(draft)
+        if kind in _HANDLERS:
+            _HANDLERS[kind](self, draft)
         elif self._start.sent:
             self._out.send(draft)
         else:
@@ -368,6 +358,12 @@ class MessagesWire:
                 return
         self._reason.early = self._start.reason
         self._content.begin()
+
+    def _block_start(self, draft: Draft) -> None:
+        self._content.start(draft)
+
+    def _block_stop(self, draft: Draft) -> None:
+        self._content.stop(draft)
 
     def _delta(self, draft: Draft) -> None:
         why = self._content.delta(draft)
@@ -463,3 +459,15 @@ class MessagesWire:
     def _empty(self, how: str) -> None:
         self._found.note(rules.EMPTY)
         self._fail("upstream_empty", f"The upstream answered nothing: {how}.", "empty")
+
+
+_HANDLERS: dict[str, Callable[[MessagesWire, Draft], None]] = {
+    "message_start": MessagesWire._message_start,
+    "message": MessagesWire._message_start,
+    "content_block_start": MessagesWire._block_start,
+    "content_block_delta": MessagesWire._delta,
+    "content_block_stop": MessagesWire._block_stop,
+    "message_delta": MessagesWire._message_delta,
+    "message_stop": MessagesWire._finish,
+    "ping": MessagesWire._ping,
+}

@@ -80,6 +80,8 @@ class Ends:
             self._lifecycle.leave_named()
             self._align(draft, response["output"])
             return
+        if given is response.get("output") and self._is_streamed(given):
+            return
         found = self._matched(given, status)
         self._lifecycle.leave_named()
         for item in streamed:
@@ -89,6 +91,18 @@ class Ends:
         if response.get("output") != output and self._found(OUTPUT):
             draft.edit()
             response["output"] = output
+
+    def _is_streamed(self, given: list[Any]) -> bool:
+        """Whether a terminal event has just the items that were streamed, as they ended."""
+        items = self._lifecycle.items
+        return (
+            len(given) == len(items.streamed)
+            and items.distinct
+            and all(
+                item.done is not None and type(data) is dict and _same(data, item.done)
+                for data, item in zip(given, items.streamed, strict=True)
+            )
+        )
 
     def _given(self, draft: Draft, response: dict[str, Any], status: str) -> list[Any]:
         """The items that the terminal event has, wherever they stand."""
@@ -141,6 +155,8 @@ class Ends:
             return self._lifecycle.as_is(item, "incomplete")
         if data is None:
             return item.done
+        if _same(data, item.done):
+            return data
         self._form.item(draft, data, as_text(item.done.get("status")) or "completed")
         self._lifecycle.identify(item, draft, data)
         if item.kind in CALLS and not as_text(data.get("name")):
@@ -164,6 +180,13 @@ class Ends:
         draft.edit()
         places = (CALLS[item.kind].key,) if item.kind in CALLS else ("summary", "content")
         data.update({place: done[place] for place in places if place in done})
+
+
+def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    try:
+        return one == other
+    except RecursionError:  # they may be nested deeper than the interpreter compares
+        return False
 
 
 class _Free:

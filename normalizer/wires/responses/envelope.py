@@ -74,6 +74,7 @@ class Envelope:
     __slots__ = (
         "_created_at",
         "_found",
+        "_last",
         "_made_up",
         "_native",
         "_repeated",
@@ -89,7 +90,8 @@ class Envelope:
         self._made_up = False  # the id is ours: that the upstream's is another is no fault
         self._created_at: int | None = None
         self._native = ""  # the upstream's id, where ours was made up
-        self._repeated: dict[str, Any] = {}
+        self._last: dict[str, Any] = {}  # the response that was learnt last
+        self._repeated: dict[str, Any] = {}  # settings of those before it that it may not have
         self._request = request
         self._found = found
         self._usage = Usage(found)
@@ -100,23 +102,29 @@ class Envelope:
         self.model = self.model or as_text(response.get("model")) or None
         if self._created_at is None:
             self._created_at = _seconds(response.get("created_at"))
+        if self._last and self._last.keys() != response.keys():
+            self._repeat(self._last)
+        self._last = response
+
+    def _repeat(self, response: dict[str, Any]) -> None:
         self._repeated.update({key: response[key] for key in _REPEATED if key in response})
 
     def fit(self, draft: Draft, response: dict[str, Any], status: str) -> None:
         """Give a response that stands in this draft its id and its members."""
         self.learn(response)
         given = as_text(response.get("id"))
-        if not given or given != self._identity():
+        if not given or given != (self.id or self._identity()):
             if (given and self._made_up) or self._found(RESPONSE_ID):
                 draft.edit()
                 response["id"] = self._identity()
                 self._native = given or self._native
                 if self._native:
                     response.setdefault("native_id", self._native)
-        for key, value in self._lacking(response, status):
-            if self._found(RESPONSE_MEMBERS):
-                draft.edit()
-                response[key] = value
+        if not _is_whole(response):
+            for key, value in self._lacking(response, status):
+                if self._found(RESPONSE_MEMBERS):
+                    draft.edit()
+                    response[key] = value
         text = response.get("text")
         if isinstance(text, dict) and not isinstance(text.get("format"), dict):
             if self._found(TEXT_FORMAT):
@@ -134,6 +142,7 @@ class Envelope:
         return self._made(status, members)
 
     def _made(self, status: str, members: dict[str, Any]) -> dict[str, Any]:
+        self._repeat(self._last)
         repeated = dict(self._repeated)
         text = repeated.get("text")
         if isinstance(text, dict) and not isinstance(text.get("format"), dict):
@@ -180,6 +189,20 @@ class Envelope:
         if not isinstance(response.get("output"), list):
             lacking.append(("output", []))
         return lacking
+
+
+def _is_whole(response: dict[str, Any]) -> bool:
+    """Whether a response has all members that it must have, in the usual form."""
+    get = response.get
+    return bool(
+        get("object") == "response"
+        and type(get("created_at")) is int
+        and type(get("output")) is list
+        and get("status")
+        and type(get("status")) is str
+        and get("model")
+        and type(get("model")) is str
+    )
 
 
 def _seconds(value: Any) -> int | None:

@@ -61,6 +61,9 @@ def text_of(value: Any) -> str:
         return value
     if not isinstance(value, dict):
         return ""
+    text = value.get("text")
+    if type(text) is str:
+        return text
     return next((value[key] for key in _TEXT_KEYS if isinstance(value.get(key), str)), "")
 
 
@@ -142,8 +145,9 @@ class Form:
         if not isinstance(given, list):
             parts: list[Any] = [] if given is None or given == "" else [given]
             self._put(draft, item, place, parts)
-        for holder, key in _parts(item, place):
-            self.part(draft, holder, key, default(kind, place))
+        if given:
+            for holder, key in _parts(item, place):
+                self.part(draft, holder, key, default(kind, place))
 
     def part(self, draft: Draft, holder: Any, key: Any, wanted: str) -> None:
         """Give one part, which stands in ``holder`` at ``key``, its form."""

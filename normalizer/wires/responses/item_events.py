@@ -7,6 +7,8 @@ for an item that is done came once before, and is left out.
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 from normalizer.core.draft import Draft
 from normalizer.core.findings import Deviation, Findings
 from normalizer.wires.responses.form import ITEM_MEMBERS
@@ -14,7 +16,6 @@ from normalizer.wires.responses.item import Item, Part
 from normalizer.wires.responses.item_lifecycle import OUTPUT_INDEX, ItemLifecycle, call_of, ids_of
 from normalizer.wires.responses.items import Items
 from normalizer.wires.responses.names import (
-    ADDED,
     CALLS,
     DELTAS,
     DONE,
@@ -44,10 +45,25 @@ AFTER_DONE = Deviation(
 _LONGEST = 200  # characters of a type, in which the kind of its item is looked for
 
 
-class ItemEvents:
-    """Takes the events of items, and finds the item of each."""
+class Delta(NamedTuple):
+    """A delta that left: its event, what it named its item and its part by, and what those are."""
 
-    __slots__ = ("_clean", "_found", "_items", "_lifecycle", "_outlet", "_texts")
+    value: dict[str, Any]
+    text: Text
+    ident: Any
+    place: Any
+    number: Any
+    item: Item
+    part: Part
+
+
+class ItemEvents:
+    """Takes the events of items, and finds the item of each.
+
+    * ``sent``: the event taken last, if it is a delta that left; ``deltas``: how many came here.
+    """
+
+    __slots__ = ("_clean", "_found", "_items", "_lifecycle", "_outlet", "_texts", "deltas", "sent")
 
     def __init__(
         self, outlet: Outlet, lifecycle: ItemLifecycle, texts: TextEvents, found: Findings
@@ -59,6 +75,8 @@ class ItemEvents:
         self._found = found
         # the last delta, if it was in order: the next that names the same is too
         self._clean: tuple[Text, Item, Part] | None = None
+        self.sent: Delta | None = None
+        self.deltas = 0
 
     def delta(self, draft: Draft, kind: str) -> None:
         """A piece of text."""
@@ -71,10 +89,13 @@ class ItemEvents:
             self._lifecycle.wait(item, draft, text.delta)
             return
         value = draft.value
-        came = (value.get("item_id"), value.get("output_index"), value.get(text.number))
+        ident, index = value.get("item_id"), value.get("output_index")
+        number = value.get(text.number)
         part = self._texts.delta(item, text, draft)
-        if text.number and came == (item.id, item.number, part.number):
+        if text.number and (ident, index, number) == (item.id, item.number, part.number):
             self._clean = (text, item, part)
+        self.sent = Delta(value, text, ident, index, number, item, part)
+        self.deltas += 1
 
     def send_next(self, draft: Draft, text: Text) -> bool:
         """Send a piece of the text that the last delta was of; False if it may be another's."""
@@ -92,12 +113,24 @@ class ItemEvents:
             and type(value["output_index"]) is type(value[text.number]) is int
         ):
             self._texts.append(part, text, draft)
+            self.sent = Delta(value, text, item.id, item.number, part.number, item, part)
+            self.deltas += 1
             return True
         return False
 
     def other(self) -> None:
         """An event that is no delta comes: the next delta is looked at again."""
-        self._clean = None
+        self._clean = self.sent = None
+
+    def finds(self, delta: Delta) -> bool:
+        """Whether a delta like one that left is of the same part, which is open."""
+        item, part, text = delta.item, delta.part, delta.text
+        return (
+            item.done is None
+            and self._items.inside(text.kind, as_text(delta.ident), as_index(delta.place)) is item
+            and item.part_of(text, as_index(delta.number)) is part
+            and not (part.text_done or part.half or part.lost)
+        )
 
     def text_done(self, draft: Draft, kind: str) -> None:
         """The end of a text."""
@@ -175,8 +208,7 @@ class ItemEvents:
         if item is None:
             item = self._items.new(kind, index)
         self._lifecycle.learn(item, ids, data)
-        self._lifecycle.wait(item, draft, ADDED)
-        self._lifecycle.leave(item)
+        self._lifecycle.begin(item, draft)
 
     def done(self, draft: Draft, kind: str) -> None:
         """The end of an item."""
@@ -209,6 +241,9 @@ class ItemEvents:
         ``again``: where the item is done already, a new one begins.
         """
         value = draft.value
+        item = self._items.known(kind, value.get("item_id"))
+        if item is not None:
+            return item
         ident, index = as_text(value.get("item_id")), as_index(value.get("output_index"))
         item = self._items.inside(kind, ident, index)
         if item is None and not again and self._items.had(kind):

@@ -103,6 +103,14 @@ class ItemLifecycle:
             self.items.learn(item, ident)
         item.name = item.name or as_text(data.get("name"))
 
+    def begin(self, item: Item, draft: Draft) -> None:
+        """Send the head of an item, or keep it until the item has a name."""
+        if item.waiting or (item.kind in CALLS and not item.name):
+            self.wait(item, draft, ADDED)
+            self.leave(item)
+        else:
+            self._send_head(item, draft)
+
     def wait(self, item: Item, draft: Draft, kind: str) -> None:
         item.waiting.append((draft, kind))
         if item.kind in CALLS and (kind != ADDED or not item.name):
@@ -269,15 +277,17 @@ def call_of(data: dict[str, Any], kind: str) -> str:
     Items of other kinds change theirs between head and end. One that equals the item's id means
     nothing: it may be ours.
     """
+    if kind not in CALLS:
+        return ""
     call_id = as_text(data.get("call_id"))
-    return call_id if kind in CALLS and call_id != data.get("id") else ""
+    return call_id if call_id != data.get("id") else ""
 
 
 def ids_of(value: dict[str, Any]) -> list[str]:
     """All ids that an event about an item names."""
     item = value["item"]
     given = (item.get("id"), item.get("item_id"), value.get("item_id"), item.get("call_id"))
-    return [ident for ident in given if isinstance(ident, str) and ident]
+    return [ident for ident in given if ident and isinstance(ident, str)]
 
 
 def _take_texts(

@@ -39,6 +39,8 @@ class ItemTexts:
         given: list[Any] = listed if isinstance(listed, list) else []
         if not parts and not given:
             return
+        if draft.raw is not None and _is_streamed(item.kind, parts, given):
+            return
         if _is_divided_otherwise(parts, given) and self._merged(item, parts, given):
             given = []
         ends: dict[int, dict[str, Any]] = {}
@@ -123,6 +125,21 @@ class ItemTexts:
         if text is not None and text.place == place:
             return self._parts.add(item, text, None)
         return self._parts.add_other(item, place, {"part": one})
+
+
+def _is_streamed(kind: str, parts: list[Part], given: list[Any]) -> bool:
+    """Whether an end has just the parts that were streamed and ended, as they ended."""
+    if len(parts) != len(given):
+        return False
+    for part, one in zip(parts, given, strict=True):
+        text = PARTS[kind].get(part.type)
+        if text is None or not part.closed or not part.text_done or part.half or part.lost:
+            return False
+        if type(one) is not dict or one.get("type") != part.type:
+            return False
+        if not one.get(text.key) == text_of(one) == part.text:
+            return False
+    return True
 
 
 def _is_divided_otherwise(parts: list[Part], given: list[Any]) -> bool:

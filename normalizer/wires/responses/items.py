@@ -36,7 +36,7 @@ from typing import Any
 
 from normalizer.core.kept import Kept
 from normalizer.wires.responses.item import Item
-from normalizer.wires.responses.names import PREFIXES
+from normalizer.wires.responses.names import CALLS, PREFIXES
 
 ITEM = 2048  # bytes that an item costs, about
 ID = 512  # and one more id of it
@@ -145,6 +145,8 @@ class Items:
             moved = index is not None and item.index is not None and item.index != index
             if item.done is None and not moved:
                 return item
+        if not self._waiting:
+            return None
         item = self._at(kind, index)
         if item is not None and item in self._waiting.get(kind, ()):
             return item
@@ -154,6 +156,9 @@ class Items:
 
     def finished(self, kind: str, ids: list[str], index: int | None, call_id: str) -> Item | None:
         """The item that an item with these ids is the end of; see above."""
+        known = self.known(kind, ids[0]) if ids else None
+        if known is not None and call_id in ("", known.call_id):
+            return known
         found = [item for ident in ids if (item := self.named(kind, ident, index)) is not None]
         same = next((one for one in found if call_id and one.call_id == call_id), None)
         if same is not None:
@@ -174,6 +179,18 @@ class Items:
     def is_new(self, ident: str, index: int) -> bool:
         """Return whether neither the id nor the index was ever an item's."""
         return ident not in self._ids and index not in self._indexes
+
+    def known(self, kind: str, ident: Any) -> Item | None:
+        """The open item that an id names for sure; None where the rules have to find it."""
+        if self._shared or type(ident) is not str:
+            return None
+        item = self._named.get((kind, ident))
+        return item if item is not None and item.done is None else None
+
+    @property
+    def distinct(self) -> bool:
+        """Whether each item has ids of its own, and none waits for its name."""
+        return not self._shared and not any(self._waiting.values())
 
     def open_of(self, kind: str) -> Item | None:
         """The last open item of a kind."""
@@ -197,7 +214,8 @@ class Items:
         item = Item(kind, index)
         self._kept.size += ITEM
         self._open.setdefault(kind, {})[item] = None
-        self._uncalled.setdefault(kind, {})[item] = None
+        if kind in CALLS:
+            self._uncalled.setdefault(kind, {})[item] = None
         if index is not None:
             self._indexes[index] = item
             self._open_at.setdefault((kind, index), {})[item] = None
@@ -226,7 +244,8 @@ class Items:
             self._ids.setdefault(ident, item)
         item.named = True
         item.first_id = item.first_id or ident
-        self._free.get(item.kind, {}).pop(item, None)
+        if self._free:
+            self._free.get(item.kind, {}).pop(item, None)
 
     def call(self, item: Item, call_id: str) -> None:
         """The call has this ``call_id``: the first that it is given."""
@@ -246,19 +265,22 @@ class Items:
             ident = f"{prefix}_{uuid.uuid4().hex}"
         item.id = ident
         self._used.add(ident)
-        self.learn(item, ident)
+        if ident != item.first_id:
+            self.learn(item, ident)
         item.number = len(self.streamed)
         self.streamed.append(item)
-        self._waiting.get(item.kind, {}).pop(item, None)
-        self._free.get(item.kind, {}).pop(item, None)
+        if self._waiting:
+            self._waiting.get(item.kind, {}).pop(item, None)
+            self._free.get(item.kind, {}).pop(item, None)
 
     def close(self, item: Item, done: dict[str, Any]) -> None:
         """The item is done."""
         item.done = done
         self._open[item.kind].pop(item, None)
-        self._uncalled[item.kind].pop(item, None)
+        if item.kind in CALLS:
+            self._uncalled[item.kind].pop(item, None)
         if item.index is not None:
-            self._open_at.get((item.kind, item.index), {}).pop(item, None)
+            self._open_at[(item.kind, item.index)].pop(item, None)
         for shared in item.shared:
             shared.close(item)
 

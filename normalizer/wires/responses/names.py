@@ -163,8 +163,8 @@ def as_index(value: Any) -> int | None:
 
 def kind_of_item(item: dict[str, Any]) -> str:
     """The type of an item, guessed by its members where it names none."""
-    kind = as_text(item.get("type"))
-    if kind:
+    kind = item.get("type")
+    if kind and isinstance(kind, str):
         return kind
     if "arguments" in item:
         return "function_call"

@@ -12,6 +12,7 @@ from typing import Any
 
 from normalizer.core.draft import Draft
 from normalizer.core.findings import Deviation, Findings
+from normalizer.core.form import Rising
 from normalizer.core.kept import Kept
 from normalizer.core.wire import Output
 
@@ -39,17 +40,17 @@ class Nowhere:
 class Outlet:
     """Sends events to the `Output`, numbered.
 
-    * ``last``: the number of the last event that left, -1 before the first.
+    * ``numbers``: of the upstream's last event, and of the last one that left; -1 before the first.
     """
 
-    __slots__ = ("_found", "_kept", "_output", "_riders", "_seen", "_size", "last")
+    __slots__ = ("_found", "_kept", "_output", "_riders", "_rode", "_size", "numbers")
 
     def __init__(self, output: Output, found: Findings, kept: Kept) -> None:
-        self.last = -1
+        self.numbers = Rising()
         self._riders: dict[str, list[Any]] = {}  # members that the next event takes along
         self._size = 0  # of them
         self._kept = kept
-        self._seen = -1  # the upstream's last number
+        self._rode = -1  # the number of the last event that took riders along
         self._output: Output = output
         self._found = found
 
@@ -60,25 +61,26 @@ class Outlet:
     def send(self, draft: Draft, kind: str, *, moved: bool = False) -> None:
         """Send an event of the upstream's; ``kind`` is its type, ``moved``: it had to wait."""
         number = draft.value.get("sequence_number")
-        if type(number) is int and number > self.last:
-            self.last = self._seen = number
-        elif type(number) is int and number > self._seen:
-            self._seen = number
-            self.last += 1
-            draft.edit()["sequence_number"] = self.last
+        numbers = self.numbers
+        if type(number) is int and number > numbers.left:
+            numbers.left = numbers.came = number
+        elif type(number) is int and number > numbers.came:
+            numbers.came = number
+            numbers.left += 1
+            draft.edit()["sequence_number"] = numbers.left
         else:
-            self._seen += not moved
-            self.last += 1
+            numbers.came += not moved
+            numbers.left += 1
             if moved or self._found(SEQUENCE):
-                draft.edit()["sequence_number"] = self.last
+                draft.edit()["sequence_number"] = numbers.left
         if self._riders:
             self._ride(draft)
         self._output.send(draft, kind)
 
     def make(self, kind: str, members: dict[str, Any]) -> None:
         """Send an event that we made."""
-        self.last += 1
-        draft = Draft({"type": kind, "sequence_number": self.last, **members})
+        self.numbers.left += 1
+        draft = Draft({"type": kind, "sequence_number": self.numbers.left, **members})
         if self._riders:
             self._ride(draft)
         self._output.send(draft, kind)
@@ -97,7 +99,13 @@ class Outlet:
         self._size += size
         self._kept.size += size
 
+    @property
+    def steady(self) -> bool:
+        """Whether nothing rode on the last event, and nothing will on the next."""
+        return self._rode < self.numbers.left and not self._riders
+
     def _ride(self, draft: Draft) -> None:
+        self._rode = self.numbers.left
         value = draft.edit()
         for key in [key for key in self._riders if key not in value]:
             riders = self._riders.pop(key)

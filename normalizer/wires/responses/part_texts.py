@@ -83,6 +83,9 @@ TOO_LONG = Deviation(
 )
 
 
+_ROOM = 1024 * 1024
+
+
 class PartTexts:
     """Sends what is made up of a part, and keeps count of its text."""
 
@@ -171,6 +174,17 @@ class PartTexts:
             self._found.note(TOO_LONG)
         for counts in (self._report.characters_in, self._report.characters_out):
             counts[text.counted] = counts.get(text.counted, 0) + len(piece)
+
+    def keep(self, part: Part, said: str) -> None:
+        """Take deltas that left by a template, and are counted."""
+        part.append(said, self._kept)
+        if part.lost and self._kept.over:
+            self._found.note(TOO_LONG)
+
+    @property
+    def roomy(self) -> bool:
+        """Whether the next texts are far from the limit, at which each of them is reported."""
+        return self._kept.size + _ROOM < self._kept.limit
 
     def whole_of(self, holder: dict[str, Any], text: Text, item: Item) -> str:
         """The whole text that a `done` holds."""

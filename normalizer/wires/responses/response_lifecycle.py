@@ -133,6 +133,11 @@ class ResponseLifecycle:
         self._failed: Draft | None = None  # a failed response without a reason
 
     @property
+    def runs(self) -> bool:
+        """Whether nothing has come that could be its end."""
+        return self.end is None and self._failed is None
+
+    @property
     def waits(self) -> bool:
         """Whether a failed response waits for its error."""
         return self._failed is not None

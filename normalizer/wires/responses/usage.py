@@ -82,6 +82,8 @@ class Usage:
 
     def _counts(self, draft: Draft, usage: dict[str, Any]) -> bool:
         """Find both counts, under whatever name; False if one is not there."""
+        if _is_count(usage.get("input_tokens")) and _is_count(usage.get("output_tokens")):
+            return True
         found = {new: _count(usage.get(new)) for new, _ in _COUNTS}
         for new, old in _COUNTS:
             if found[new] is None:

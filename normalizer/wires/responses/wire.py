@@ -30,6 +30,7 @@ from normalizer.core.dialects import RESPONSES, dialect_of
 from normalizer.core.draft import Draft
 from normalizer.core.errors import read_error
 from normalizer.core.findings import Deviation, Findings
+from normalizer.core.form import Form
 from normalizer.core.kept import Kept
 from normalizer.core.kinds import COMPLETION_FOR_STREAM, ERROR_BODY_FOR_STREAM
 from normalizer.core.lenient import clean
@@ -40,6 +41,7 @@ from normalizer.core.request import RequestInfo
 from normalizer.core.wire import Output
 from normalizer.wires.responses import failure
 from normalizer.wires.responses.body import Body, is_response
+from normalizer.wires.responses.delta_form import DeltaForms
 from normalizer.wires.responses.ends import Ends
 from normalizer.wires.responses.item_events import ItemEvents
 from normalizer.wires.responses.item_lifecycle import ItemLifecycle
@@ -89,11 +91,12 @@ class ResponsesWire:
 
     names_events = True
     bare_events: frozenset[str] = frozenset()
-    has_templates = False
+    has_templates = True
 
     __slots__ = (
         "_body",
         "_done",
+        "_forms",
         "_found",
         "_gathers",
         "_items",
@@ -129,9 +132,10 @@ class ResponsesWire:
         lifecycle = ItemLifecycle(
             outlet, items, ItemTexts(outlet, parts, found), texts, found, kept, memory
         )
-        self._items = ItemEvents(outlet, lifecycle, texts, found)
+        self._items = events = ItemEvents(outlet, lifecycle, texts, found)
         ends = Ends(lifecycle, found)
         self._life = ResponseLifecycle(request, options, found, report, kept, outlet, ends)
+        self._forms = DeltaForms(events, items, parts, self._life, outlet, found)
         self._body = Body(self._life.envelope, found)
         self._reading = Reading(found)
         self._unknown = Unknown(outlet, request, options, found)
@@ -160,13 +164,23 @@ class ResponsesWire:
 
     def event(self, draft: Draft, name: str) -> None:
         """Take one event; ``name`` is that of its ``event:`` line, "" for none."""
-        kind = draft.value.get("type")
-        if name == kind and name in DELTAS and self._items.send_next(draft, DELTAS[name]):
-            return
+        value, life = draft.value, self._life
+        kind = value.get("type")
+        # of an event in its usual place, nothing that is looked for below can be true
+        if name == kind and life.runs:
+            if name in DELTAS and self._items.send_next(draft, DELTAS[name]):
+                return
+            if name in _OF_ITEMS and life.begun:
+                self._items.other()
+                _OF_ITEMS[name](self._items, draft, name)
+                return
+            if name in _OF_LIFE and type(value.get("response")) is dict and value["response"]:
+                self._items.other()
+                _OF_LIFE[name](life, draft, name)
+                return
         self._items.other()
         kind = self._reading.type_of(draft, name)
-        life = self._life
-        if self._reading.is_silent(kind, draft.value):
+        if self._reading.is_silent(kind, value):
             self._outlet.comment(_KEEP_ALIVE)
         elif life.end is not None:
             self._after(draft, kind)
@@ -270,8 +284,9 @@ class ResponsesWire:
         self._life.abort(error)
         self.ended = True
 
-    def form(self) -> None:
-        """No template is made yet: the next piece of a text is short of a look-up."""
+    def form(self) -> Form | None:
+        """What may differ in the next event: the text of a delta."""
+        return self._forms.form()
 
     # ------------------------------------------------------------------ whole answers
 

@@ -340,3 +340,13 @@ def test_progress_leaves_in_front_of_the_next_event() -> None:
     ping = written({"type": "ping"})
     assert wire.feed(ping) == ping
     assert wire.feed(written(text(0))) == written(PROGRESS, text(0))
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+def test_the_line_behind_the_end_is_not_counted_however_the_bytes_come(size: int) -> None:
+    body = written(start(), *ANSWER, reason(), STOP).replace(b"\n", b"\r\n")
+    normalizer = Normalizer(ASKED)
+    for at in range(0, len(body), size):
+        normalizer.feed(body[at : at + size])
+    normalizer.close()
+    assert normalizer.report.codes["F102"] == body.count(b"\r") - 1

@@ -226,3 +226,13 @@ def test_an_option_names_further_paths() -> None:
 )
 def test_the_request_is_guessed_from_the_answer(answer: bytes, endpoint: str) -> None:
     assert RequestInfo.guess(answer).endpoint == endpoint
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+def test_a_done_behind_the_stop_is_one_however_it_is_split(size: int) -> None:
+    body = written(start(), *ANSWER, b"data: [DONE]\n\n", b"data: [DONE]\n\n")
+    pieces = [body[i : i + size] for i in range(0, len(body), size)]
+    normalizer = Normalizer(ASKED)
+    for one in pieces:
+        normalizer.feed(one)
+    assert normalizer.report.codes == {"M106": 1}
