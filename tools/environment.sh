@@ -13,10 +13,10 @@ fail() {
 }
 
 # The newest Python that can make an environment. A name on the path proves nothing: pyenv's shims fail
-# for versions that are not switched on, and Debian's python3 comes without ensurepip.
+# for versions that are not switched on, and Debian's python3 comes without ensurepip. $PYTHON goes first.
 find_python() {
     local candidate
-    for candidate in python3.13 python3.12 python3.11 python3 python; do
+    for candidate in ${PYTHON:-} python3.13 python3.12 python3.11 python3 python; do
         if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' \
             >/dev/null 2>&1; then
             printf '%s\n' "$candidate"
