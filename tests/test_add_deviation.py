@@ -80,7 +80,8 @@ def test_what_it_writes_is_whole_and_lacks_the_repair(tree: Path, tmp_path: Path
         tree,
         "-c",
         "import json; from normalizer.catalogue import rule; from tools.deviations import table\n"
-        "from normalizer.cli.check import places, severity; one = rule('E298'); d = one.deviation\n"
+        "from normalizer.catalogue import places; from normalizer.cli.check import severity\n"
+        "one = rule('E298'); d = one.deviation\n"
         "print(json.dumps([d.name, d.fault, d.repair, one.seen, one.sources,"
         " one.example[0].decode(), severity.severity('E298'), places.known('E298'), table()]))",
     )

@@ -1,8 +1,8 @@
 """Write all that a new deviation consists of, but its repair. Run by tools/add-deviation.
 
 A deviation is in eight places: its declaration in the stage, its entry in the catalogue, a test of
-what leaves, a row of the README, the harm that it does, the place where it is in an event, and the
-two pages that are made of all this. This file writes the first six and names what is left.
+what leaves, a row of docs/faults.md, the harm that it does, the place where it is in an event, and
+the two pages that are made of all this. This file writes the first six and names what is left.
 
 What it cannot know, it asks for by flags. All of them are judged, and all new texts are made and
 parsed, before the first file is written. So wrong input leaves the tree as it was.
@@ -23,8 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from normalizer import Normalizer, Options, RequestInfo
-from normalizer.catalogue import CODES, DEVIATIONS
-from normalizer.cli.check import places
+from normalizer.catalogue import CODES, DEVIATIONS, places
 from normalizer.cli.check.severity import SEVERITIES, severity
 from tools import insertions
 from tools.deviations import GROUPS, unplain
@@ -33,8 +32,8 @@ ROOT = Path(__file__).resolve().parents[1]
 RULES = Path("normalizer/catalogue/rules")
 CATALOGUE = Path("normalizer/catalogue/__init__.py")
 SEVERITY = Path("normalizer/cli/check/severity.py")
-PLACES = Path("normalizer/cli/check/places.py")
-MESSAGES_PLACES = Path("normalizer/cli/check/messages_places.py")
+PLACES = Path("normalizer/catalogue/places.py")
+MESSAGES_PLACES = Path("normalizer/catalogue/messages_places.py")
 PLACES_TEST = Path("tests/cli/test_places.py")
 ROWS = Path("tools/deviations.py")
 
@@ -79,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
     add("--reported", action="store_true", help="it is only reported: nothing can repair it")
     add("--always", help="it is structural: why `ignore` cannot turn it off")
     rows = flags.add_mutually_exclusive_group(required=True)
-    rows.add_argument("--row", help="a new row of the README's table: the fault in a few words")
+    rows.add_argument("--row", help="a new row of docs/faults.md: the fault in a few words")
     rows.add_argument("--row-of", metavar="CODE", help="it joins the row of this code")
     add("--harm", choices=SEVERITIES, help="default: that of its family")
     add("--place", action="append", default=[], help="member: choices.*.index; may be repeated")
@@ -128,7 +127,7 @@ What is left:
      {test} fails until then:
          tools/test {test} -k {_test_name(given.name)}
   2. tools/test tests/test_rules.py tests/cli/test_places.py -k {code}
-  3. tools/deviations, which writes the README's table and docs/deviations.md.
+  3. tools/deviations, which writes docs/faults.md and docs/deviations.md.
   4. Who breaks: if you have run a client, say "(measured)" behind it.
   5. A line in CHANGELOG.md, if users will notice it."""
 

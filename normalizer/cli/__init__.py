@@ -1,7 +1,7 @@
-"""The command line: `serve`, `check`, `normalize`, `rules`, `demo`, and the commands for cassettes.
+"""The command line: the table of its subcommands.
 
-Click is an optional dependency, so this module does not import it. It has the table of the
-subcommands, and the message that names the extra to install.
+Click is an optional dependency, so this module does not import it. It also has the message that
+names the extra to install.
 """
 
 from __future__ import annotations
@@ -33,6 +33,9 @@ COMMANDS = {
     ),
     "normalize": Command(
         "normalizer.cli.normalize:normalize", "cli", "Repair a stream from standard input."
+    ),
+    "view": Command(
+        "normalizer.cli.view:view", "cli", "Show in a browser what came, and what became of it."
     ),
     "rules": Command("normalizer.cli.rules:rules", "cli", "Explain the faults and their repairs."),
     "record": Command(
