@@ -152,4 +152,11 @@ def test_a_stage_that_cannot_run_is_told(
     with pytest.raises(OptionError, match=told):
         Options(stages=[name])
     # and who does not name it has nothing to do with it
-    Options(ignore="Z101" if told != "Z and three digits" else "E201")
+    assert run(ignore="E201")[1] == {"X712": 1}
+
+
+def test_a_package_is_imported_only_for_who_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stages, "load", None)
+    assert run(ignore="X712", select=("X", "S505"), silence="E2") == ("", {})
+    with pytest.raises(TypeError):
+        Options(ignore="Z101")
