@@ -31,7 +31,7 @@ from normalizer.core.report import Report
 from normalizer.core.request import RequestInfo
 from normalizer.core.sse import EventReader
 from normalizer.core.stream import EventStream
-from normalizer.core.tracing import BODY, Listener, TracedStream, TracedWriter
+from normalizer.core.tracing import BODY, Guard, Listener, TracedStream, TracedWriter
 from normalizer.core.writer import Writer
 from normalizer.wires import wire_for
 
@@ -117,6 +117,7 @@ class Normalizer:
         report = self._report = Report()
         found = self._found = _findings(report, chosen)
         kept = Kept(chosen.max_held_bytes)
+        trace = None if trace is None else Guard(trace)
         writer = Writer(report) if trace is None else TracedWriter(report, trace)
         self._wire = wire_for(self.request, chosen, found, report, kept, writer)
         self._trace = trace
