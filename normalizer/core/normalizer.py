@@ -50,7 +50,8 @@ def _findings(report: Report, options: Options) -> Findings:
     # The table of all deviations: only who names some of them pays for it.
     from normalizer.catalogue import covered, switched_off
 
-    return Findings(report, switched_off(tuple(select), tuple(ignore)), covered(tuple(silence)))
+    off = switched_off(tuple(select), tuple(ignore), staged=bool(options.stages))
+    return Findings(report, off, covered(tuple(silence)))
 
 
 class Normalizer:

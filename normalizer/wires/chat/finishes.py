@@ -178,9 +178,10 @@ class Finishes:
         value = stage.final() if last and not apart and self._options.usage != "drop" else None
         if value is not None:
             self._report.usage = without_spelling(value)
-            stage.value = None
-            if there != value:
+            # where it was repaired too: to Python 9 and 9.0 are the same
+            if there != value or value is not stage.value:
                 held.draft.edit()["usage"] = value
+            stage.value = None
         elif there is not None and apart:
             held.draft.edit()["usage"] = None
         elif there is not None:
