@@ -25,6 +25,7 @@ from normalizer.core.holes import (
 )
 from normalizer.core.lenient import dumps, loads
 
+_BACKSLASH = ord("\\")  # bytes look for a byte string an order of magnitude slower
 _KEPT = 64  # events that are taken together when they are counted
 # what is in a hole: what an expression matches, a text, what an earlier hole has, or anything else
 _MATCH, _TEXT, _AGAIN, _OTHER = range(4)
@@ -177,7 +178,7 @@ class Template:
             inside = found[0]
             if not (inside.isascii() or _is_utf_8(inside)):
                 break
-            if rewritten and b"\\" in inside and not is_written(inside):
+            if rewritten and _BACKSLASH in inside and not is_written(inside):
                 inside = _as_we_write(inside)
             self.rows.append(inside)
             if around is not None:
@@ -276,7 +277,7 @@ def _tell(member: Member, values: list[bytes]) -> None:
 
 
 def _decoded(inside: bytes) -> str:
-    text: str = loads(b'"%b"' % inside)[0] if b"\\" in inside else inside.decode()
+    text: str = loads(b'"%b"' % inside)[0] if _BACKSLASH in inside else inside.decode()
     return text
 
 
