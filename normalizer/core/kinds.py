@@ -101,7 +101,10 @@ class Beginning:
         if not start or (len(start) < 3 and _BOM.startswith(start)):
             return False
         json = start[:1] in (b"{", b"[", b'"') and start[:5] != b"[DONE"
-        return not json or self._is_line_of_events(start)
+        if json:
+            return self._is_line_of_events(start)
+        self._line = None  # all is known: the line need not be kept
+        return True
 
     def _is_line_of_events(self, start: bytes) -> bool:
         line, newline, behind = start.partition(b"\n")
