@@ -8,7 +8,6 @@ value, which happens to be the same.
 from __future__ import annotations
 
 import functools
-import itertools
 import json
 import re
 from collections.abc import Callable
@@ -90,7 +89,10 @@ def find_holes(example: Example, form: Form) -> tuple[list[Hole], list[Hole]] | 
     left_holes: list[Hole] = []
     if form.padded:
         came_holes.append(_padding_hole(example.came))
-        left_holes += [] if example.rewritten else [_padding_hole(example.left)]
+        if example.same:
+            left_holes += came_holes
+        elif not example.rewritten:
+            left_holes.append(_padding_hole(example.left))
     for member in form.members:
         hole = _member_hole(example.came, member)
         if member.rising is not None and not _rises(example.came, hole, member.rising):
@@ -126,7 +128,12 @@ def _start(hole: Hole) -> int:
 
 
 def _overlap(holes: list[Hole]) -> bool:
-    return any(one.end > other.start for one, other in itertools.pairwise(holes))
+    end = 0
+    for hole in holes:
+        if hole.start < end:
+            return True
+        end = hole.end
+    return False
 
 
 def _text_holes(

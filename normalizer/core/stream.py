@@ -25,6 +25,7 @@ from normalizer.core.own_error import own
 from normalizer.core.report import Report
 from normalizer.core.sse import COMMENT as COMMENT_DROPPED
 from normalizer.core.sse import JUNK_LINE, EventReader
+from normalizer.core.template import FULL
 from normalizer.core.templates import Templates
 from normalizer.core.wire import Wire
 from normalizer.core.writer import Writer
@@ -83,7 +84,7 @@ class EventStream:
             position = last.read(data, 0, out) if data.startswith(last.before) else 0
             if position == len(data):
                 self._reader.received += position
-                if last.full:
+                if len(last.rows) >= FULL:
                     templates.empty(last)
                     templates.align(aligned=True)
                 if last.same:

@@ -15,7 +15,7 @@ from normalizer.core.findings import Findings
 from normalizer.core.form import Form
 from normalizer.core.holes import Example
 from normalizer.core.report import Report
-from normalizer.core.template import Template, learn
+from normalizer.core.template import FULL, Template, learn
 
 _FORMS = 8  # templates at a time
 _MISSES = 12  # templates learnt in vain before a stream is taken to be one that has none
@@ -109,7 +109,7 @@ class Templates:
                 kept.insert(0, template)
             if template.same:
                 out.append(data[position:end])
-            if template.full:
+            if len(template.rows) >= FULL:
                 self.empty(template)
             position = end
         return position
@@ -163,5 +163,6 @@ class Templates:
             return
         if form.alone:
             self.kept.clear()
-        key = template.key
-        self.kept[:] = [template, *(one for one in self.kept if one.key != key)][:_FORMS]
+        if self.kept:
+            self.kept[:] = [one for one in self.kept if one.key != template.key][: _FORMS - 1]
+        self.kept.insert(0, template)
