@@ -12,7 +12,7 @@ import pytest
 from tools import deviations
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/deviations.md")
+PAGES = ("docs/faults.md", "docs/deviations.md")
 
 
 def test_the_pages_are_fresh() -> None:
@@ -50,13 +50,13 @@ def test_a_stale_page_is_told_and_written(
     assert deviations.main(["--check"]) == 0
 
 
-def test_a_readme_without_marks_is_told(copied: Path) -> None:
-    (copied / "README.md").write_text("# no marks\n", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"README\.md lacks"):
+def test_a_page_without_marks_is_told(copied: Path) -> None:
+    (copied / "docs" / "faults.md").write_text("# no marks\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"faults\.md lacks"):
         deviations.main([])
 
 
-def test_each_code_is_in_one_row_of_the_readme(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_code_is_in_one_row_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deviations, "ROWS", deviations.ROWS[1:])
     with pytest.raises(ValueError, match="F101"):
         deviations.table()

@@ -35,7 +35,7 @@ def run(block: str, **names: Any) -> dict[str, Any]:
 @pytest.mark.skipif(int(openai.VERSION.split(".")[0]) < 3, reason="openai 2 takes httpx clients")
 def test_code(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "none")
-    transport, middleware, report, core = BLOCKS
+    transport, middleware, core, report = BLOCKS
     run(transport)["client"].close()
     app = Starlette()
     run(middleware, app=app)
@@ -74,3 +74,26 @@ def test_the_two_commands_are_there() -> None:
     for command in ("tools/demo", "tools/test"):
         assert f"\n    {command}\n" in README
         assert (root / command).stat().st_mode & 0o111
+
+
+def code_in(text: str) -> list[str]:
+    """All fenced and indented blocks of a page, in their order."""
+    return re.findall(r"```[\s\S]*?```|(?:^ {4}\S.*\n)+", text, re.MULTILINE)
+
+
+def links_in(text: str) -> list[str]:
+    return [link for link in re.findall(r"\]\(([^)]+)\)", text) if "README" not in link]
+
+
+def test_the_chinese_page_has_the_same_code_and_leads_to_the_same_pages() -> None:
+    chinese = (Path(__file__).parents[1] / "README.zh.md").read_text("utf-8")
+    assert len(code_in(README)) > 10
+    assert code_in(chinese) == code_in(README)
+    assert links_in(chinese) == links_in(README)
+    assert chinese.count("\n## ") == README.count("\n## ")
+
+
+def test_every_link_leads_to_a_page() -> None:
+    root = Path(__file__).parents[1]
+    for link in links_in(README):
+        assert (root / link.partition("#")[0]).is_file(), link

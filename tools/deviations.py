@@ -1,4 +1,4 @@
-"""Generate docs/deviations.md and the README's table from the deviations. Run by tools/deviations.
+"""Generate docs/deviations.md and the table of docs/faults.md. Run by tools/deviations.
 
 This file decides only what the pages look like. The stages declare the deviations,
 normalizer/catalogue/rules/ has the notes about them, and the outputs of the examples are made by
@@ -51,7 +51,7 @@ The notes on who sends a fault, and on who breaks, come from public reports and 
 pydantic-ai 2.68, LiteLLM 1.109, any-llm 1.40, Haystack 3.4 and LlamaIndex 0.8. In the examples `…`
 stands for an id that we made up, and ⟨angle brackets⟩ name characters that cannot be shown."""
 
-# The rows of the README's table: the codes, and the faults in a few words.
+# The rows of the table of docs/faults.md: the codes, and the faults in a few words.
 ROWS = (
     (
         "F101-F104 F113",
@@ -311,16 +311,16 @@ def _cell(text: str) -> str:
 
 
 def table() -> str:
-    """The README's table. ValueError if it leaves a code out, or has one twice."""
+    """The table of docs/faults.md. ValueError if it leaves a code out, or has one twice."""
     told = [code for codes, _ in ROWS for code in _codes(codes)]
     if sorted(told) != list(CODES):
         odd = {code for code in (*told, *CODES) if told.count(code) != 1 or code not in CODES}
-        raise ValueError(f"not once in the README's rows, tools/deviations.py: {sorted(odd)}")
+        raise ValueError(f"not once in the table's rows, tools/deviations.py: {sorted(odd)}")
     lines = ["| | Fault | Codes |", "|---|---|---|"]
     last = ""
     for codes, what in ROWS:
         title = GROUPS[codes[0]]
-        group = f"[{title}](docs/deviations.md#{_slug(title)})" if title != last else ""
+        group = f"[{title}](deviations.md#{_slug(title)})" if title != last else ""
         lines.append(f"| {group} | {_cell(what)} | {_ranges(codes)} |")
         last = title
     return "\n".join(lines)
@@ -337,11 +337,11 @@ def _ranges(text: str) -> str:
 
 
 def updated(text: str) -> str:
-    """A README with the table between its marks. ValueError if it has none."""
+    """A page with the table between its marks. ValueError if it has none."""
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise ValueError(f"README.md lacks {BEGIN} or {END}")
+        raise ValueError(f"docs/faults.md lacks {BEGIN} or {END}")
     return f"{before}{BEGIN}\n{table()}\n{END}{after}"
 
 
@@ -350,11 +350,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="tools/deviations")
     parser.add_argument("--check", action="store_true", help="write nothing, fail if stale")
     check = parser.parse_args(arguments).check
-    readme, docs = ROOT / "README.md", ROOT / "docs" / "deviations.md"
+    faults, docs = ROOT / "docs" / "faults.md", ROOT / "docs" / "deviations.md"
     old = docs.read_text(encoding="utf-8") if docs.exists() else ""
     pages = {docs: (old, f"{page()}\n")}
-    text = readme.read_text(encoding="utf-8")
-    pages[readme] = (text, updated(text))
+    text = faults.read_text(encoding="utf-8")
+    pages[faults] = (text, updated(text))
     stale = [path for path, (old, new) in pages.items() if old != new]
     for path in stale:
         name = path.relative_to(ROOT)

@@ -1,4 +1,4 @@
-"""The command line: `serve`, `check`, `normalize`, `rules`, and the commands for cassettes.
+"""The command line: `serve`, `check`, `normalize`, `view`, `rules`, and the commands for cassettes.
 
 Click is an optional dependency, so this module does not import it. It has the table of the
 subcommands, and the message that names the extra to install.
@@ -33,6 +33,9 @@ COMMANDS = {
     ),
     "normalize": Command(
         "normalizer.cli.normalize:normalize", "cli", "Repair a stream from standard input."
+    ),
+    "view": Command(
+        "normalizer.cli.view:view", "cli", "Show in a browser what came, and what became of it."
     ),
     "rules": Command("normalizer.cli.rules:rules", "cli", "Explain the faults and their repairs."),
     "record": Command(

@@ -8,22 +8,27 @@ import functools
 import io
 import os
 import select
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 import click
+import orjson
 
 from normalizer import Normalizer, Options, Report, RequestInfo
 from normalizer.cassette import _atomic
 from normalizer.cassette.format import CassetteError
 from normalizer.cassette.imports import form_of
+from normalizer.catalogue import DEVIATIONS
 from normalizer.cli.check.lint import Answer
 from normalizer.cli.check.sources import PIECE, answers, files, is_stream
 from normalizer.cli.group import Failure
 from normalizer.cli.jobs import Jobs, interruptible, jobs_flag
 from normalizer.cli.options import option_flags, request_flags
+from normalizer.trace import Record, Trace
+from normalizer.view.terminal import SideBySide
 
 _PIECE = 65536
 _SIGHT = 65536  # bytes to read to find out the endpoint
@@ -126,6 +131,7 @@ def _repair(
     request: RequestInfo | None,
     options: Options,
     write: Callable[[bytes], object],
+    trace: Trace | None = None,
 ) -> Report:
     """Repair one answer, and write each event as soon as it is certain."""
     begun, reason, status = b"", None, 200
@@ -142,7 +148,7 @@ def _repair(
             "standard input is a cassette: name its file, or pipe the output of "
             "`stream-normalizer cassette export FILE`"
         )
-    normalizer = Normalizer(request, options, status=status)
+    normalizer = Normalizer(request, options, status=status, trace=trace)
     write(normalizer.feed(begun))
     if not normalizer.ended:
         for piece in _pieces(file, normalizer):
@@ -256,6 +262,18 @@ def _named(task: _Task, answer: Answer, number: str = "") -> Path:
     help="Which answer of a recording, from 0.",
 )
 @click.option("--report", is_flag=True, help="Print on stderr what was repaired.")
+@click.option(
+    "--diff",
+    is_flag=True,
+    help="Show what came beside what leaves, event by event, instead of what leaves.",
+)
+@click.option(
+    "--trace",
+    "trace_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write what becomes of each event to this file: a line of JSON for each.",
+)
 @jobs_flag
 @option_flags(without=("mode",))
 @click.pass_context
@@ -268,6 +286,8 @@ def normalize(
     request: RequestInfo | None,
     number: int | None,
     report: bool,
+    diff: bool,
+    trace_file: Path | None,
     jobs: int | None,
 ) -> None:
     """Repair a stream from FILE or standard input, and write it to standard output.
@@ -276,6 +296,7 @@ def normalize(
         curl -sN http://localhost:8000/v1/chat/completions … | stream-normalizer normalize
         stream-normalizer normalize answer.sse --request @request.json --report
         stream-normalizer normalize recorded/ more.sse --output-dir repaired/
+        stream-normalizer normalize answer.sse --diff
 
     Every event is written as soon as it is certain. The end of the stream ends the command. Some
     repairs depend on the request: add it with --request if it has tools, n or stream_options. If it
@@ -292,7 +313,11 @@ def normalize(
     """
     targets = targets or ("-",)
     if folder is None:
-        ctx.exit(_to_stdout(targets, request, number, options, report=report))
+        with _tracing(trace_file, diff=diff) as trace:
+            code = _to_stdout(targets, request, number, options, trace, report=report, silent=diff)
+        ctx.exit(code)
+    if diff or trace_file is not None:
+        raise click.UsageError("--diff and --trace are for one answer: leave out --output-dir.")
     tasks = _tasks(targets, folder)
     repair = functools.partial(_repair_file, request=request, number=number, options=options)
     code = 0
@@ -305,6 +330,24 @@ def normalize(
                 click.echo(f"Error: {done.failure}", err=True)
             code = max(code, 2 if done.failure is not None else int(done.has_error))
     ctx.exit(code)
+
+
+@contextlib.contextmanager
+def _tracing(path: Path | None, *, diff: bool) -> Iterator[Trace | None]:
+    """The trace that is written to a file, or shown, or both."""
+    writers: list[Callable[[Record], object]] = []
+    with contextlib.ExitStack() as stack:
+        if path is not None:
+            try:
+                file = stack.enter_context(path.open("wb"))
+            except OSError as error:
+                raise Failure(f"{path}: {error.strerror}") from None
+            writers.append(lambda record: file.write(orjson.dumps(record) + b"\n"))
+        if diff:
+            width = shutil.get_terminal_size().columns
+            names = {deviation.code: deviation for deviation in DEVIATIONS}
+            writers.append(SideBySide(click.echo, width=width, names=names))
+        yield Trace(lambda record: [write(record) for write in writers]) if writers else None
 
 
 def _opened(name: str) -> contextlib.AbstractContextManager[BinaryIO]:
@@ -321,9 +364,12 @@ def _to_stdout(
     request: RequestInfo | None,
     number: int | None,
     options: Options,
+    trace: Trace | None,
     *,
     report: bool,
+    silent: bool,
 ) -> int:
+    """Repair one answer; ``silent``: what leaves is not written."""
     name = targets[0]
     if len(targets) > 1 or Path(name).is_dir():
         raise Failure("several files, or a folder, need --output-dir DIR")
@@ -331,12 +377,12 @@ def _to_stdout(
     out = sys.stdout.buffer
 
     def write(data: bytes) -> None:
-        if data:
+        if data and not silent:
             out.write(data)
             out.flush()
 
     with _opened(name) as file:
-        done = _repair(file, recorded, request, options, write)
+        done = _repair(file, recorded, request, options, write, trace)
     if report:
         click.echo(_said(done), err=True)
     return 1 if done.error is not None else 0

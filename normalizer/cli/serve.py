@@ -161,6 +161,14 @@ def _refuse_itself(upstreams: Upstreams, port: int) -> None:
             raise Failure(f"{upstream.url} is this proxy itself: choose another --port")
 
 
+def _may_inspect(workers: int, token_env: str | None) -> None:
+    """Raise a usage error for a page that could not show what passes, or has an empty token."""
+    if workers > 1:
+        raise click.UsageError("--inspect shows the answers of one process: use --workers 1.")
+    if token_env is not None and not os.environ.get(token_env):
+        raise click.UsageError(f"--inspect-token-env: the variable {token_env} is not set.")
+
+
 def _allow_open_files() -> None:
     """Raise the limit of open files: a stream has two sockets, and 1,024 is a common limit."""
     if importlib.util.find_spec("resource") is None:
@@ -296,6 +304,18 @@ def _shared_metrics(workers: int) -> Iterator[None]:
     "all. Repeatable.",
 )
 @click.option(
+    "--inspect",
+    is_flag=True,
+    help="Show the last answers at /_normalizer, what came and what left, to programs on this "
+    "machine.",
+)
+@click.option(
+    "--inspect-token-env",
+    metavar="NAME",
+    help="The environment variable with a token for /_normalizer. With it, whoever has the token "
+    "may look from anywhere.",
+)
+@click.option(
     "--grace",
     type=click.IntRange(1),
     metavar="SECONDS",
@@ -323,6 +343,8 @@ def serve(
     body_timeout: float,
     max_body_bytes: int,
     cors: tuple[str, ...],
+    inspect: bool,
+    inspect_token_env: str | None,
     grace: int | None,
     access_log: bool,
 ) -> None:
@@ -354,6 +376,9 @@ def serve(
     Ctrl-C ends open streams at once.
     """
     upstreams = _upstreams(upstream, route, key_env)
+    inspect = inspect or inspect_token_env is not None
+    if inspect:
+        _may_inspect(workers, inspect_token_env)
     proxy = ProxyConfig(
         upstreams=upstreams,
         options=options,
@@ -362,6 +387,8 @@ def serve(
         body_timeout=body_timeout,
         max_body_bytes=max_body_bytes,
         cors=cors,
+        inspect=inspect,
+        inspect_token_env=inspect_token_env,
     )
     settings = {
         "http": functools.partial(Protocol, header_timeout=header_timeout),
@@ -381,6 +408,8 @@ def serve(
     _refuse_itself(upstreams, port)
     _allow_open_files()
     _say_where(upstreams, host, port, everybody="*" in cors)
+    if inspect:
+        click.echo("The last answers are at /_normalizer.", err=True)
     with _shared_metrics(workers):
         if workers == 1:
             serve_alone(proxy, settings, listening)

@@ -13,7 +13,7 @@ from typing import Any
 
 from normalizer.core.draft import Draft
 from normalizer.core.errors import INVALID, TOO_LARGE, TRUNCATED, read_error
-from normalizer.core.event import Kind
+from normalizer.core.event import Event, Kind
 from normalizer.core.failure import log_failure
 from normalizer.core.findings import Findings
 from normalizer.core.kept import Kept
@@ -31,6 +31,7 @@ from normalizer.core.report import Report
 from normalizer.core.request import RequestInfo
 from normalizer.core.sse import EventReader
 from normalizer.core.stream import EventStream
+from normalizer.core.tracing import BODY, Guard, Listener, TracedStream, TracedWriter
 from normalizer.core.writer import Writer
 from normalizer.wires import wire_for
 
@@ -70,6 +71,8 @@ class Normalizer:
     * ``waiting``: seconds after which `flush` may let go of something held, None if nothing is.
     * ``report``: what was repaired; complete after `close`.
 
+    ``trace`` is told what becomes of each event (`normalizer.trace.Trace`).
+
     Example::
 
         n = Normalizer(RequestInfo.parse("/v1/chat/completions", {"stream": True}))
@@ -85,6 +88,7 @@ class Normalizer:
         "_size",
         "_stream",
         "_streams",
+        "_trace",
         "_wire",
         "content_type",
         "ended",
@@ -100,6 +104,7 @@ class Normalizer:
         options: Options | None = None,
         *,
         status: int = 200,
+        trace: Listener | None = None,
     ) -> None:
         self.request = request or RequestInfo(endpoint="chat")
         self.options = options or _DEFAULTS
@@ -110,9 +115,16 @@ class Normalizer:
         chosen = self.options
         report = self._report = Report()
         found = self._found = _findings(report, chosen)
-        kept, writer = Kept(chosen.max_held_bytes), Writer(report)
+        kept = Kept(chosen.max_held_bytes)
+        trace = None if trace is None else Guard(trace)
+        writer = Writer(report) if trace is None else TracedWriter(report, trace)
         self._wire = wire_for(self.request, chosen, found, report, kept, writer)
-        self._stream = EventStream(self._wire, writer, chosen, found, report, kept)
+        self._trace = trace
+        if trace is None:
+            self._stream = EventStream(self._wire, writer, chosen, found, report, kept)
+        else:
+            trace.begins(self.request, chosen, status)
+            self._stream = TracedStream(self._wire, writer, chosen, found, report, kept, trace)
         alone = self.request.endpoint == "completions"
         self._beginning = Beginning(self._wire.is_event, alone=alone)
         self._body: list[bytes] | None = []  # until the kind of body is known, and of JSON ones
@@ -136,6 +148,8 @@ class Normalizer:
                     out = self._end(out)
         except Exception as error:  # broad on purpose: see _failed
             out = self._failed(error)
+        if self._trace is not None:
+            self._tell_whole(self._trace, out)
         return data if passed else out
 
     def feed_alike(self, data: bytes, position: int) -> int:
@@ -178,7 +192,15 @@ class Normalizer:
             out = self._failed(error)
         self._report.end = self._report.end or "done"
         self._name()
+        if self._trace is not None:
+            self._tell_whole(self._trace, out)
+            self._trace.ends(self._report)
         return b"" if self.passes else out
+
+    def _tell_whole(self, trace: Listener, out: bytes) -> None:
+        if out and self._streams is False:
+            trace.left(BODY, "", out, None)
+            trace.taken(list(self._found.log))
 
     @property
     def report(self) -> Report:
@@ -310,6 +332,14 @@ class Normalizer:
     def _whole(self, raw: bytes, broken: str | None) -> bytes:
         """A body that was read whole: JSON, nothing, or what belongs to an error status."""
         text = raw.removeprefix(_BOM).strip(_BLANK)
+        if self._trace is not None:
+            self._trace.came(BODY, raw, Event(Kind.DATA, text))
+        out = self._whole_body(raw, text, broken)
+        if self._trace is not None and self._streams is not False:
+            self._trace.taken(list(self._found.log))
+        return out
+
+    def _whole_body(self, raw: bytes, text: bytes, broken: str | None) -> bytes:
         if self.status >= 300:
             return self._error_status(raw, text)
         try:

@@ -13,10 +13,13 @@ from normalizer.core.normalizer import Normalizer
 from normalizer.core.options import OptionError, OptionFields, Options
 from normalizer.core.report import Report
 from normalizer.core.request import RequestInfo
+from normalizer.core.tracing import Guard, Listener
 from normalizer.doors import _task
 
 Headers = list[tuple[bytes, bytes]]
 OnReport = Callable[[Report], object]
+# gives the listener for the answer to a request, by the request's path
+Tracing = Callable[[str], Listener | None]
 
 logger = logging.getLogger("normalizer")
 
@@ -129,6 +132,7 @@ class Answer:
         "_path",
         "_reporting",
         "_status",
+        "_trace",
         "_waits",
         "normalizer",
         "over",
@@ -146,13 +150,15 @@ class Answer:
         coded: bool,
         began: float,
         upstream: str | None,
+        tracing: Tracing | None = None,
     ) -> None:
         """Begin an answer.
 
         ``coded``: its body came with a content coding. ``began``: the time of the request, by
         `time.monotonic`.
         """
-        self.normalizer = Normalizer(request, options, status=status)
+        self._trace = _listener(tracing, path) if tracing is not None else None
+        self.normalizer = Normalizer(request, options, status=status, trace=self._trace)
         report = self.normalizer.report
         report.path, report.upstream = path, upstream
         report.started = time.time() - (time.monotonic() - began)
@@ -257,6 +263,8 @@ class Answer:
         self.over = True
         report = self.report
         report.elapsed = time.monotonic() - self._began
+        if self._trace is not None:
+            self._trace.ends(report)
         if logger.isEnabledFor(logging.INFO):
             self._log(report)
         if self._on_report is not None:
@@ -277,6 +285,16 @@ class Answer:
             report.end,
             repaired or "nothing",
         )
+
+
+def _listener(tracing: Tracing, path: str) -> Listener | None:
+    try:
+        listener = tracing(path)
+    except Exception:
+        # A stream that works must not break because of who listens to it.
+        logger.exception("trace failed")
+        return None
+    return None if listener is None else Guard(listener)
 
 
 # An event loop knows its tasks weakly only.

@@ -21,6 +21,7 @@ from normalizer.doors._answer import (
     OTHER_API,
     Answer,
     OnReport,
+    Tracing,
     chosen,
     codings,
     holds_json,
@@ -54,6 +55,8 @@ class NormalizingMiddleware:
       ``NORMALIZER_*`` variables. So the class also works where it is constructed with ``app`` only.
     * ``on_report``: is called with the `Report` of every answer, once, when the answer is over. An
       asynchronous function is awaited. Its exceptions are logged.
+    * ``trace``: is called with the path of each request whose answer is changed, and returns who is
+      told what becomes of each event (`normalizer.trace.Trace`), or None.
 
     After the answer has started, the report is also at ``scope["state"]["normalizer"]`` (Starlette:
     ``request.state.normalizer``). The middleware changes answers to POST requests with a JSON body
@@ -79,11 +82,13 @@ class NormalizingMiddleware:
         *,
         options: Options | None = None,
         on_report: OnReport | None = None,
+        trace: Tracing | None = None,
         **fields: Unpack[OptionFields],
     ) -> None:
         self.app = app
         self.options = chosen(options, fields, environ=None)
         self.on_report = on_report
+        self.trace = trace
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "POST":
@@ -254,6 +259,7 @@ class _Responder:
             coded=not undo.idle,
             began=self._began,
             upstream=_upstream(self._scope),
+            tracing=self._middleware.trace,
         )
         self._body, self._asked = None, {}
         self._scope.setdefault("state", {})["normalizer"] = self._answer.report

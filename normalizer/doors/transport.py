@@ -16,6 +16,7 @@ from normalizer.doors._answer import (
     OTHER_API,
     Answer,
     OnReport,
+    Tracing,
     chosen,
     codings,
     is_asynchronous,
@@ -47,6 +48,8 @@ class NormalizingTransport(WrappingTransport):
     * ``on_report``: is called with the `Report` of every answer, once, when the answer is over. Its
       exceptions are logged. An asynchronous function is awaited in asynchronous clients. With a
       synchronous client it raises `OptionError`.
+    * ``trace``: is called with the path of each request whose answer is changed, and returns who is
+      told what becomes of each event (`normalizer.trace.Trace`), or None.
 
     The report is also at ``response.extensions["normalizer"]``. It is complete when the body has
     been read. The transport changes answers to POST requests with a JSON body to
@@ -70,12 +73,14 @@ class NormalizingTransport(WrappingTransport):
         *,
         options: Options | None = None,
         on_report: OnReport | None = None,
+        trace: Tracing | None = None,
         **fields: Unpack[TransportFields],
     ) -> None:
         stream_fields, pool = split(fields, transport)
         super().__init__(transport, pool)
         self._options = chosen(options, stream_fields, environ={})
         self._on_report = on_report
+        self._tracing = trace
         self._awaits_on_report = is_asynchronous(on_report)
 
     def handle_request(self, request: Any) -> Any:
@@ -154,6 +159,7 @@ class NormalizingTransport(WrappingTransport):
             coded=not undo.idle,
             began=began,
             upstream=request.url.netloc.decode("ascii"),
+            tracing=self._tracing,
         )
         return answer, undo
 

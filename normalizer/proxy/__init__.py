@@ -1,5 +1,6 @@
 """The reverse proxy: `NormalizingMiddleware` over a plain forwarding application.
 
+    Inspector                     /_normalizer, if it is asked for
     Observer                      /healthz, /metrics, the access log
       NormalizingMiddleware       all repairs
         Models                    the merged list of models, if there are several upstreams
@@ -12,6 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import os
+from typing import TYPE_CHECKING
 
 from normalizer.core.options import Options
 from normalizer.doors.asgi import ASGIApp, NormalizingMiddleware, Receive, Scope, Send
@@ -31,6 +34,9 @@ from normalizer.proxy.models import Models
 from normalizer.proxy.observe import Observer
 from normalizer.proxy.upstreams import Upstream, UpstreamError, Upstreams
 
+if TYPE_CHECKING:
+    from normalizer.proxy.inspect import Inspector
+
 __all__ = ["Proxy", "ProxyConfig", "Upstream", "UpstreamError", "Upstreams"]
 
 
@@ -46,6 +52,8 @@ class ProxyConfig:
     * ``connect_timeout``, ``read_timeout``, ``body_timeout``: in seconds; see `Forward`.
     * ``max_body_bytes``: the limit of a body that is read to find its model; see `Forward`.
     * ``cors``: origins whose pages may use the proxy, ``"*"`` for all. Needs starlette.
+    * ``inspect``: show the last answers at ``/_normalizer`` (`normalizer.proxy.inspect`), to this
+      machine only, or to whoever has the token in the variable ``inspect_token_env``.
     """
 
     upstreams: Upstreams
@@ -55,13 +63,16 @@ class ProxyConfig:
     body_timeout: float = 60.0
     max_body_bytes: int = MAX_BODY_BYTES
     cors: tuple[str, ...] = ()
+    inspect: bool = False
+    inspect_token_env: str | None = None
 
 
 class Proxy:
     """The ASGI application. The lifespan events of the server open and close its connections.
 
     It refuses WebSockets. At startup it raises `UpstreamError` if the variable of a key is not set,
-    and ValueError for an invalid origin in ``cors``.
+    KeyError if that of the token for ``inspect`` is not, and ValueError for an invalid origin in
+    ``cors`` or an empty token.
 
     Example::
 
@@ -80,9 +91,13 @@ class Proxy:
         app: ASGIApp = self._forward
         if config.upstreams.routes:
             app = Models(app, self._forward)
-        app = NormalizingMiddleware(app, options=config.options)
+        inspector = _inspector(config) if config.inspect else None
+        trace = inspector.trace if inspector is not None else None
+        app = NormalizingMiddleware(app, options=config.options, trace=trace)
         app = Observer(app, metrics(), paths=config.options.paths)
-        self._app = with_cors(app, config.cors) if config.cors else app
+        app = with_cors(app, config.cors) if config.cors else app
+        # outside of CORS: no other origin may read what passed
+        self._app = inspector.around(app) if inspector is not None else app
         self._running: set[asyncio.Task[object] | None] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -108,3 +123,10 @@ class Proxy:
             await asyncio.wait(running, timeout=_CANCELLED)
         await self._forward.close()
         await send({"type": "lifespan.shutdown.complete"})
+
+
+def _inspector(config: ProxyConfig) -> Inspector:
+    from normalizer.proxy.inspect import Inspector
+
+    name = config.inspect_token_env
+    return Inspector(token=os.environ[name] if name is not None else None)

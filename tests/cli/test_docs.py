@@ -15,11 +15,14 @@ from normalizer.cli.check import check
 from normalizer.cli.normalize import normalize
 from normalizer.cli.rules import rules
 from normalizer.cli.serve import serve
+from normalizer.cli.view import view
 from normalizer.proxy import Upstream
 from tests.cli.conftest import Run
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = {name: (DOCS / f"{name}.md").read_text(encoding="utf-8") for name in ("cli", "proxy")}
+PAGES = {
+    name: (DOCS / f"{name}.md").read_text(encoding="utf-8") for name in ("cli", "proxy", "trace")
+}
 
 
 def test_the_findings_shown_are_real(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,7 +39,7 @@ def test_the_findings_shown_are_real(run: Run, monkeypatch: pytest.MonkeyPatch) 
 def test_every_flag_is_one(page: str) -> None:
     flags = {
         flag
-        for command in (serve, check, normalize, rules)
+        for command in (serve, check, normalize, rules, view)
         for parameter in command.params
         if isinstance(parameter, click.Option)
         for flag in (*parameter.opts, *parameter.secondary_opts)

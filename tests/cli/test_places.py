@@ -8,8 +8,8 @@ import pytest
 
 from normalizer import Options, RequestInfo
 from normalizer.catalogue import Rule, rule, rules
+from normalizer.catalogue.places import place
 from normalizer.cli.check.lint import Answer, Finding, lint
-from normalizer.cli.check.places import place
 
 # Known only by a silence, which a file does not have.
 SILENCE = {"S511", "U609"}

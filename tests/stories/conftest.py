@@ -142,6 +142,18 @@ def optillm(
         lines.close()
 
 
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A Chromium, for pages of our own."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    if not CHROMIUM.exists():
+        missing(str(CHROMIUM))
+    with sync_api.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
 @pytest.fixture(scope="module")
 def ask() -> Iterator[Ask]:
     """Asks at a chat page in a browser; what the page asked for, and what it shows."""

@@ -8,22 +8,29 @@ import functools
 import itertools
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import click
 from rich.console import Console
 
 from normalizer import Options, RequestInfo
+from normalizer.cli.check.baseline import Baseline
+from normalizer.cli.check.baseline import write as write_baseline
+from normalizer.cli.check.clients import CLIENTS, breaks
 from normalizer.cli.check.lint import Linted, lint
 from normalizer.cli.check.notes import notes
 from normalizer.cli.check.outcome import exit_code, unanswered
 from normalizer.cli.check.output import as_github, as_json, console, show, summary
 from normalizer.cli.check.probe_table import APIS, NAMES, Api, chosen
 from normalizer.cli.check.sources import answers, files
+from normalizer.cli.check.vendor import as_html, as_markdown
+from normalizer.cli.configuration import configuration_flag
 from normalizer.cli.group import Failure
 from normalizer.cli.jobs import Jobs, interruptible, jobs_flag
 from normalizer.cli.options import option_flags, request_flags
 
 _URL = ("http://", "https://")
+_REPORTS: dict[str, Callable[[list[Linted]], str]] = {"markdown": as_markdown, "html": as_html}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +63,7 @@ def _check_server(
     api: Api | None,
     options: Options,
 ) -> Iterator[_Checked]:
-    # An HTTP library and a spinner take as long to import as the rest: files need neither.
+    # An HTTP library and a bar take as long to import as the rest: files need neither.
     from normalizer.cli.check.probes import Server, stops
 
     key = None
@@ -82,18 +89,22 @@ def _check_server(
 
 
 @contextlib.contextmanager
-def _waiting(err: Console) -> Iterator[Callable[[str], None]]:
-    """Show a spinner, and behind it what is said with the function that is yielded."""
-    from rich.progress import Progress, SpinnerColumn, TextColumn
+def _waiting(err: Console, files: int) -> Iterator[Callable[[str], None]]:
+    """Show a bar, and behind it what is said with the function that is yielded.
 
-    columns = SpinnerColumn(), TextColumn("{task.description}")
+    ``files``: how many are checked; 0: nobody knows how long it takes.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+
+    words = TextColumn("{task.description}")
+    columns = (BarColumn(), MofNCompleteColumn(), words) if files > 1 else (SpinnerColumn(), words)
     with Progress(*columns, console=err, transient=True) as waiting:
-        task = waiting.add_task("reading", total=None)
-        yield lambda doing: waiting.update(task, description=doing)
+        task = waiting.add_task("reading", total=files or None)
+        yield lambda doing: waiting.update(task, description=doing, advance=1)
 
 
 def _say_nothing(doing: str) -> None:
-    """Take the place of a spinner."""
+    """Take the place of a bar."""
 
 
 def _check_all(
@@ -111,8 +122,21 @@ def _check_all(
             yield from jobs.in_order(check_file, names)
 
 
+def _wanted(one: Linted, clients: tuple[str, ...]) -> Linted:
+    """Leave out what breaks none of the clients that are asked about."""
+    if not clients:
+        return one
+    kept = [
+        finding
+        for finding in one.findings
+        if any(breaks(finding.code, client) for client in clients)
+    ]
+    return dataclasses.replace(one, findings=tuple(kept))
+
+
 @click.command()
 @click.argument("targets", nargs=-1, required=True, metavar="TARGET…")
+@configuration_flag
 @click.option(
     "--model", metavar="NAME", help="For a server: the model to use.  [default: its only model]"
 )
@@ -143,10 +167,31 @@ def _check_all(
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["text", "json", "github"]),
+    type=click.Choice(["text", "json", "github", "markdown", "html"]),
     default="text",
     show_default=True,
-    help="Output for people, for programs, or as annotations of a GitHub workflow.",
+    help="Output for people, for programs, as annotations of a GitHub workflow, or as a report to "
+    "send to a vendor.",
+)
+@click.option(
+    "--client",
+    "clients",
+    multiple=True,
+    type=click.Choice(CLIENTS),
+    help="Tell only what breaks this client. Repeatable.",
+)
+@click.option(
+    "--baseline",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Tell only what is not in this file of known findings.",
+)
+@click.option(
+    "--write-baseline",
+    "new_baseline",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write the findings to this file, for --baseline.",
 )
 @jobs_flag
 @option_flags(without=("mode",))
@@ -163,6 +208,9 @@ def check(
     timeout: float,
     api: Api | None,
     form: str,
+    clients: tuple[str, ...],
+    baseline: Path | None,
+    new_baseline: Path | None,
     jobs: int | None,
 ) -> None:
     """Find the faults of streams, and the clients that break on them.
@@ -178,6 +226,7 @@ def check(
         stream-normalizer check http://localhost:8000/v1 --model llama3
         stream-normalizer check http://localhost:8000/v1/responses --model llama3
         curl -sN http://localhost:8000/v1/chat/completions … | stream-normalizer check -
+        stream-normalizer check http://localhost:8000/v1 --format markdown > for-the-vendor.md
 
     Each finding has the number of its event. Only events with data count:
 
@@ -198,9 +247,14 @@ def check(
     The exit code is 0 if no answer has a fault. It is 1 for findings and for answers that failed.
     It is 2 if a target cannot be read, or if a server answers nothing. --select, --ignore and
     --silence choose what to look for: codes, prefixes of codes (T4), or names.
+
+    Defaults for these options may stand in [tool.stream-normalizer] of the pyproject.toml of this
+    folder, or of one above it.
     """
+    known = Baseline.read(baseline) if baseline is not None else None
     out, err = console(), console(stderr=True)
     linted: list[Linted] = []
+    found: list[Linted] = []  # with what is known
     failures = 0
     explained: set[str] = set()
     check_file = functools.partial(_check_file, request=request, options=options)
@@ -218,19 +272,23 @@ def check(
         for are_servers, group in itertools.groupby(targets, lambda one: one.startswith(_URL))
     ]
     every = [name for are_servers, names in named for name in names if not are_servers]
+    counted = 0 if any(are_servers for are_servers, _ in named) else len(every)
     with (
         interruptible(),
         # only this process has standard input
         Jobs(1 if "-" in every else jobs, every) as processes,
         # Some versions of rich write a line feed for what is not shown.
-        _waiting(err) if err.is_terminal else contextlib.nullcontext(_say_nothing) as say,
+        _waiting(err, counted) if err.is_terminal else contextlib.nullcontext(_say_nothing) as say,
     ):
         for checked in _check_all(named, processes, check_file, check_server):
             say(checked.doing)
             if checked.failure is not None:
                 failures += 1
                 click.echo(f"Error: {checked.failure}", err=True)
-            for one in checked.linted:
+            for each in checked.linted:
+                one = _wanted(each, clients)
+                found.append(one)
+                one = known.without_known(one) if known is not None else one
                 linted.append(one)
                 if form == "github":
                     for line in as_github(one):
@@ -243,8 +301,14 @@ def check(
         raise Failure("the targets contain no answer of an API that we know")
     if form == "json":
         click.echo(as_json(linted))
+    elif form in _REPORTS:
+        click.echo(_REPORTS[form](linted))
     elif form == "text":
         summary(out, linted)
+        if known is not None and known.hidden:
+            out.print(f"Not told, as {baseline} has them: {known.hidden}", style="dim")
+    if new_baseline is not None:
+        write_baseline(new_baseline, found)
     nothing = unanswered(linted)
     if nothing:
         first = nothing[0]

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
 from normalizer import Normalizer, Options, Report, RequestInfo
+from normalizer.catalogue.places import Span, one_line, place
 from normalizer.cli.check.body import Lines
-from normalizer.cli.check.places import Span, one_line, place
 from normalizer.cli.check.severity import rank
 
 End = Literal["complete", "cut", "reset", "timeout", "closed"]

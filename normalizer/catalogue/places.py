@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from normalizer.cli.check import messages_places
+from normalizer.catalogue import messages_places
 
 _DELTA = "choices.*.delta"
 _CALL = f"{_DELTA}.tool_calls.*"
