@@ -281,8 +281,6 @@ def match_of_member(member: Member, value: bytes) -> Match | None:
 
 def reader_of(member: Member, *, rewritten: bool) -> Reader:
     """What reads the values of a member that no expression alone can tell."""
-    if member.rising is not None:
-        return functools.partial(_read_rising, member.rising, rewritten)
     if member.instead is not None:
         match = WORD if type(member.value) is str else NUMBER
         return functools.partial(_read_other, match, str(member.instead).encode())
@@ -292,13 +290,6 @@ def reader_of(member: Member, *, rewritten: bool) -> Reader:
 def _read_other(match: Match, pinned: bytes, data: bytes, at: int, _after: bytes) -> int:
     found = match(data, at)
     return -1 if found is None or found[0] == pinned else found.end()
-
-
-def _read_rising(rising: Rising, rewritten: bool, data: bytes, at: int, _after: bytes) -> int:
-    if not rewritten and rising.came != rising.left:
-        return -1
-    number = b"%d" % (rising.came + 1)
-    return at + len(number) if data.startswith(number, at) else -1
 
 
 def _read_json(rewritten: bool, data: bytes, at: int, after: bytes) -> int:

@@ -59,6 +59,7 @@ ERROR_BODY_SHAPE = Deviation(
 _BLANK = b" \t\r\n"
 _START_BYTES = 16  # in which it shows whether a body begins as JSON, behind a byte order mark
 _BOM = b"\xef\xbb\xbf"
+_FIELDS = (b"data:", b"event:")
 
 
 class Beginning:
@@ -86,6 +87,8 @@ class Beginning:
         line = self._line
         if line is None:
             return False
+        if not line and data.startswith(_FIELDS):
+            return True  # as most
         if line and len(line[0]) > _START_BYTES:
             ended = line[0].endswith(b"\n")
             if not data.strip(_BLANK) if ended else b"\n" not in data:

@@ -180,10 +180,7 @@ class EventStream:
                 break
             if templates.kept:
                 templates.doubt()
-            if event.kind is DATA:
-                self._data(event)
-            else:
-                self._no_data(event, closing=closing)
+            self._take(event, closing=closing)
             # most pieces are one event, and all of it was read
             if reader.drained:
                 break
@@ -192,7 +189,10 @@ class EventStream:
             templates.give_up()
             wire.behind(reader.rest())
 
-    def _data(self, event: Event) -> None:
+    def _take(self, event: Event, *, closing: bool) -> None:
+        if event.kind is not DATA:
+            self._take_no_data(event, closing=closing)
+            return
         wire, kept, value = self._wire, self._kept, event.value
         self._report.events_in += 1
         kept.arrived = len(event.data)
@@ -207,7 +207,7 @@ class EventStream:
         if self.holding and event.name != "ping":  # which does not break a silence
             self._since = time.monotonic()
 
-    def _no_data(self, event: Event, *, closing: bool) -> None:
+    def _take_no_data(self, event: Event, *, closing: bool) -> None:
         kind, wire = event.otherwise, self._wire
         if event.kind is Kind.END_WORD and wire.complete:
             self._found(DONE_VARIANT)

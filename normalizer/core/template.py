@@ -28,8 +28,9 @@ from normalizer.core.lenient import dumps, loads
 
 _BACKSLASH = ord("\\")  # bytes look for a byte string an order of magnitude slower
 FULL = 64  # events that are taken together when they are counted
-# what is in a hole: what an expression matches, a text, what an earlier hole has, or anything else
-_MATCH, _TEXT, _AGAIN, _OTHER = range(4)
+# what is in a hole: what an expression matches, a text, what an earlier hole has, a number that
+# rises, or anything else
+_MATCH, _TEXT, _AGAIN, _RISING, _OTHER = range(5)
 
 
 class Template:
@@ -221,7 +222,9 @@ class _Holes:
             return
         self.ordered = self.ordered or what.takes is not None
         match = match_of_member(what, value)
-        if match is not None:
+        if what.rising is not None:
+            self._steps.append((_RISING, slot, what.rising, after))
+        elif match is not None:
             self._steps.append((_MATCH, slot, match, after))
         else:
             self._steps.append((_OTHER, slot, reader_of(what, rewritten=self._rewritten), after))
@@ -250,6 +253,12 @@ class _Holes:
                 stop, value = found.end(), found[0]
                 if kind == _TEXT and not (value.isascii() or _is_utf_8(value)):
                     return None
+            elif kind == _RISING:
+                # as it came it leaves only where both numbers are the same
+                if reads.came != reads.left and not self._rewritten:
+                    return None
+                value = b"%d" % (reads.came + 1)
+                stop = at + len(value) if data.startswith(value, at) else -1
             elif kind == _AGAIN:
                 value = values[slot]
                 stop = at + len(value) if data.startswith(value, at) else -1
@@ -268,7 +277,8 @@ class _Holes:
         for slot, rising in self._rising:
             rising.came += 1
             rising.left += self._sends
-            values[slot] = b"%d" % rising.left
+            if self._leaves:
+                values[slot] = b"%d" % rising.left
         if not self._leaves:
             return
         if self._rewritten:
