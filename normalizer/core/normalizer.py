@@ -222,7 +222,7 @@ class Normalizer:
     @property
     def waiting(self) -> float | None:
         """Seconds until `flush` lets go of what is held; None while nothing is."""
-        return self._stream.waiting
+        return self._stream.waiting if self._stream.holding else None
 
     def _close(self, broken: str | None) -> bytes:
         if self._body is not None and not self.ended:
