@@ -273,11 +273,8 @@ class EventReader:
         """The event at ``position`` if it is whole and in the form that most are: the fast path."""
         start, name = position, b""
         if not data.startswith(b"data: {", position):
-            if data.startswith(_DONE, position):
-                self.position = position + len(_DONE)
-                return Event(Kind.DONE, b"", at=self.received - len(data) + position)
             if not data.startswith(b"event: ", position):
-                return None
+                return self._clean_done(data, position)
             start = data.find(b"\n", position) + 1
             if not start or not data.startswith(b"data: {", start):
                 return None
@@ -296,15 +293,20 @@ class EventReader:
         self.position = end + 2
         self.drained = end + 2 == len(data)
         self._frame, self._ident = position, (0, 0)
-        self.framing = []
+        if self.framing:
+            self.framing = []
         if lenient:
             lenient = self._event_data.not_strict(payload)
-        at = self.received - len(data) + start
-        if start == position:
-            return Event(DATA, payload, value, lenient, "", at)
-        if not self._named and self._found(EVENT_FIELD):
+        if start != position and not self._named and self._found(EVENT_FIELD):
             self.framing = [EVENT_FIELD.code]
-        return Event(DATA, payload, value, lenient, _name_of(name), at)
+        at = self.received - len(data) + start
+        return Event(DATA, payload, value, lenient, _name_of(name) if name else "", at)
+
+    def _clean_done(self, data: bytes, position: int) -> Event | None:
+        if not data.startswith(_DONE, position):
+            return None
+        self.position = position + len(_DONE)
+        return Event(Kind.DONE, b"", at=self.received - len(data) + position)
 
     def _framed_event(self, data: bytes, position: int) -> Event | None:
         """The event at ``position`` if it is whole and in another of the usual framings."""

@@ -101,7 +101,8 @@ class EventStream:
             self._wire.behind(data)
         elif self._reader.receive(data[position:] if position else data):
             self._read(tried=last is not None)
-            templates.align(self._reader.drained or self._reader.aligned)
+            if templates.kept:
+                templates.align(self._reader.drained or self._reader.aligned)
         else:
             templates.last = None
         return out.pop() if len(out) == 1 else self.ready()

@@ -72,7 +72,7 @@ class Templates:
     def doubt(self) -> None:
         """An event goes through the stages: no template is sure any more."""
         if self.kept and self.kept[0].form.alone:
-            self.kept.clear()
+            self.clear()
         for template in self.kept:
             template.sure = template.form.holds is None
 
