@@ -62,6 +62,7 @@ def test_ids_and_times_of_a_stream() -> None:
         ({"id": "550e8400-e29b-41d4-a716-446655440000"}, {"id": "id-0-1"}),
         ({"id": "chatcmpl-tool-0a1b2c3d4e"}, {"id": "chatcmpl-tool-0-1"}),
         ({"id": "toolu_vrtx_01AbCdEfGh"}, {"id": "toolu_vrtx_0-1"}),
+        ({"id": "chatcmpl-417"}, {"id": "chatcmpl-0-1"}),
         ({"id": "aBcDeFgHi"}, {"id": "id-0-1"}),
         ({"id": "a/b+c1d2e3=="}, {"id": "id-0-1"}),
         ({"encrypted_content": "gAAAAB0123456-_="}, {"encrypted_content": "encrypted-0-1"}),
