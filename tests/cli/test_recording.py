@@ -222,9 +222,10 @@ def test_recording_again_with_stable_changes_nothing(
         (interaction,) = load(path).interactions
         answers.append(interaction.response)
 
-    assert answers[0] == answers[1]
+    # the socket may join the chunks in other places each time
+    assert answers[0].body == answers[1].body
+    assert answers[0].headers == answers[1].headers
     assert b'"id":"chatcmpl-0-1"' in answers[0].body
-    assert len(answers[0].chunks) == len(PIECES)
 
 
 def test_each_piece_arrives_while_it_is_recorded(
