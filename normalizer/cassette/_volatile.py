@@ -95,6 +95,8 @@ _ID = re.compile(
 _OURS = re.compile(r"\d+-\d+")
 _WORD = re.compile(rb"(?:[A-Za-z0-9_+/-]|\\/)+={0,2}")
 _PART = re.compile(rb"[A-Za-z0-9_+-]+={0,2}")
+# Ollama's are random numbers below 1000.
+_ALWAYS = frozenset({"chatcmpl-", "cmpl-"})
 _LEAST = 8  # signs of an id that is random
 
 _YEAR = re.compile(rb'"\d{4}-\d\d-\d\d')
@@ -208,7 +210,7 @@ class Volatile:
         if value[:1] != b'"' or not text or text in self._ids:
             return
         shape = _ID.fullmatch(text.decode("utf-8", "replace"))
-        if shape is None or not _looks_random(shape[2]):
+        if shape is None or not (shape[1] in _ALWAYS or _looks_random(shape[2])):
             return
         prefix = shape[1] or f"{name.partition('_')[0]}-"
         self._ids[text] = f"{prefix}{number}-{next(count)}".encode()

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple
-from urllib.parse import urlsplit
 
 from normalizer.cassette._decoding import decoded
 from normalizer.cassette._volatile import Volatile
@@ -19,6 +19,8 @@ from normalizer.cassette.faults import Piece, Stream
 from normalizer.cassette.format import Cassette, Headers, Interaction, RecordedResponse
 
 _WIDTH = 100  # signs of a value
+# Not by `urlsplit`, which raises for what only looks like a URL.
+_PATH = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*)?([^?#]*)")
 _BEFORE = 24  # signs that two long values share, shown before the difference
 
 
@@ -75,7 +77,8 @@ class _Numbered(NamedTuple):
     @property
     def endpoint(self) -> tuple[str, str]:
         request = self.interaction.request
-        return request.method, urlsplit(request.uri).path
+        path = _PATH.match(request.uri)
+        return request.method, path[1] if path else request.uri
 
     @property
     def asked(self) -> str:

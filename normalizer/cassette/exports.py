@@ -11,7 +11,7 @@ import base64
 import json
 from importlib import metadata
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from normalizer.cassette._checks import CassetteError
 from normalizer.cassette._decoding import decoded, without_coding
@@ -111,7 +111,7 @@ def _entry(interaction: Interaction, number: int, day: str) -> dict[str, Any]:
 
 
 def _request(request: RecordedRequest) -> dict[str, Any]:
-    query = parse_qsl(urlsplit(request.uri).query, keep_blank_values=True)
+    query = _query(request.uri)
     return {
         "method": request.method,
         "url": request.uri,
@@ -138,6 +138,15 @@ def _response(response: RecordedResponse) -> dict[str, Any]:
         "bodySize": len(response.body),
         "_stream": {"end": response.end, "chunks": response.lengths, "times": response.times},
     } | ({"_error": error} if error else {})
+
+
+def _query(uri: str) -> list[tuple[str, str]]:
+    # not by `urlsplit`, which raises for what only looks like a URL
+    query = uri.partition("#")[0].partition("?")[2]
+    try:
+        return parse_qsl(query, keep_blank_values=True)
+    except ValueError:  # more members than Python reads
+        return []
 
 
 def _headers(headers: Headers) -> list[dict[str, str]]:

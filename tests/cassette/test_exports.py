@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from normalizer.cassette.diff import diff
 from normalizer.cassette.exports import to_har
 from normalizer.cassette.format import (
     Cassette,
@@ -120,6 +121,14 @@ def test_a_bad_stream_says_where(stream: Any, said: str) -> None:
         reads(json.dumps(har).encode(), "x.har")
 
     assert str(caught.value).startswith(f"x.har: {said}")
+
+
+@pytest.mark.parametrize("uri", ["http://[", "x", "http://h?a=" + "&" * 9, ""])
+def test_what_is_no_url_stays(uri: str) -> None:
+    cassette = one(streamed(), dataclasses.replace(ASKED, uri=uri))
+
+    assert reads(to_har(cassette), "x.har") == cassette
+    assert diff(cassette, cassette) == ()
 
 
 def test_one_of_several_and_what_cannot_be_exported() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from normalizer.cassette import RecordingTransport, ReplayTransport
+from normalizer.cassette import RecordingTransport, ReplayTransport, _journal
 from normalizer.cassette._volatile import _MOST_IDS, Volatile
 from normalizer.cassette.format import (
     Cassette,
@@ -22,6 +23,9 @@ from normalizer.cassette.format import (
     loads,
 )
 from normalizer.cassette.scrub import scrub
+from tests.conftest import answering
+
+pytest_plugins = ["pytester"]
 
 COLLECTION = Path(__file__).parents[2] / "cassettes"
 URL = "http://h/v1/chat/completions"
@@ -62,6 +66,7 @@ def test_ids_and_times_of_a_stream() -> None:
         ({"id": "550e8400-e29b-41d4-a716-446655440000"}, {"id": "id-0-1"}),
         ({"id": "chatcmpl-tool-0a1b2c3d4e"}, {"id": "chatcmpl-tool-0-1"}),
         ({"id": "toolu_vrtx_01AbCdEfGh"}, {"id": "toolu_vrtx_0-1"}),
+        ({"id": "chatcmpl-417"}, {"id": "chatcmpl-0-1"}),
         ({"id": "aBcDeFgHi"}, {"id": "id-0-1"}),
         ({"id": "a/b+c1d2e3=="}, {"id": "id-0-1"}),
         ({"encrypted_content": "gAAAAB0123456-_="}, {"encrypted_content": "encrypted-0-1"}),
@@ -272,3 +277,44 @@ def test_an_import_can_be_stable() -> None:
     (made,) = scrub(cassette, {"stable": True}).interactions
 
     assert made.response.body == event(id="chatcmpl-0-1")
+
+
+def test_a_journal_of_a_stable_recording_has_no_times(tmp_path: Path) -> None:
+    head = _journal.head(RecordedRequest(method="POST", uri=URL), answer())
+    lines = [
+        ["before", 0, None],
+        ["begun", 0, head],
+        ["chunk", 0, None, 3],
+        ["bytes", 0, "abc"],
+        ["ended", 0, "complete"],
+    ]
+    path = tmp_path / "x.yaml"
+    _journal.path_of(path).write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+
+    left = _journal.read(path)
+
+    assert left is not None
+    (response,) = (each.response for each in left.interactions)
+    assert (response.chunks, response.times, response.end) == ([b"abc"], (), "complete")
+
+
+def test_the_plugin_records_stable(pytester: pytest.Pytester, serve: Callable[[Any], str]) -> None:
+    url = serve(answering(event(id="chatcmpl-417")))
+    pytester.makepyfile(
+        test_it=f"""
+        import httpx, pytest
+
+        @pytest.fixture
+        def stream_cassette_config():
+            return {{"stable": True}}
+
+        def test_answer(stream_cassette):
+            client = httpx.Client(transport=stream_cassette.transport)
+            assert client.post({url!r} + "/v1/chat/completions", json={{}}).status_code == 200
+        """
+    )
+    arguments = ("-pno:hypothesispytest", "--stream-record-mode=once")
+    assert pytester.runpytest(*arguments).ret == 0
+    assert pytester.runpytest("-pno:hypothesispytest").ret == 0
+    (path,) = pytester.path.rglob("*.yaml")
+    assert b'"id":"chatcmpl-0-1"' in load(path).interactions[0].response.body

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+import re
 
-_PATHS = ("/completions", "/responses", "/messages")
+# Not by `urlsplit`, which raises for what only looks like a URL.
+_PATH = re.compile(r"[^?#]*/(?:completions|responses|messages)(?:[?#]|\Z)")
 
 
 def is_wanted(method: str, url: str, content_type: str) -> bool:
@@ -12,7 +13,7 @@ def is_wanted(method: str, url: str, content_type: str) -> bool:
     if method in ("OPTIONS", "CONNECT"):
         return False
     kind = content_type.partition(";")[0].strip().lower()
-    return kind == "text/event-stream" or urlsplit(url).path.endswith(_PATHS)
+    return kind == "text/event-stream" or _PATH.match(url) is not None
 
 
 def none_of(count: int, *, every: bool) -> str:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
 from normalizer.cassette._checks import CassetteError
 from normalizer.cassette.format import (
@@ -197,7 +196,7 @@ def _interaction(exchange: _Exchange) -> Interaction:
         raise CassetteError(f"line {exchange.line}: {bytes(exchange.sent[:40])!r} is no request")
     headers = _headers(exchange.sent, exchange.line)
     target = line[2].decode("latin-1")
-    if not urlsplit(target).scheme:
+    if not target.startswith(("http://", "https://")):
         host = next((value for name, value in headers if name == "host"), "")
         target = f"{exchange.scheme}://{host}{target}"
     posted = bytes(exchange.posted)

@@ -143,7 +143,7 @@ def _text(values: Any, key: str, where: str, default: str | None = None) -> str:
 
 
 def _decoded(value: bytes | str) -> str:
-    return value if isinstance(value, str) else value.decode("utf-8", "replace")
+    return value if isinstance(value, str) else value.decode("latin-1")
 
 
 def _is_time(value: Any) -> bool:
