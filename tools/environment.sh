@@ -43,6 +43,12 @@ requirements() {
     vendors-messages) echo '-e .[vendors-messages]' ;;
     # with the schemas of Kubernetes, 108 MB that nothing else needs
     ray) echo '-e .[test,ray] kubernetes-validate' ;;
+    # mkdocs and its theme; what docs/ imports, so that its code runs
+    docs) echo '-e .[all] mkdocs-material mkdocstrings[python]' ;;
+    docs-code)
+        echo '-e .[all] fastapi hypothesis langchain-openai litellm openai openai-agents' \
+            'pydantic-ai-slim[openai] pytest syrupy'
+        ;;
     # OptiLLM without what it requires: of that only what its server imports. The rest is PyTorch and
     # its like, 1.7 GB for models that it would run itself.
     optillm) echo '--no-deps optillm==0.4.0' ;;
@@ -58,6 +64,7 @@ requirements() {
 constraints() {
     case $1 in
     lint | compiled) echo "$root/tools/constraints/test.txt" ;;
+    docs-code) echo "$root/tools/constraints/docs.txt" ;;
     optillm-imports) echo "$root/tools/constraints/optillm.txt" ;;
     openai3-httpx2 | openai3-httpx) echo "$root/tools/constraints/openai3.txt" ;;
     openai2-httpx) echo "$root/tools/constraints/openai2.txt" ;;
