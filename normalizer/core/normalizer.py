@@ -50,7 +50,8 @@ def _findings(report: Report, options: Options) -> Findings:
     # The table of all deviations: only who names some of them pays for it.
     from normalizer.catalogue import covered, switched_off
 
-    return Findings(report, switched_off(tuple(select), tuple(ignore)), covered(tuple(silence)))
+    off = switched_off(tuple(select), tuple(ignore), staged=bool(options.stages))
+    return Findings(report, off, covered(tuple(silence)))
 
 
 class Normalizer:
@@ -221,7 +222,7 @@ class Normalizer:
     @property
     def waiting(self) -> float | None:
         """Seconds until `flush` lets go of what is held; None while nothing is."""
-        return self._stream.waiting
+        return self._stream.waiting if self._stream.holding else None
 
     def _close(self, broken: str | None) -> bytes:
         if self._body is not None and not self.ended:
