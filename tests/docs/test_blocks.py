@@ -19,6 +19,7 @@ from tests.docs.reading import DOCS, PAGES, ROOT, Block, blocks, indented, read
 RUN_IN = {
     "cassettes.md": "tests/test_docs_cassettes.py",
     "scale.md": "tests/test_docs_scale.py",
+    "stages.md": "tests/test_stages.py",
     "stories/2-azure-gradio.md": "tests/stories/test_2_azure_gradio.py",
     "where-to-put-it.md": "tests/test_docs_places.py",
 }
@@ -79,7 +80,7 @@ def test_code_compiles_and_is_run_somewhere(block: Block) -> None:
     here = (Path(__file__).parent / "test_code.py").read_text(encoding="utf-8")
     name = block.page.removesuffix(".md")
     if block.page in RUN_IN:
-        assert (ROOT / RUN_IN[block.page]).exists()
+        assert Path(block.page).name in (ROOT / RUN_IN[block.page]).read_text(encoding="utf-8")
     else:
         assert f'"{name}"' in here, f"no test in test_code.py runs {block}"
 
