@@ -8,10 +8,12 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
+from normalizer.proxy import Upstream
 from tests.docs.commands import commands, refused
 from tests.docs.reading import DOCS, PAGES, ROOT, Block, blocks, indented, read
 
@@ -70,6 +72,40 @@ def test_data_can_be_read(block: Block) -> None:
     if block.why:
         pytest.skip(block.why)
     assert DATA[block.language](block.text)
+
+
+def test_the_proxy_in_compose_starts_with_these_arguments() -> None:
+    (compose,) = blocks("how-to/docker.md", "yaml")
+    service = yaml.safe_load(compose.text)["services"]["normalizer"]
+    assert refused(["stream-normalizer", "serve", *service["command"]]) is None
+    last = int(service["command"][-1])
+    assert int(service["stop_grace_period"].removesuffix("s")) > last
+
+
+@pytest.mark.parametrize(
+    ("base", "path", "leads_to"),
+    [
+        # what the client puts behind its base URL, and where the server has that
+        (
+            tomllib.loads(next(blocks("how-to/codex.md", "toml")).text)["model_providers"]["local"][
+                "base_url"
+            ],
+            "/responses",
+            "http://localhost:8000/v1/responses",
+        ),
+        (
+            json.loads(next(blocks("how-to/claude-code.md", "json")).text)["env"][
+                "ANTHROPIC_BASE_URL"
+            ],
+            "/v1/messages",
+            "http://localhost:8000/v1/messages",
+        ),
+    ],
+)
+def test_coding_agents_reach_their_api(base: str, path: str, leads_to: str) -> None:
+    url = urlsplit(base + path)
+    assert url.netloc == "127.0.0.1:8900"
+    assert Upstream(url="http://localhost:8000/v1").target(url.path) == leads_to
 
 
 @pytest.mark.parametrize("block", every("python"), ids=str)

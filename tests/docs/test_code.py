@@ -20,6 +20,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+import yaml
 from starlette.testclient import TestClient
 
 from normalizer import NormalizingTransport, OptionError
@@ -86,7 +87,13 @@ def page(
     yield page
     for one in opened:
         one.names.clear()
-    gc.collect()  # while the marks above are in force
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """Let what a page leaves open go while the marks above are in force."""
+    yield
+    gc.collect()
 
 
 def needs(*modules: str) -> None:
@@ -197,6 +204,18 @@ def test_litellm(page: Callable[[str], Page], capsys: pytest.CaptureFixture[str]
             one.run()
     assert printed(capsys) == TEXT
     assert passed.called
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_configuration_of_litellm_is_one(upstream: str) -> None:
+    """LiteLLM's gateway gives its list of models to its router. Here the server is behind it."""
+    needs("litellm")
+    litellm = importlib.import_module("litellm")
+    (block,) = blocks("how-to/litellm.md", "yaml")
+    text = block.text.replace("http://127.0.0.1:8900", upstream)
+    router = litellm.Router(model_list=yaml.safe_load(text)["model_list"])
+    stream = router.completion(model="m", messages=[{"role": "user", "content": "Hi"}], stream=True)
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == TEXT
 
 
 @pytest.mark.filterwarnings("ignore")
