@@ -234,11 +234,11 @@ def page() -> str:
     """docs/deviations.md."""
     lines = [INTRODUCTION]
     for letter, title in GROUPS.items():
-        lines += ["", f"**[{title}](#{_slug(title)})**", "", *_index(letter)]
+        lines += ["", f"**[{title}](#{_slug(title)})**", "", *index(letter)]
     for letter, title in GROUPS.items():
         lines += ["", f"## {title}"]
         for rule in _of(letter):
-            lines += _chapter(rule)
+            lines += chapter(rule)
     return "\n".join(lines)
 
 
@@ -246,7 +246,8 @@ def _of(letter: str) -> list[Rule]:
     return [rule for rule in rules() if rule.deviation.code.startswith(letter)]
 
 
-def _index(letter: str) -> Iterator[str]:
+def index(letter: str) -> Iterator[str]:
+    """Yield the lines of the table of one group."""
     yield from ("| Code | Name | Fault | Repair |", "|---|---|---|---|")
     for rule in _of(letter):
         one = rule.deviation
@@ -255,7 +256,8 @@ def _index(letter: str) -> Iterator[str]:
         yield f"| {_link(one.code)} | {one.name} | {fault} | {repair}{kind} |"
 
 
-def _chapter(rule: Rule) -> Iterator[str]:
+def chapter(rule: Rule) -> Iterator[str]:
+    """Yield the lines about one deviation: a blank one, the heading, and so on."""
     one = rule.deviation
     yield from ("", f"### {one.code} {one.name}", "", one.fault, "", f"**Repair.** {one.repair}")
     if one.option:

@@ -42,6 +42,9 @@ requirements() {
     vendors) echo '-e .[all] --group vendors' ;;
     vendors-messages) echo '-e .[all] --group vendors-messages' ;;
     ray) echo '-e .[all,ray] --group ray' ;;
+    # mkdocs and its theme; what docs/ imports, so that its code runs
+    docs) echo '-e . --group docs' ;;
+    docs-code) echo '-e .[all] --group docs-code' ;;
     # OptiLLM without what it requires: of that only what its server imports. The rest is PyTorch and
     # its like, 1.7 GB for models that it would run itself.
     optillm) echo '--no-deps optillm==0.4.0' ;;
@@ -57,6 +60,7 @@ requirements() {
 constraints() {
     case $1 in
     lint | compiled) echo "$root/tools/constraints/test.txt" ;;
+    docs-code) echo "$root/tools/constraints/docs.txt" ;;
     optillm-imports) echo "$root/tools/constraints/optillm.txt" ;;
     openai3-httpx2 | openai3-httpx) echo "$root/tools/constraints/openai3.txt" ;;
     openai2-httpx) echo "$root/tools/constraints/openai2.txt" ;;
