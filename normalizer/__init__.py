@@ -1,4 +1,4 @@
-"""One canonical OpenAI stream out of every OpenAI-compatible one.
+"""Streams of OpenAI- and Anthropic-compatible servers, as the original APIs send them.
 
 A name is imported when it is asked for first. So ``import normalizer`` costs next to nothing, the
 core comes without asyncio, and the command line prints its help without the core.
@@ -29,6 +29,8 @@ __all__ = [
     "Report",
     "RequestInfo",
 ]
+
+__version__ = "0.2.0"
 
 _MODULES = {
     "Normalizer": "normalizer.core.normalizer",

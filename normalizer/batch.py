@@ -33,7 +33,7 @@ import operator
 from collections.abc import Iterable
 from typing import Any, NamedTuple, Protocol, Unpack
 
-from normalizer.core.exceptions import OptionError
+from normalizer.core.exceptions import NormalizerError, OptionError
 from normalizer.core.failure import log_failure
 from normalizer.core.lenient import dumps
 from normalizer.core.normalizer import Normalizer
@@ -136,7 +136,7 @@ def _is_null(value: object) -> bool:
     return (isinstance(value, float) and value != value) or type(value).__name__ == "NAType"
 
 
-class _InvalidRowError(ValueError):
+class _InvalidRowError(NormalizerError, ValueError):
     """A value in a row is not what its column is for."""
 
 

@@ -1,4 +1,7 @@
-"""Snapshots of streams, for tests with syrupy: one `.sse` file for each, which opens as what it is.
+"""Snapshots of streams, for tests with syrupy.
+
+`SSESnapshotExtension` stores a stream in an `.sse` file, which opens as what it is.
+`SSEPairExtension` stores two, what came beside what left, in an `.sse.diff` file.
 
 Example::
 
@@ -14,6 +17,8 @@ Example::
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -21,7 +26,10 @@ from typing import Any
 from syrupy.data import SnapshotCollection
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
-__all__ = ["SSESnapshotExtension"]
+__all__ = ["SSEPairExtension", "SSESnapshotExtension"]
+
+# An event with the blank line behind it, whatever the line endings are.
+_EVENT = re.compile(r".+?(?:(?:\r\n|\r(?!\n)|\n){2,}|\Z)", re.DOTALL)
 
 
 class SSESnapshotExtension(SingleFileSnapshotExtension):
@@ -37,13 +45,7 @@ class SSESnapshotExtension(SingleFileSnapshotExtension):
     _write_mode = WriteMode.TEXT
 
     def serialize(self, data: Any, **_: Any) -> str:
-        if isinstance(data, str):
-            return data
-        if isinstance(data, Iterable) and not isinstance(data, bytes | bytearray | memoryview):
-            data = b"".join(data)
-        if not isinstance(data, bytes | bytearray | memoryview):
-            raise TypeError(f"a stream is bytes, a text or an iterable of bytes, not {data!r:.40}")
-        return bytes(data).decode("utf-8", "surrogateescape")
+        return _text(data)
 
     # The base class opens files as text, which on reading turns CR LF into LF.
     def read_snapshot_data_from_location(self, *, snapshot_location: str, **_: Any) -> str | None:
@@ -59,3 +61,53 @@ class SSESnapshotExtension(SingleFileSnapshotExtension):
         (snapshot,) = snapshot_collection
         data = str(snapshot.data).encode("utf-8", "surrogateescape")
         Path(snapshot_collection.location).write_bytes(data)
+
+
+class SSEPairExtension(SSESnapshotExtension):
+    """Store what came and what left in ``__snapshots__/<test module>/<test>.sse.diff``.
+
+    The value is a pair of streams, each as in `SSESnapshotExtension`. The file has both completely,
+    event by event, in the form of a diff: lines behind a blank are in both, those behind ``-`` only
+    in the first, and those behind ``+`` only in the second. If a stream does not end in a line
+    feed, ``\\ No newline at end of file`` says so. Raises `TypeError` for other values.
+
+    Example::
+
+        assert (came, left) == snapshot.use_extension(SSEPairExtension)
+    """
+
+    file_extension = "sse.diff"
+
+    def serialize(self, data: Any, **_: Any) -> str:
+        if not isinstance(data, tuple) or len(data) != 2:
+            raise TypeError(f"a pair is a tuple of what came and what left, not {data!r:.40}")
+        came, left = (_EVENT.findall(_text(each)) for each in data)
+        lines = ["--- came\n", "+++ left\n"]
+        for kind, a, b, c, d in difflib.SequenceMatcher(None, came, left).get_opcodes():
+            if kind == "equal":
+                lines += _marked(" ", came[a:b])
+            else:
+                lines += [*_marked("-", came[a:b]), *_marked("+", left[c:d])]
+        return "".join(lines)
+
+
+def _text(data: Any) -> str:
+    """Return a stream as a text. Raises `TypeError` if it is none."""
+    if isinstance(data, str):
+        return data
+    if isinstance(data, Iterable) and not isinstance(data, bytes | bytearray | memoryview):
+        data = b"".join(data)
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise TypeError(f"a stream is bytes, a text or an iterable of bytes, not {data!r:.40}")
+    return bytes(data).decode("utf-8", "surrogateescape")
+
+
+def _marked(sign: str, events: list[str]) -> list[str]:
+    """Return the lines of events, each behind a sign."""
+    lines = []
+    for line in re.findall(r"[^\n]*\n|[^\n]+", "".join(events)):
+        is_whole = line.endswith("\n")
+        lines.append(
+            f"{sign}{line}" if is_whole else f"{sign}{line}\n\\ No newline at end of file\n"
+        )
+    return lines

@@ -27,6 +27,7 @@ The records of what left follow the record of the event after which it left.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -41,6 +42,7 @@ from normalizer.core.request import RequestInfo
 
 VERSION = 1
 _FOLLOWED = 4096  # events that have come and whose parts may still leave
+_BYTES = 16 * 1024 * 1024  # of them
 _JOINED = 64  # of them, those whose texts are looked for in longer ones
 
 Record = dict[str, Any]
@@ -51,7 +53,8 @@ class Trace:
     """Writes what becomes of each event of one answer, as records.
 
     ``write`` takes each record as soon as it is complete; ``clock`` gives seconds. One object for
-    each answer; memory does not grow with its length.
+    each answer; memory does not grow with its length. Should ``write`` raise, that is logged, the
+    trace ends there, and the answer goes on.
 
     Example::
 
@@ -117,7 +120,7 @@ class Trace:
         if escaped:
             self._came["escaped"] = True
         self._byte += len(raw)
-        self._events.add(self._numbers[0], event.value)
+        self._events.add(self._numbers[0], event.value, len(raw))
 
     def taken(self, codes: list[str]) -> None:
         """Take the deviations that were found in what came last."""
@@ -173,18 +176,26 @@ class _Events:
     def __init__(self) -> None:
         # by identity; the object is kept with it, so that no other one can have its id
         self._parts: dict[int, tuple[int, Any]] = {}
-        self._of: deque[list[int]] = deque()
+        self._of: deque[tuple[int, int, list[int]]] = deque()  # number, bytes and ids, by event
+        self._bytes = 0
 
-    def add(self, number: int, value: Any) -> None:
-        """Take the value of an event that came."""
+    def add(self, number: int, value: Any, size: int) -> None:
+        """Take the value of an event that came, of ``size`` bytes."""
         mine = []
         for part in _walk(value):
             mine.append(id(part))
             self._parts[id(part)] = (number, part)
-        self._of.append(mine)
-        if len(self._of) > _FOLLOWED:
-            for old in self._of.popleft():
-                self._parts.pop(old, None)
+        self._of.append((number, size, mine))
+        self._bytes += size
+        while len(self._of) > _FOLLOWED or (self._bytes > _BYTES and len(self._of) > 1):
+            self._forget(*self._of.popleft())
+
+    def _forget(self, number: int, size: int, mine: list[int]) -> None:
+        self._bytes -= size
+        for ident in mine:
+            # a part that has left may have made room for one of another event
+            if ident in self._parts and self._parts[ident][0] == number:
+                del self._parts[ident]
 
     def take(self, value: Any) -> list[int]:
         """The numbers of the events that a value which leaves is made of."""
@@ -202,7 +213,7 @@ class _Events:
     def _joined(self, text: str) -> set[int]:
         """The events whose texts a new text is made of."""
         numbers = set()
-        for mine in list(self._of)[-_JOINED:]:
+        for _, _, mine in itertools.islice(reversed(self._of), _JOINED):
             for ident in mine:
                 number, part = self._parts.get(ident, (0, None))
                 if type(part) is str and part in text:

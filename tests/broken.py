@@ -15,7 +15,7 @@ from typing import Any
 from starlette.applications import Starlette
 
 from normalizer.cassette.format import load
-from tools.upstream import mounts
+from normalizer.cli.demo.upstream import mounts
 
 CASSETTES = Path(__file__).parents[1] / "cassettes"
 PYTHON = ("openai-python", "langchain")

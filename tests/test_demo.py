@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 
 import pytest
 
+from normalizer.cli.demo import program as demo
 from normalizer.doors.transport import NormalizingTransport
-from tools import demo
+
+COLLECTION = Path(__file__).parents[1] / "cassettes"
 
 
 def test_every_stream_comes_out_right(capsys: pytest.CaptureFixture[str]) -> None:
@@ -28,3 +31,11 @@ def test_a_stream_that_does_not_is_told(
     assert demo.main() == 1
     raw, ours = capsys.readouterr().out.splitlines()[-1].split(". ")
     assert ours.endswith(f"{raw.removeprefix('Right raw: ')}.")
+
+
+def test_its_cassettes_are_those_of_the_collection() -> None:
+    """They are copies, because the collection is not in the wheel."""
+    copies = {path.relative_to(demo.CASSETTES) for path in demo.CASSETTES.glob("*/*.yaml")}
+    assert copies == {Path(f"{each.cassette}.yaml") for each in demo.SHOWN}
+    for path in copies:
+        assert (demo.CASSETTES / path).read_bytes() == (COLLECTION / path).read_bytes(), path

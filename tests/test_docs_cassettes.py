@@ -200,7 +200,7 @@ def reader(
     shared = Cassette(
         Metadata(), (Interaction(asked, RecordedResponse.from_chunks([ROLE, HELLO, DONE])),)
     )
-    for module in ("test_marked", "test_snapshot"):
+    for module in ("test_marked", "test_snapshot", "test_pair"):
         dump(shared, tmp_path / "cassettes" / module / "shared.yaml")
 
     reader = Reader(tmp_path, upstream)

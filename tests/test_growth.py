@@ -547,7 +547,7 @@ def test_a_template_s_end_is_not_looked_for_in_the_rest_of_a_feed(more: Any) -> 
         one = normalizer()
         one.feed(chunk({"role": "assistant", "content": ""}) + said(1))
         templates = one._stream._templates
-        assert templates.any
+        assert templates.kept
         data = _Searched(said(2) * size)
         _Searched.searched = 0
         for position in range(0, len(data), len(said(2))):

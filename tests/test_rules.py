@@ -22,7 +22,7 @@ from normalizer.core.findings import Deviation
 from normalizer.wires.chat import envelope
 from normalizer.wires.responses import envelope as responses_envelope
 from tests.shared import beside
-from tools.deviations import Ran, run
+from tools.deviations import Ran, run, unplain
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "normalizer" / "catalogue" / "rules").glob("*.toml"))
@@ -252,19 +252,10 @@ def test_the_entry_is_whole(one: Rule) -> None:
     assert code(one) not in one.also
 
 
-# Verbs that have a meaning of their own in this project, and none for a reader.
-PRIVATE = re.compile(
-    r"\b(settle[sd]?|say|says|said|hears?|heard|speaks?|spoken?|tells?|told|rides?|what leaves)\b",
-    re.IGNORECASE,
-)
-
-
 @pytest.mark.parametrize("one", DEVIATIONS, ids=lambda one: one.code)
 def test_the_fault_and_the_repair_are_plain_sentences(one: Deviation) -> None:
     for sentence in (one.fault, one.repair):
-        assert re.fullmatch(r"[A-Z`].{5,118}\.", sentence)
-        assert not re.search(r"[.!?;] ", sentence), "two sentences"
-        assert not PRIVATE.search(sentence)
+        assert unplain(sentence) is None
     assert one.fault != one.repair
 
 

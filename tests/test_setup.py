@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,31 @@ def test_the_versions_are_the_ones_that_are_installed(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     pins = tmp_path / "tools" / "constraints" / "stories.txt"
-    assert done.stdout.startswith(f"{pins} {pins} -m pip install ")
+    assert f"\n{pins} {pins} -m pip install " in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("version", "renewed"), [("23.2.1", True), ("25.0.1", True), ("25.1", False)]
+)
+def test_a_pip_without_groups_is_renewed(tmp_path: Path, version: str, renewed: bool) -> None:
+    (tmp_path / "pip.py").write_text(
+        f"__version__ = {version!r}\nimport sys\nprint(sys.argv[1:])\n"
+    )
+    done = functions(f"new_pip {sys.executable}", PYTHONPATH=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert ("'pip==" in done.stdout) == renewed
+
+
+def test_each_environment_is_made_of_extras_and_groups_that_exist() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    extras, groups = project["project"]["optional-dependencies"], project["dependency-groups"]
+    text = (ROOT / "tools" / "environment.sh").read_text(encoding="utf-8")
+    named = re.findall(r"--group ([\w-]+)", text)
+    assert set(named) == set(groups)
+    for names in re.findall(r"'(?:-e )?\.\[([\w,]+)\]", text):
+        assert set(names.split(",")) <= set(extras)
+    # who develops is not who uses
+    assert not set(groups) & set(extras) - {"ray"}
 
 
 @pytest.mark.parametrize(

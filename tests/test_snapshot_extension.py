@@ -86,3 +86,73 @@ def test_what_is_no_stream_is_refused(pytester: pytest.Pytester, data: object) -
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*TypeError*"])
     assert not (pytester.path / "__snapshots__").exists()
+
+
+# ---------------------------------------------------------------- pairs
+
+PAIR = TEST.replace("SSESnapshotExtension", "SSEPairExtension")
+LEFT = HELLO.replace(b"Hello", b"Hallo")
+
+
+def run_pair(pytester: pytest.Pytester, data: object, *arguments: str) -> pytest.RunResult:
+    pytester.makepyfile(test_it=PAIR.format(data=data))
+    return pytester.runpytest("-pno:hypothesispytest", *arguments)
+
+
+def pair(pytester: pytest.Pytester) -> str:
+    path = pytester.path / "__snapshots__" / "test_it" / "test_answer.sse.diff"
+    return path.read_bytes().decode("utf-8", "surrogateescape")
+
+
+def side(text: str, sign: str) -> bytes:
+    """One stream of a pair, as it was."""
+    _, _, *lines = text.splitlines(keepends=True) if "\r" not in text else text.split("\n")
+    if "\r" in text:
+        lines = [f"{line}\n" for line in lines[:-1]]
+    found = ""
+    for at, line in enumerate(lines):
+        if line[0] in (" ", sign):
+            found += line[1:]
+            if lines[at + 1 : at + 2] and lines[at + 1].startswith("\\"):
+                found = found.removesuffix("\n")
+    return found.encode("utf-8", "surrogateescape")
+
+
+def test_a_pair_shows_what_came_beside_what_left(pytester: pytest.Pytester) -> None:
+    assert (
+        run_pair(pytester, (ROLE + HELLO + DONE, ROLE + LEFT + DONE), "--snapshot-update").ret == 0
+    )
+
+    text = pair(pytester)
+    role, hello, left, done = (each.decode().strip() for each in (ROLE, HELLO, LEFT, DONE))
+    assert text == (f"--- came\n+++ left\n {role}\n \n-{hello}\n-\n+{left}\n+\n {done}\n \n")
+    assert run_pair(pytester, (ROLE + HELLO + DONE, ROLE + LEFT + DONE)).ret == 0
+    run_pair(pytester, (ROLE + HELLO + DONE, ROLE + HELLO + DONE)).assert_outcomes(failed=1)
+
+
+@pytest.mark.parametrize(
+    ("came", "left"),
+    [
+        (ROLE + DONE, ROLE + DONE),
+        (b"", ROLE),
+        (ROLE, ROLE[:-2]),
+        (ROLE[:-2], ROLE),
+        (b"data: 1\r\n\r\n", b"data: 1\n\n"),
+        (b"data: \xff\n\n", "data: \u00df\n\n".encode()),
+        (b"\n\n\ndata: 1", b"data: 1\n\n\n\n"),
+    ],
+)
+def test_a_pair_has_both_byte_for_byte(pytester: pytest.Pytester, came: bytes, left: bytes) -> None:
+    assert run_pair(pytester, (came, left), "--snapshot-update").ret == 0
+
+    assert side(pair(pytester), "-") == came
+    assert side(pair(pytester), "+") == left
+    assert run_pair(pytester, (came, left)).ret == 0
+
+
+@pytest.mark.parametrize("data", [DONE, (DONE,), (DONE, 7), [DONE, DONE]])
+def test_what_is_no_pair_is_refused(pytester: pytest.Pytester, data: object) -> None:
+    result = run_pair(pytester, data, "--snapshot-update")
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*TypeError*"])

@@ -172,3 +172,38 @@ def test_the_frame_of_the_trace() -> None:
     assert records[0]["request"] == {"endpoint": "chat", "model": "m", "stream": True}
     assert records[-1]["type"] == "end"
     assert records[-1]["report"]["finish"] == {"0": "stop"}
+
+
+@pytest.mark.parametrize("at", range(8))
+def test_an_answer_goes_on_without_a_trace_that_fails(
+    at: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    records: list[Record] = []
+
+    def write(record: Record) -> None:
+        if len(records) == at:
+            raise OSError("the disk is full")
+        records.append(record)
+
+    body = raw(*text("Hi"), chunk({}, "stop"))
+    normalizer = Normalizer(RequestInfo.parse(CHAT, STREAM), trace=Trace(write))
+    assert normalizer.feed(body) + normalizer.close() == body
+    assert len(records) == at
+    assert [one.getMessage() for one in caplog.records] == ["the trace failed, and ends here"]
+
+
+def test_memory_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("normalizer.trace._BYTES", 1000)
+    trace = Trace(lambda _: None)
+    normalizer = Normalizer(RequestInfo.parse(CHAT, STREAM), trace=trace)
+    for _ in range(200):
+        normalizer.feed(event(chunk({})))  # they say nothing: nothing of them leaves
+    assert trace._events._bytes <= 1000
+    assert len(trace._events._parts) < 100
+
+
+def test_bytes_behind_the_end() -> None:
+    records, _ = traced(raw(*text("Hi"), chunk({}, "stop")) + b"data: {}\n\n")
+    kinds = [one["kind"] for one in came(records)]
+    assert kinds.count("data") == 3
+    assert set(kinds[4:]) == {"behind", "end"}

@@ -128,7 +128,7 @@ ROWS = (
         "U601-U605 U609 U610",
         "Usage on every chunk, on the finish, in a choice, twice, or not asked for",
     ),
-    ("U606-U608", "Usage that is all zeros, has one of two counts, or has null members"),
+    ("U606-U608 U611", "Usage that is all zeros, has one of two counts, null members, or floats"),
     ("X701 X702 X711", "Errors in a dozen forms; a finish that means failure (`error`, `abort`)"),
     ("X703-X706", "No `[DONE]`, two of them, data after it"),
     ("X707-X710 X712", "Streams that are cut, are empty, turn into HTML, or have one endless line"),
@@ -169,6 +169,23 @@ ROWS = (
     ("M701-M706", "Messages: errors in other forms; no `message_stop`; cuts; other protocols"),
     ("M801 M802", "Messages: a message for a stream; malformed blocks in a message"),
 )
+
+
+# Verbs that have a meaning of their own in this project, and none for a reader.
+PRIVATE = re.compile(
+    r"\b(settle[sd]?|say|says|said|hears?|heard|speaks?|spoken?|tells?|told|rides?|what leaves)\b",
+    re.IGNORECASE,
+)
+
+
+def unplain(sentence: str) -> str | None:
+    """Return why the fault or the repair of a deviation is no plain sentence; None if it is."""
+    if not re.fullmatch(r"[A-Z`].{5,118}\.", sentence):
+        return "one sentence of 7 to 120 characters with a capital letter and a full stop"
+    if re.search(r"[.!?;] ", sentence):
+        return "two sentences"
+    private = PRIVATE.search(sentence)
+    return f"{private[0]!r} has a private meaning" if private else None
 
 
 class Ran(NamedTuple):
@@ -217,11 +234,11 @@ def page() -> str:
     """docs/deviations.md."""
     lines = [INTRODUCTION]
     for letter, title in GROUPS.items():
-        lines += ["", f"**[{title}](#{_slug(title)})**", "", *_index(letter)]
+        lines += ["", f"**[{title}](#{_slug(title)})**", "", *index(letter)]
     for letter, title in GROUPS.items():
         lines += ["", f"## {title}"]
         for rule in _of(letter):
-            lines += _chapter(rule)
+            lines += chapter(rule)
     return "\n".join(lines)
 
 
@@ -229,7 +246,8 @@ def _of(letter: str) -> list[Rule]:
     return [rule for rule in rules() if rule.deviation.code.startswith(letter)]
 
 
-def _index(letter: str) -> Iterator[str]:
+def index(letter: str) -> Iterator[str]:
+    """Yield the lines of the table of one group."""
     yield from ("| Code | Name | Fault | Repair |", "|---|---|---|---|")
     for rule in _of(letter):
         one = rule.deviation
@@ -238,7 +256,8 @@ def _index(letter: str) -> Iterator[str]:
         yield f"| {_link(one.code)} | {one.name} | {fault} | {repair}{kind} |"
 
 
-def _chapter(rule: Rule) -> Iterator[str]:
+def chapter(rule: Rule) -> Iterator[str]:
+    """Yield the lines about one deviation: a blank one, the heading, and so on."""
     one = rule.deviation
     yield from ("", f"### {one.code} {one.name}", "", one.fault, "", f"**Repair.** {one.repair}")
     if one.option:

@@ -13,10 +13,10 @@ fail() {
 }
 
 # The newest Python that can make an environment. A name on the path proves nothing: pyenv's shims fail
-# for versions that are not switched on, and Debian's python3 comes without ensurepip.
+# for versions that are not switched on, and Debian's python3 comes without ensurepip. $PYTHON goes first.
 find_python() {
     local candidate
-    for candidate in python3.13 python3.12 python3.11 python3 python; do
+    for candidate in ${PYTHON:-} python3.13 python3.12 python3.11 python3 python; do
         if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' \
             >/dev/null 2>&1; then
             printf '%s\n' "$candidate"
@@ -32,17 +32,19 @@ find_python() {
 # in tools/constraints, so that what a registry publishes later cannot break a clone.
 requirements() {
     case $1 in
-    test) echo '-e .[test]' ;;
+    test) echo '-e .[all] --group test' ;;
     # not editable: what is compiled takes the place of what is installed here
-    compiled) echo '.[test]' ;;
-    lint) echo '-e .[lint]' ;;
-    openai2-httpx) echo '-e .[clients] openai>=2,<3' ;;
-    openai3-httpx2 | openai3-httpx) echo '-e .[clients] openai>=3,<4' ;;
-    stories) echo '-e .[stories]' ;;
-    vendors) echo '-e .[vendors]' ;;
-    vendors-messages) echo '-e .[vendors-messages]' ;;
-    # with the schemas of Kubernetes, 108 MB that nothing else needs
-    ray) echo '-e .[test,ray] kubernetes-validate' ;;
+    compiled) echo '.[all] --group test' ;;
+    lint) echo '-e . --group lint' ;;
+    openai2-httpx) echo '-e .[all] --group clients openai>=2,<3' ;;
+    openai3-httpx2 | openai3-httpx) echo '-e .[all] --group clients openai>=3,<4' ;;
+    stories) echo '-e .[all] --group stories' ;;
+    vendors) echo '-e .[all] --group vendors' ;;
+    vendors-messages) echo '-e .[all] --group vendors-messages' ;;
+    ray) echo '-e .[all,ray] --group ray' ;;
+    # mkdocs and its theme; what docs/ imports, so that its code runs
+    docs) echo '-e . --group docs' ;;
+    docs-code) echo '-e .[all] --group docs-code' ;;
     # OptiLLM without what it requires: of that only what its server imports. The rest is PyTorch and
     # its like, 1.7 GB for models that it would run itself.
     optillm) echo '--no-deps optillm==0.4.0' ;;
@@ -58,12 +60,21 @@ requirements() {
 constraints() {
     case $1 in
     lint | compiled) echo "$root/tools/constraints/test.txt" ;;
+    docs-code) echo "$root/tools/constraints/docs.txt" ;;
     optillm-imports) echo "$root/tools/constraints/optillm.txt" ;;
     openai3-httpx2 | openai3-httpx) echo "$root/tools/constraints/openai3.txt" ;;
     openai2-httpx) echo "$root/tools/constraints/openai2.txt" ;;
     *) echo "$root/tools/constraints/$1.txt" ;;
     esac
 }
+
+# new_pip PYTHON  gives an environment a pip that knows --group: 25.1 or newer. That of a new environment
+# is as old as its Python.
+new_pip() {
+    "$1" -c 'import pip, sys; sys.exit([*map(int, pip.__version__.split(".")[:2])] < [25, 1])' ||
+        "$1" -m pip install --quiet --disable-pip-version-check "pip==$pip_version"
+}
+pip_version=25.3
 
 # environment FOLDER NAME  makes root/FOLDER, if need be, and installs the requirements of NAME into it,
 # unless the same were installed with the same pyproject.toml and versions before.
@@ -87,7 +98,7 @@ environment() {
     log=$path/install.log
     say "installing ${list[*]} into $folder (once; some seconds to a minute)"
     # As variables, because they also hold for what builds our own wheel.
-    if ! (cd "$root" && PIP_CONSTRAINT=$versions PIP_BUILD_CONSTRAINT=$versions \
+    if ! (new_pip "$path/bin/python" && cd "$root" && PIP_CONSTRAINT=$versions PIP_BUILD_CONSTRAINT=$versions \
         "$path/bin/python" -m pip install --disable-pip-version-check "${list[@]}") >"$log" 2>&1; then
         grep -v '^WARNING' "$log" | tail -n 15 >&2
         fail "could not install ${list[*]} into $folder" \

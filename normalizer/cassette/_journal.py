@@ -7,7 +7,7 @@ that count, and the bytes of the file that hold them (null where there are none)
 stream, by its number,
 
     ["begun", 0, {request, and the response's head}]
-    ["chunk", 0, milliseconds, length]
+    ["chunk", 0, milliseconds or null, length]
     ["bytes", 0, "of the body, a sign for each"]
     ["ended", 0, "complete"]
     ["kept", 0, n, s]
@@ -174,7 +174,7 @@ class _Stream:
         self._head = head
         self._body = bytearray()
         self._lengths: list[int] = []
-        self._times: list[float] = []
+        self._times: list[float | None] = []
         # Who records is the client: when it is killed, the stream is closed from its side.
         self._end: End = "closed"
 
@@ -193,6 +193,7 @@ class _Stream:
     def interaction(self) -> Interaction:
         head = self._head
         lengths = fitting(self._lengths, len(self._body))
+        times = [time for time in self._times[: len(lengths)] if time is not None]
         return Interaction(
             RecordedRequest(
                 method=head["method"],
@@ -206,7 +207,7 @@ class _Stream:
                 headers=_pairs(head["response_headers"]),
                 body=bytes(self._body),
                 lengths=lengths,
-                times=tuple(self._times[: len(lengths)]),
+                times=tuple(times),
                 end=self._end,
             ),
         )

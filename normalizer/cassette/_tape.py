@@ -117,6 +117,11 @@ class Tape:
                 tape._fresh, tape._metadata = True, metadata
             return tape
 
+    @property
+    def whole(self) -> int:
+        """The number of interactions in the file that are over."""
+        return self._whole
+
     def begin(self, request: Scrubbed, head: Head, scrubber: Scrubber) -> Take | None:
         """Start to record an answer. Returns None, with a warning, if it cannot be recorded.
 
@@ -425,11 +430,12 @@ class Take:
             with self._tape.writing():
                 self._tape.add("bytes", self.number, _journal.text(rest))
             return response
-        response = self._scrubber.response(self.response(), self._known)
+        response = self._scrubber.response(self.response(), self._known, self._tape.whole)
         if response is not None:
             with self._tape.writing():
                 self._tape.add("begun", self.number, _journal.head(self._asked, response))
-                for time, length in zip(response.times, response.lengths, strict=True):
+                times = response.times or [None] * len(response.lengths)
+                for time, length in zip(times, response.lengths, strict=True):
                     self._tape.add("chunk", self.number, time, length)
                 self._tape.add("bytes", self.number, _journal.text(response.body))
         return response

@@ -13,6 +13,8 @@ import yaml
 from yaml.emitter import ScalarAnalysis
 from yaml.events import ScalarEvent
 
+from normalizer.core.exceptions import NormalizerError
+
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 # PyYAML itself turns from a literal block to quotes where a text has CR, tabs, other control
@@ -45,7 +47,7 @@ _DEEPEST = 100
 _LARGEST = 10_000_000
 
 
-class TooMuchError(yaml.YAMLError):
+class TooMuchError(NormalizerError, yaml.YAMLError):
     """A document that is nested too deeply, or whose aliases expand to too much."""
 
 

@@ -21,6 +21,7 @@ from normalizer.cassette import _shapes, _vcrpy
 from normalizer.cassette._decoding import decoded
 from normalizer.cassette._verify import Problem as Problem
 from normalizer.cassette._verify import verify as verify
+from normalizer.cassette._volatile import Volatile
 from normalizer.cassette.format import (
     Cassette,
     Headers,
@@ -39,8 +40,11 @@ _CREDENTIALS = re.compile(r".*(?:authoriz|api-?key|[-_]key|token|secret).*", re.
 
 
 class ScrubOptions(TypedDict, total=False):
-    """Additional filters. All except ``allow_headers`` work as in vcrpy's configuration.
+    """Additional filters. All but the first two work as in vcrpy's configuration.
 
+    * ``stable``: replace what differs each time: ids, times, durations and some headers, so that
+      recording the same answer again changes little. An id gets the same name wherever it stands.
+      The times of chunks are left out. Such a stream is written only when it is over.
     * ``allow_headers``: names of request headers to keep, besides ``accept`` and ``content-type``.
     * ``filter_headers``, ``filter_query_parameters``, ``filter_post_data_parameters``: names, or
       pairs of a name and its replacement (a text, or a function of ``key``, ``value`` and
@@ -55,6 +59,7 @@ class ScrubOptions(TypedDict, total=False):
     * ``ignore_hosts``, ``ignore_localhost``: requests that are not recorded.
     """
 
+    stable: bool
     allow_headers: Sequence[str]
     filter_headers: Sequence[Replacement]
     filter_query_parameters: Sequence[Replacement]
@@ -84,6 +89,7 @@ class Scrubber:
         replaced = [each[0] for each in options.get("filter_headers", ()) if _is_replaced(each)]
         allowed = [*given.pop("allow_headers", ()), *replaced]  # type: ignore[misc]
         self._allowed = ALLOWED_HEADERS | {name.lower() for name in allowed}
+        self._volatile = Volatile() if given.pop("stable", False) else None
         self._hidden = _hidden(given.pop("filter_sensitive_data", ()))
         hook = given.pop("before_record_response", None)
         # vcrpy is asked only where there is something for it to do
@@ -93,7 +99,7 @@ class Scrubber:
     @property
     def wants_whole_response(self) -> bool:
         """Whether an answer can be written only when it is over."""
-        return self._response_filter is not None
+        return self._response_filter is not None or self._volatile is not None
 
     def request(self, request: RecordedRequest) -> Scrubbed | None:
         """Return a request without secrets, or None if it is not recorded."""
@@ -104,6 +110,8 @@ class Scrubber:
             if filtered is None:
                 return None
             request = filtered
+        if self._volatile is not None:
+            request = self._volatile.request(request)
 
         def clean(data: bytes) -> bytes:
             for placeholder, value in self._hidden:
@@ -133,19 +141,23 @@ class Scrubber:
         )
 
     def response(
-        self, response: RecordedResponse, known: tuple[bytes, ...]
+        self, response: RecordedResponse, known: tuple[bytes, ...], number: int = 0
     ) -> RecordedResponse | None:
-        """Return a whole answer without secrets, or None if it is not recorded."""
+        """Return a whole answer without secrets, or None if it is not recorded.
+
+        ``number`` is that of the interaction in its file, for the option ``stable``.
+        """
         if self._response_filter is not None:
             filtered = self._response_filter(response)
             if filtered is None:
                 return None
             response = filtered
-        return dataclasses.replace(
+        clean = dataclasses.replace(
             response,
             headers=self.headers(response.headers, known),
             body=_shapes.masked(response.body, known),
         )
+        return clean if self._volatile is None else self._volatile.response(clean, number)
 
 
 def scrub(cassette: Cassette, options: ScrubOptions | None = None) -> Cassette:
@@ -161,12 +173,12 @@ def scrub(cassette: Cassette, options: ScrubOptions | None = None) -> Cassette:
         dump(scrub(imports.read("chat.example.com.har")), "cassettes/example/chat.yaml")
     """
     scrubber = Scrubber(options or {})
-    kept = []
+    kept: list[Interaction] = []
     for interaction in cassette.interactions:
         clean = scrubber.request(interaction.request)
         if clean is None:
             continue
-        response = scrubber.response(decoded(interaction.response), clean.known)
+        response = scrubber.response(decoded(interaction.response), clean.known, len(kept))
         if response is not None:
             kept.append(Interaction(clean.request, response))
     return Cassette(cassette.metadata, tuple(kept))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Unpack
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Unpack
 from urllib.parse import quote, unquote, urlsplit
 
 from normalizer.cassette import _playing
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 # They are about the connection that was recorded; a server writes its own.
 _OF_THE_CONNECTION = {"connection", "date", "keep-alive", "proxy-authenticate", "proxy-connection"}
 _OF_THE_CONNECTION |= {"server", "te", "trailer", "transfer-encoding", "upgrade"}
+
+_MESSAGES = re.compile(r"/messages(?:/|\Z)")
+_THREAD = re.compile(r"/threads/[^/]+/messages")  # of OpenAI's Assistants
 
 
 class BrokenRecordingError(NormalizerError, ConnectionAbortedError):
@@ -54,10 +58,11 @@ def replay_app(
     """Create a Starlette application that plays the answers of a cassette, like `ReplayTransport`.
 
     The options are those of the transport. Run it with uvicorn, or mount it. The path below the
-    mount is compared. A request without an answer gets status 404, and an error in OpenAI's form
-    that names the most similar recorded request. If the recorded body broke, `BrokenRecordingError`
-    is raised, so that the server breaks the connection. A recorded timeout is silence until the
-    client disconnects. Headers of the recorded connection are left out.
+    mount is compared. A request without an answer gets status 404, and an error in the form of the
+    API that was asked (Anthropic's at ``…/messages``, else OpenAI's), which names the most similar
+    recorded request. If the recorded body broke, `BrokenRecordingError` is raised, so that the
+    server breaks the connection. A recorded timeout is silence until the client disconnects.
+    Headers of the recorded connection are left out.
 
     ``cors`` is the origin whose pages may use it, such as ``http://localhost:3000``, ``"*"`` for
     any, or None for none. ``GET …/models`` lists the models of the recorded requests, if they name
@@ -110,33 +115,30 @@ class _Endpoint:
                 body=bytes(body),
             )
         )
+        form = _form_of(scope)
         if asked is None:
-            await _not_found(
-                send, f"{scope['method']} {scope['path']}: the options say to ignore it"
-            )
+            ignored = f"{scope['method']} {scope['path']}: the options say to ignore it"
+            await _json(send, 404, form.error(ignored))
             return
         try:
             played, playing = self._player.play(asked)
         except UnmatchedRequestError as error:
-            if (models := self._models(asked)) is None:
-                await _not_found(send, str(error))
+            if (models := self._models(asked, form)) is None:
+                await _json(send, 404, form.error(str(error)))
             else:
                 await _json(send, 200, models)
             return
         await _answer(played, playing, receive, send)
 
-    def _models(self, asked: RecordedRequest) -> object:
+    def _models(self, asked: RecordedRequest, form: _Form) -> object:
         """Return the list of models, or one model, or None if the request is for neither."""
         _, found, name = urlsplit(asked.uri).path.rstrip("/").rpartition("/models")
         if asked.method != "GET" or not found:
             return None
-        models = [
-            {"id": model, "object": "model", "created": 0, "owned_by": "cassette"}
-            for model in self._player.recordings.models
-        ]
+        models = self._player.recordings.models
         if models and not name:
-            return {"object": "list", "data": models}
-        return next((model for model in models if model["id"] == unquote(name[1:])), None)
+            return form.models([form.model(model) for model in models])
+        return form.model(unquote(name[1:])) if unquote(name[1:]) in models else None
 
 
 async def _answer(played: Played, playing: Playing, receive: Receive, send: Send) -> None:
@@ -171,14 +173,50 @@ async def _answer(played: Played, playing: Playing, receive: Receive, send: Send
         await gone.cancel()
 
 
-async def _not_found(send: Send, text: str) -> None:
-    error = {
-        "message": text,
-        "type": "invalid_request_error",
-        "param": None,
-        "code": "not_recorded",
-    }
-    await _json(send, 404, {"error": error})
+class _Form(NamedTuple):
+    """How an API writes what the server says itself: an error, a model, the list of models."""
+
+    error: Callable[[str], object]
+    model: Callable[[str], dict[str, object]]
+    models: Callable[[list[dict[str, object]]], object]
+
+
+_OPENAI = _Form(
+    error=lambda text: {
+        "error": {
+            "message": text,
+            "type": "invalid_request_error",
+            "param": None,
+            "code": "not_recorded",
+        }
+    },
+    model=lambda name: {"id": name, "object": "model", "created": 0, "owned_by": "cassette"},
+    models=lambda models: {"object": "list", "data": models},
+)
+
+_ANTHROPIC = _Form(
+    error=lambda text: {"type": "error", "error": {"type": "not_found_error", "message": text}},
+    model=lambda name: {
+        "type": "model",
+        "id": name,
+        "display_name": name,
+        "created_at": "1970-01-01T00:00:00Z",
+    },
+    models=lambda models: {
+        "data": models,
+        "has_more": False,
+        "first_id": models[0]["id"],
+        "last_id": models[-1]["id"],
+    },
+)
+
+
+def _form_of(scope: Scope) -> _Form:
+    """Return the form of the API that was asked. OpenAI's APIs all have one form of errors."""
+    path = scope["path"]
+    is_messages = _MESSAGES.search(path) is not None and _THREAD.search(path) is None
+    is_theirs = is_messages or b"anthropic-version" in dict(scope["headers"])
+    return _ANTHROPIC if is_theirs else _OPENAI
 
 
 async def _json(send: Send, status: int, value: object) -> None:

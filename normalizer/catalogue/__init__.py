@@ -108,23 +108,38 @@ CODES: tuple[str, ...] = tuple(deviation.code for deviation in DEVIATIONS)
 STRUCTURAL: frozenset[str] = frozenset(one.code for one in DEVIATIONS if one.structural)
 
 
+def known() -> tuple[Deviation, ...]:
+    """Return our deviations, and those of the stages that are installed (`normalizer.stages`)."""
+    from normalizer import stages
+
+    return (*DEVIATIONS, *(rule.deviation for rule in stages.rules()))
+
+
 @functools.lru_cache(maxsize=64)
 def covered(names: tuple[str, ...]) -> frozenset[str]:
     """Return the codes that match codes or prefixes. Example: ``covered(("U60",))``."""
-    return frozenset(code for code in CODES if names and code.startswith(names))
+    if not names:
+        return frozenset()
+    # the packages of other stages are imported only for who names their codes
+    deviations = known() if any(name.startswith("Z") for name in names) else DEVIATIONS
+    return frozenset(one.code for one in deviations if one.code.startswith(names))
 
 
 @functools.lru_cache(maxsize=64)
-def switched_off(select: tuple[str, ...], ignore: tuple[str, ...]) -> frozenset[str]:
+def switched_off(
+    select: tuple[str, ...], ignore: tuple[str, ...], *, staged: bool = False
+) -> frozenset[str]:
     """Return the codes that ``select`` and ``ignore`` turn off.
 
-    Both contain codes or prefixes of codes.
+    Both contain codes or prefixes of codes. ``staged``: stages of other packages run too.
 
     A structural deviation is always repaired. ``ignore`` does not turn off its report, but a
     ``select`` without it does.
     """
-    unselected = frozenset(CODES) - covered(select) if select else frozenset()
-    return unselected | (covered(ignore) - STRUCTURAL)
+    deviations = known() if staged else DEVIATIONS
+    structural = {one.code for one in deviations if one.structural}
+    unselected = {one.code for one in deviations} - covered(select) if select else set()
+    return frozenset(unselected | (covered(ignore) - structural))
 
 
 # Letters that are typed for digits, and what they are taken for.
@@ -139,7 +154,10 @@ def code_of(given: str) -> str | None:
     upper, name = given.upper(), given.lower().replace("_", "-")
     if upper and any(code.startswith(upper) for code in CODES):
         return upper
-    return next((one.code for one in DEVIATIONS if one.name == name), None)
+    deviations = known()
+    if upper and any(one.code.startswith(upper) for one in deviations):
+        return upper
+    return next((one.code for one in deviations if one.name == name), None)
 
 
 def misread(given: str) -> str | None:
@@ -151,7 +169,7 @@ def misread(given: str) -> str | None:
 
 def deviation(code: str) -> Deviation:
     """Return the deviation with this code. Raises KeyError. Example: ``deviation("E210").name``."""
-    for one in DEVIATIONS:
+    for one in DEVIATIONS if code in CODES else known():
         if one.code == code:
             return one
     raise KeyError(code)
@@ -192,6 +210,10 @@ class Rule:
 
 def rule(code: str) -> Rule:
     """Return the notes on the deviation with this code. Raises KeyError."""
+    if code not in CODES:
+        from normalizer import stages
+
+        return {one.deviation.code: one for one in stages.rules()}[code]
     return _rules()[code]
 
 

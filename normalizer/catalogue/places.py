@@ -220,7 +220,7 @@ def place(code: str, line: str) -> Span | None:
     if pattern is not None:
         found = re.search(pattern, line)
         return Span(*found.span()) if found else None
-    wanted = _MEMBERS.get(code) or _MEMBERS.get(code[:3]) or _MEMBERS.get(code[:2])
+    wanted = _wanted(code)
     begin = _BEGIN.search(line)
     if not wanted or begin is None:
         return None
@@ -233,6 +233,15 @@ def place(code: str, line: str) -> Span | None:
             if _fits(member, path):
                 return Span(member.span.start, min(member.span.end, member.span.start + _LONGEST))
     return _owner(members, wanted[0])
+
+
+def known(code: str) -> bool:
+    """Return whether the tables have a place for the deviation ``code``, or for its family."""
+    return code in _TEXTS or bool(_wanted(code))
+
+
+def _wanted(code: str) -> tuple[str, ...]:
+    return _MEMBERS.get(code) or _MEMBERS.get(code[:3]) or _MEMBERS.get(code[:2]) or ()
 
 
 def _fits(member: _Member, path: str) -> bool:

@@ -1,7 +1,7 @@
-"""The command line: `serve`, `check`, `normalize`, `view`, `rules`, and the commands for cassettes.
+"""The command line: the table of its subcommands.
 
-Click is an optional dependency, so this module does not import it. It has the table of the
-subcommands, and the message that names the extra to install.
+Click is an optional dependency, so this module does not import it. It also has the message that
+names the extra to install.
 """
 
 from __future__ import annotations
@@ -50,6 +50,9 @@ COMMANDS = {
         "normalizer.cli.cassette:cassette",
         "cassette,cli",
         "Show, verify, import, export cassettes.",
+    ),
+    "demo": Command(
+        "normalizer.cli.demo:demo", "demo", "Show what OpenAI's client reads, raw and normalized."
     ),
 }
 

@@ -9,7 +9,8 @@ from typing import Any, cast
 
 import click
 
-from normalizer.cli import COMMANDS, DISTRIBUTION, missing
+from normalizer import __version__
+from normalizer.cli import COMMANDS, missing
 
 
 class Failure(click.ClickException):
@@ -85,10 +86,9 @@ def _in_one_line() -> Iterator[None]:
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-# click reads the version from the distribution when somebody asks for it
-@click.version_option(None, "-V", "--version", package_name=DISTRIBUTION, message="%(version)s")
+@click.version_option(__version__, "-V", "--version", message="%(version)s")
 def normalizer() -> None:
-    """Turn every OpenAI-compatible stream into the stream that OpenAI's own API sends.
+    """Turn every "compatible" stream into the one that OpenAI's or Anthropic's own API sends.
 
     Run a reverse proxy for a chat front end that you cannot change:
 
@@ -101,6 +101,11 @@ def normalizer() -> None:
         stream-normalizer check http://localhost:8000/v1 --model m
         stream-normalizer check answer.sse cassettes/
         stream-normalizer rules T404
+
+    Look at a stream in the browser:
+
+    \b
+        stream-normalizer view answer.sse
 
     Repair a stream in a pipe:
 

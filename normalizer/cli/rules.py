@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from normalizer import Normalizer, Options, RequestInfo
+from normalizer import Normalizer, Options, RequestInfo, stages
 from normalizer.catalogue import Rule
-from normalizer.catalogue import rules as all_rules
+from normalizer.catalogue import rules as own_rules
 from normalizer.cli.check.output import console, fate
 from normalizer.cli.check.severity import severity
 
@@ -29,7 +29,13 @@ GROUPS = {
     "B": "Kind of body",
     "R": "Responses API",
     "M": "Messages API",
+    "Z": "Stages of other packages",
 }
+
+
+def all_rules() -> tuple[Rule, ...]:
+    """Return our rules, and those of installed stages."""
+    return (*own_rules(), *stages.rules())
 
 
 def _wanted(names: tuple[str, ...]) -> list[Rule]:

@@ -1,10 +1,10 @@
-"""The errors of this package. All of them are a `NormalizerError`."""
+"""The root of the errors of this package, and the error of its options."""
 
 from __future__ import annotations
 
 
 class NormalizerError(Exception):
-    """The base class of all errors of this package. Each error is also a built-in error.
+    """The base class of all errors of this package. Those that users meet are also built-in errors.
 
     Example::
 

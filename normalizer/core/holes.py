@@ -8,7 +8,6 @@ value, which happens to be the same.
 from __future__ import annotations
 
 import functools
-import itertools
 import json
 import re
 from collections.abc import Callable
@@ -90,7 +89,10 @@ def find_holes(example: Example, form: Form) -> tuple[list[Hole], list[Hole]] | 
     left_holes: list[Hole] = []
     if form.padded:
         came_holes.append(_padding_hole(example.came))
-        left_holes += [] if example.rewritten else [_padding_hole(example.left)]
+        if example.same:
+            left_holes += came_holes
+        elif not example.rewritten:
+            left_holes.append(_padding_hole(example.left))
     for member in form.members:
         hole = _member_hole(example.came, member)
         if member.rising is not None and not _rises(example.came, hole, member.rising):
@@ -126,7 +128,12 @@ def _start(hole: Hole) -> int:
 
 
 def _overlap(holes: list[Hole]) -> bool:
-    return any(one.end > other.start for one, other in itertools.pairwise(holes))
+    end = 0
+    for hole in holes:
+        if hole.start < end:
+            return True
+        end = hole.end
+    return False
 
 
 def _text_holes(
@@ -274,8 +281,6 @@ def match_of_member(member: Member, value: bytes) -> Match | None:
 
 def reader_of(member: Member, *, rewritten: bool) -> Reader:
     """What reads the values of a member that no expression alone can tell."""
-    if member.rising is not None:
-        return functools.partial(_read_rising, member.rising, rewritten)
     if member.instead is not None:
         match = WORD if type(member.value) is str else NUMBER
         return functools.partial(_read_other, match, str(member.instead).encode())
@@ -285,13 +290,6 @@ def reader_of(member: Member, *, rewritten: bool) -> Reader:
 def _read_other(match: Match, pinned: bytes, data: bytes, at: int, _after: bytes) -> int:
     found = match(data, at)
     return -1 if found is None or found[0] == pinned else found.end()
-
-
-def _read_rising(rising: Rising, rewritten: bool, data: bytes, at: int, _after: bytes) -> int:
-    if not rewritten and rising.came != rising.left:
-        return -1
-    number = b"%d" % (rising.came + 1)
-    return at + len(number) if data.startswith(number, at) else -1
 
 
 def _read_json(rewritten: bool, data: bytes, at: int, after: bytes) -> int:

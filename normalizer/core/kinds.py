@@ -59,6 +59,7 @@ ERROR_BODY_SHAPE = Deviation(
 _BLANK = b" \t\r\n"
 _START_BYTES = 16  # in which it shows whether a body begins as JSON, behind a byte order mark
 _BOM = b"\xef\xbb\xbf"
+_FIELDS = (b"data:", b"event:")
 
 
 class Beginning:
@@ -86,6 +87,8 @@ class Beginning:
         line = self._line
         if line is None:
             return False
+        if not line and data.startswith(_FIELDS):
+            return True  # as most
         if line and len(line[0]) > _START_BYTES:
             ended = line[0].endswith(b"\n")
             if not data.strip(_BLANK) if ended else b"\n" not in data:
@@ -101,7 +104,10 @@ class Beginning:
         if not start or (len(start) < 3 and _BOM.startswith(start)):
             return False
         json = start[:1] in (b"{", b"[", b'"') and start[:5] != b"[DONE"
-        return not json or self._is_line_of_events(start)
+        if json:
+            return self._is_line_of_events(start)
+        self._line = None  # all is known: the line need not be kept
+        return True
 
     def _is_line_of_events(self, start: bytes) -> bool:
         line, newline, behind = start.partition(b"\n")

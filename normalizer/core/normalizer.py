@@ -31,7 +31,7 @@ from normalizer.core.report import Report
 from normalizer.core.request import RequestInfo
 from normalizer.core.sse import EventReader
 from normalizer.core.stream import EventStream
-from normalizer.core.tracing import BODY, Listener, TracedStream, TracedWriter
+from normalizer.core.tracing import BODY, Guard, Listener, TracedStream, TracedWriter
 from normalizer.core.writer import Writer
 from normalizer.wires import wire_for
 
@@ -50,7 +50,8 @@ def _findings(report: Report, options: Options) -> Findings:
     # The table of all deviations: only who names some of them pays for it.
     from normalizer.catalogue import covered, switched_off
 
-    return Findings(report, switched_off(tuple(select), tuple(ignore)), covered(tuple(silence)))
+    off = switched_off(tuple(select), tuple(ignore), staged=bool(options.stages))
+    return Findings(report, off, covered(tuple(silence)))
 
 
 class Normalizer:
@@ -116,6 +117,7 @@ class Normalizer:
         report = self._report = Report()
         found = self._found = _findings(report, chosen)
         kept = Kept(chosen.max_held_bytes)
+        trace = None if trace is None else Guard(trace)
         writer = Writer(report) if trace is None else TracedWriter(report, trace)
         self._wire = wire_for(self.request, chosen, found, report, kept, writer)
         self._trace = trace
@@ -220,7 +222,7 @@ class Normalizer:
     @property
     def waiting(self) -> float | None:
         """Seconds until `flush` lets go of what is held; None while nothing is."""
-        return self._stream.waiting
+        return self._stream.waiting if self._stream.holding else None
 
     def _close(self, broken: str | None) -> bytes:
         if self._body is not None and not self.ended:

@@ -46,6 +46,7 @@ class OptionFields(TypedDict, total=False):
     text_tool_calls: Sequence[str]
     empty_blocks: Literal["keep", "drop"]
     paths: Sequence[str]
+    stages: Sequence[str]
     max_event_bytes: int
     max_held_bytes: int
     max_response_bytes: int
@@ -110,6 +111,8 @@ class Options:
     * ``empty_blocks``: keep or drop text blocks of the Messages API that have no character.
     * ``paths``: endings of more paths to normalize as chats (``"/api/chat"``), or, with
       ``=completions``, ``=responses`` or ``=messages`` at the end, as these APIs.
+    * ``stages``: stages of installed packages that run before ours, in this order. The entry points
+      in the group ``stream_normalizer.stages`` name them (docs/stages.md).
     * ``max_event_bytes``: the limit in bytes of one event, or of a body that is read whole.
     * ``max_held_bytes``: the limit in bytes of what one stream makes us keep, by estimate, without
       the current event. Above it, held bytes that can be sent unrepaired are sent. Choices, calls
@@ -183,6 +186,9 @@ class Options:
         "(/api/complete=completions) or as the Responses API (/api/agent=responses).",
         kind="paths",
     )
+    stages: Sequence[str] = _option(
+        (), "Stages of installed packages that repair before ours, in this order.", kind="stages"
+    )
     max_event_bytes: int = _option(
         8 * 1024 * 1024, "Limit of one event, or of one JSON body, in bytes.", unit="bytes"
     )
@@ -249,8 +255,8 @@ class Field:
     * ``hint``: its type.
     * ``help``: one sentence.
     * ``unit``: the unit of a number, or "".
-    * ``kind``: what a list contains, ``"codes"``, ``"names"``, ``"markups"`` or ``"paths"``,
-      or "".
+    * ``kind``: what a list contains, ``"codes"``, ``"names"``, ``"markups"``, ``"paths"`` or
+      ``"stages"``, or "".
     * ``values``: the words that it accepts, if it is one word.
     """
 
@@ -328,6 +334,7 @@ class Field:
             "names": self._dialect,
             "paths": self._path,
             "markups": self._markup,
+            "stages": self._stage,
         }[self.kind]
         names = tuple(parse(one.strip(), where) for one in value)
         return given if isinstance(given, tuple) and names == given else names
@@ -338,7 +345,8 @@ class Field:
 
         code = deviations.code_of(given)
         if code is None:
-            words = [*deviations.CODES, *(one.name for one in deviations.DEVIATIONS)]
+            known = deviations.known()
+            words = [*(one.code for one in known), *(one.name for one in known)]
             guess = deviations.misread(given)
             hint = f"; did you mean {guess!r}?" if guess else near(given.upper(), words)
             raise OptionError(
@@ -363,6 +371,12 @@ class Field:
         from normalizer.wires.chat.markup.thinking import MARKUPS
 
         return _one_of(MARKUPS, given, where)
+
+    def _stage(self, given: str, where: str) -> str:  # noqa: ARG002
+        from normalizer import stages
+
+        stages.load(given)  # which names the option itself
+        return given
 
     def _path(self, given: str, where: str) -> str:
         path, equals, endpoint = given.partition("=")

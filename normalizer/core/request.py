@@ -100,7 +100,7 @@ class RequestInfo:
             functions=bool(functions),
             forced=(isinstance(choice, dict) and choice.get("type") in ("function", "custom"))
             or isinstance(legacy, dict),
-            tool_names=frozenset(offered),
+            tool_names=frozenset(offered) if offered else _NO_NAMES,
             tool_parameters={
                 name: function["parameters"]
                 for name, function in offered.items()
@@ -130,6 +130,7 @@ _SIGNS: tuple[tuple[re.Pattern[bytes], Endpoint], ...] = (
     (re.compile(rb'"type"\s*:\s*"(?:message|message_start|content_block_\w+)"'), "messages"),
 )
 
+_NO_NAMES: frozenset[str] = frozenset()  # one for all requests without tools
 # One of these is in every real request: without them only a part of it is known.
 _ASKS = frozenset({"messages", "prompt", "input", "tools", "functions"})
 

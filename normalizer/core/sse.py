@@ -116,6 +116,8 @@ COMMENT = Deviation(
 
 _END_OF_LINE = re.compile(rb"\r\n|\n|\r")
 _BOM = b"\xef\xbb\xbf"
+# numbers: bytes look for a byte string an order of magnitude slower than for a byte
+_LF, _CR = 10, 13
 _DONE = b"data: [DONE]\n\n"  # in the form that most have
 _FIELD = len(b"data: ")  # what a line may have beside its data
 _JUNK_LINES = 20  # of those that mean nothing, for messages
@@ -157,6 +159,7 @@ class EventReader:
         "_started",
         "_unparted",
         "data",
+        "drained",
         "framing",
         "junk",
         "position",
@@ -188,6 +191,7 @@ class EventReader:
         self._name_at = 0  # where the line with the name began
         self._unparted = False  # an event was handed on and its blank line has not come
         self._ended = False
+        self.drained = False  # the event given last was whole, and nothing has come behind it
 
     @property
     def aligned(self) -> bool:
@@ -196,23 +200,19 @@ class EventReader:
             self._name or self._unparted or self._event_data.busy or self._after_cr or self._parts
         )
 
-    def receive(self, data: bytes) -> None:
-        """Take bytes; call `next` until it gives None before the next call."""
+    def receive(self, data: bytes) -> bool:
+        """Take bytes; whether `next` may have an event, which it gives until it gives None.
+
+        All that it has must be taken before the next call.
+        """
         self.received += len(data)
         if self._after_cr and data:
             self._after_cr = False
             if data[:1] == b"\n":
                 data = data[1:]
         self.position = 0
-        if b"\n" not in data and b"\r" not in data:
-            self.data = b""
-            if data:
-                self._parts.append(data)
-                self._size += len(data)
-            if self._size > self._limit + _FIELD:
-                self._line_at = self.received - self._size
-                self._too_large()
-            return
+        if _LF not in data and _CR not in data:
+            return self._receive_piece(data)
         if self._parts:
             data = b"".join([*self._parts, data])
             self._parts.clear()
@@ -220,6 +220,19 @@ class EventReader:
         self.data = data
         if not self._started:
             self._start()
+        return True
+
+    def _receive_piece(self, data: bytes) -> bool:
+        """Take bytes of a line whose end has not come; whether the line is too large."""
+        self.data = b""
+        if data:
+            self._parts.append(data)
+            self._size += len(data)
+        if self._size <= self._limit + _FIELD:
+            return False
+        self._line_at = self.received - self._size
+        self._too_large()
+        return True
 
     @property
     def frame(self) -> bytes:
@@ -232,20 +245,11 @@ class EventReader:
         start, end = self._ident
         return (start - self._frame, end - self._frame) if start else (0, 0)
 
-    def within(self, data: bytes) -> bool:
-        """Take bytes if they are within a line that has begun; whether they are."""
-        size = self._size + len(data)
-        if not self._parts or size > self._limit or b"\n" in data or b"\r" in data:
-            return False
-        self._parts.append(data)
-        self._size = size
-        self.received += len(data)
-        return True
-
     def next(self) -> Event | None:
         """The next event, or None if more bytes are needed."""
         data = self.data
         self._frame = -1
+        self.drained = False
         if self._blank_returns:
             self._blank_returns = False
             self._found(LINE_ENDING)
@@ -269,11 +273,8 @@ class EventReader:
         """The event at ``position`` if it is whole and in the form that most are: the fast path."""
         start, name = position, b""
         if not data.startswith(b"data: {", position):
-            if data.startswith(_DONE, position):
-                self.position = position + len(_DONE)
-                return Event(Kind.DONE, b"", at=self.received - len(data) + position)
             if not data.startswith(b"event: ", position):
-                return None
+                return self._clean_done(data, position)
             start = data.find(b"\n", position) + 1
             if not start or not data.startswith(b"data: {", start):
                 return None
@@ -283,23 +284,29 @@ class EventReader:
             return None
         payload = data[start + 6 : end]
         # CR ends a line too, and `{}` says nothing
-        if not 2 < len(payload) <= self._limit or b"\r" in payload or b"\r" in name:
+        if not 2 < len(payload) <= self._limit or _CR in payload or _CR in name:
             return None
         try:
             value, lenient = loads(payload)
         except ValueError:
             return None
         self.position = end + 2
+        self.drained = end + 2 == len(data)
         self._frame, self._ident = position, (0, 0)
-        self.framing = []
+        if self.framing:
+            self.framing = []
         if lenient:
             lenient = self._event_data.not_strict(payload)
-        at = self.received - len(data) + start
-        if start == position:
-            return Event(DATA, payload, value, lenient, "", at)
-        if not self._named and self._found(EVENT_FIELD):
+        if start != position and not self._named and self._found(EVENT_FIELD):
             self.framing = [EVENT_FIELD.code]
-        return Event(DATA, payload, value, lenient, _name_of(name), at)
+        at = self.received - len(data) + start
+        return Event(DATA, payload, value, lenient, _name_of(name) if name else "", at)
+
+    def _clean_done(self, data: bytes, position: int) -> Event | None:
+        if not data.startswith(_DONE, position):
+            return None
+        self.position = position + len(_DONE)
+        return Event(Kind.DONE, b"", at=self.received - len(data) + position)
 
     def _framed_event(self, data: bytes, position: int) -> Event | None:
         """The event at ``position`` if it is whole and in another of the usual framings."""

@@ -25,6 +25,7 @@ from normalizer.core.own_error import own
 from normalizer.core.report import Report
 from normalizer.core.sse import COMMENT as COMMENT_DROPPED
 from normalizer.core.sse import JUNK_LINE, EventReader
+from normalizer.core.template import FULL
 from normalizer.core.templates import Templates
 from normalizer.core.wire import Wire
 from normalizer.core.writer import Writer
@@ -35,7 +36,7 @@ KEEP_ALIVE = b": keep-alive"
 class EventStream:
     """Reads the events of one stream and gives them to its wire.
 
-    ``open`` says whether the events are sent; else they become one whole answer.
+    * ``holding``: something waited that silence lets go when the wire was last asked.
     """
 
     __slots__ = (
@@ -48,6 +49,7 @@ class EventStream:
         "_templates",
         "_wire",
         "_writer",
+        "holding",
     )
 
     def __init__(
@@ -71,6 +73,7 @@ class EventStream:
         if not wire.has_templates:
             self._templates.give_up()
         self._since = 0.0
+        self.holding = False
 
     def feed(self, data: bytes) -> bytes:
         """Take bytes as they came; return those that are ready to send."""
@@ -81,7 +84,7 @@ class EventStream:
             position = last.read(data, 0, out) if data.startswith(last.before) else 0
             if position == len(data):
                 self._reader.received += position
-                if last.full:
+                if len(last.rows) >= FULL:
                     templates.empty(last)
                     templates.align(aligned=True)
                 if last.same:
@@ -96,11 +99,13 @@ class EventStream:
                 return out.pop() if len(out) == 1 else self.ready()
         if self._wire.ended:
             self._wire.behind(data)
-        elif not self._reader.within(data):
-            self._reader.receive(data[position:] if position else data)
-            self._read()
-            templates.align(self._reader.aligned)
-        return self.ready()
+        elif self._reader.receive(data[position:] if position else data):
+            self._read(tried=last is not None)
+            if templates.kept:
+                templates.align(self._reader.drained or self._reader.aligned)
+        else:
+            templates.last = None
+        return out.pop() if len(out) == 1 else self.ready()
 
     def feed_alike(self, data: bytes, position: int) -> int:
         """Read events of the last one's form from ``position`` on, and return where they end.
@@ -121,7 +126,7 @@ class EventStream:
         out = self._writer.out
         if not out:
             return b""
-        whole = out[0] if len(out) == 1 else b"".join(out)
+        whole = b"".join(out)
         out.clear()
         return whole
 
@@ -141,6 +146,7 @@ class EventStream:
         """The upstream has been silent for long: send what silence lets go."""
         self._templates.settle()
         self._wire.release()
+        self.holding = self._wire.holding
 
     def close(self, broken: str | None) -> None:
         """The bytes have ended; ``broken`` says how, if it was the connection that did."""
@@ -149,6 +155,7 @@ class EventStream:
             self._reader.close()
             self._read(closing=True)
         self._wire.close(broken)
+        self.holding = self._wire.holding
 
     @property
     def waiting(self) -> float | None:
@@ -159,69 +166,80 @@ class EventStream:
 
     # ------------------------------------------------------------------ events
 
-    def _read(self, *, closing: bool = False) -> None:
-        reader, templates, out = self._reader, self._templates, self._writer.out
-        while not self._wire.ended:
-            if templates.any and reader.position < len(reader.data):
-                if reader.aligned:
+    def _read(self, *, closing: bool = False, tried: bool = False) -> None:
+        """Take the events that have come; ``tried``: the first one is in no template."""
+        reader, templates, wire = self._reader, self._templates, self._wire
+        while not wire.ended:
+            if templates.kept and reader.position < len(reader.data):
+                if not tried and reader.aligned:
+                    out = self._writer.out
                     reader.position = templates.take(reader.data, reader.position, out)
                 # the reader's findings name the number of their event
                 templates.settle()
             event = reader.next()
             if event is None:
                 break
-            if templates.any:
+            if templates.kept:
                 templates.doubt()
             self._take(event, closing=closing)
-        if self._wire.ended:
+            # most pieces are one event, and all of it was read
+            if reader.drained:
+                break
+            tried = False
+        if wire.ended:
             templates.give_up()
-            self._wire.behind(reader.rest())
+            wire.behind(reader.rest())
 
     def _take(self, event: Event, *, closing: bool) -> None:
-        if event.kind is DATA:
-            self._report.events_in += 1
-            self._kept.arrived = len(event.data)
-            self._data(event)
-            if self._kept.over and not self._wire.ended:
-                self._over(event)
-            if self._wire.holding and event.name != "ping":  # which does not break a silence
-                self._since = time.monotonic()
+        if event.kind is not DATA:
+            self._take_no_data(event, closing=closing)
             return
-        kind = event.otherwise
-        if event.kind is Kind.END_WORD and self._wire.complete:
+        wire, kept, value = self._wire, self._kept, event.value
+        self._report.events_in += 1
+        kept.arrived = len(event.data)
+        self._found.begin()
+        if type(value) is dict:
+            self._object(event, value)
+        else:
+            self._no_object(event)
+        if kept.size > kept.limit and not wire.ended:
+            self._over(event)
+        self.holding = wire.holding
+        if self.holding and event.name != "ping":  # which does not break a silence
+            self._since = time.monotonic()
+
+    def _take_no_data(self, event: Event, *, closing: bool) -> None:
+        kind, wire = event.otherwise, self._wire
+        if event.kind is Kind.END_WORD and wire.complete:
             self._found(DONE_VARIANT)
-            self._wire.done()
-        elif closing and kind is Kind.INVALID and self._wire.complete:
+            wire.done()
+        elif closing and kind is Kind.INVALID and wire.complete:
             self._found(JUNK_LINE)  # a torn tail: the answer was complete
         elif closing and kind is Kind.INVALID and event.data[:1] in (b"{", b"["):
-            self._wire.close(f"in the middle of an event, at byte {event.at}")
+            wire.close(f"in the middle of an event, at byte {event.at}")
         else:
             _TAKEN[kind](self, event)
+        self.holding = wire.holding
 
-    def _data(self, event: Event) -> None:
-        value, wire = event.value, self._wire
-        self._found.begin()
-        if type(value) is not dict:
-            self._no_object(event)
-            return
-        sent = self._writer.sent
+    def _object(self, event: Event, value: dict[str, Any]) -> None:
+        sent, out = self._writer.sent, self._writer.out
         sent.clear()
-        out = self._writer.out
         before = len(out)
-        wire.event(Draft(value, None if event.lenient else event.data), event.name)
-        templates = self._templates
-        if len(sent) < 2 and not event.lenient and templates.wants():
-            form = wire.form()
-            frame = self._reader.frame if form is not None else b""
+        self._wire.event(Draft(value, None if event.lenient else event.data), event.name)
+        if len(sent) < 2 and not event.lenient and self._templates.wants():
             # a comment may have left too, and an end may have come
-            as_said = len(out) - before == len(sent) and not wire.ended
-            if form is not None and frame and as_said and form.sends == bool(sent):
-                self._found.log += self._reader.framing
-                left, rewritten = b"", False
-                if sent:
-                    # bytes that nobody changed are passed on, not copied
-                    left, rewritten = out[before], sent[0] is not event.data
-                templates.learn(Example(frame, self._reader.ident, left, rewritten), form)
+            if len(out) - before == len(sent) and not self._wire.ended:
+                self._learn(event, sent, out)
+
+    def _learn(self, event: Event, sent: list[bytes], out: list[bytes]) -> None:
+        """Learn the template of the event that the wire took last, if it is one."""
+        form = self._wire.form()
+        frame = self._reader.frame if form is not None else b""
+        if form is not None and frame and form.sends == bool(sent):
+            self._found.log += self._reader.framing
+            # bytes that nobody changed are passed on, not copied
+            left, rewritten = (out[-1], sent[0] is not event.data) if sent else (b"", False)
+            self._templates.learn(Example(frame, self._reader.ident, left, rewritten), form)
 
     def _no_object(self, event: Event) -> None:
         """Data that is JSON and no object: objects in a list, or nothing that could be one."""

@@ -16,6 +16,7 @@ from normalizer.core.holes import (
     BLANKS,
     Example,
     Hole,
+    Match,
     find_holes,
     is_written,
     match_of_member,
@@ -25,9 +26,11 @@ from normalizer.core.holes import (
 )
 from normalizer.core.lenient import dumps, loads
 
-_KEPT = 64  # events that are taken together when they are counted
-# what is in a hole: what an expression matches, a text, what an earlier hole has, or anything else
-_MATCH, _TEXT, _AGAIN, _OTHER = range(4)
+_BACKSLASH = ord("\\")  # bytes look for a byte string an order of magnitude slower
+FULL = 64  # events that are taken together when they are counted
+# what is in a hole: what an expression matches, a text, what an earlier hole has, a number that
+# rises, or anything else
+_MATCH, _TEXT, _AGAIN, _RISING, _OTHER = range(5)
 
 
 class Template:
@@ -36,6 +39,7 @@ class Template:
     * ``form``: what the wire said of it. ``codes``: the deviations of each event.
     * ``same``: what leaves is what came. ``sends``: something leaves.
     * ``before``: the bytes with which an event begins.
+    * ``key``: all bytes around the holes: a later template with the same ones replaces this one.
     * ``rows``: of the events taken since the last `settle`, the values in their holes.
     * ``run``: how many of these were taken before another template took one.
     * ``sure``: its form holds, as far as is known.
@@ -44,19 +48,16 @@ class Template:
 
     __slots__ = (
         "_around",
+        "_behind",
         "_end",
-        "_fills",
-        "_leaves",
+        "_holes",
         "_limit",
-        "_only",
+        "_match",
         "_rewritten",
-        "_rising",
-        "_slots",
-        "_steps",
-        "_texts",
         "before",
         "codes",
         "form",
+        "key",
         "ordered",
         "rows",
         "run",
@@ -76,77 +77,34 @@ class Template:
     ) -> None:
         self.form = form
         self.codes = codes
-        self.same = example.same
+        self.same = same = example.same
         self.sends = bool(example.left)
         self.sure = True
         self.rows: list[Any] = []
         self.run = 0
         self._rewritten = example.rewritten
         self._limit = limit
-        self.before, *behind = parts(example.came, came)
-        self.ordered = False
-        self._slots: list[Text | Member] = []  # what the values are
-        self._texts: list[int] = []  # the values that are texts
-        self._rising: list[tuple[int, Rising]] = []  # and that are numbers that rise
-        # of each hole: its kind, the value in it, what reads that, and the bytes behind it
-        self._steps: list[tuple[int, int, Any, bytes]] = []
-        for hole, after in zip(came, behind, strict=True):
-            self._add_step(hole.what, example.came[hole.start : hole.end], after)
-        self._leaves: list[bytes] = []  # the bytes that leave, with places for the holes
-        self._fills: list[int] = []  # and the values that come into those
-        if self.sends and not self.same:
-            for hole in left:
-                if hole.what not in self._slots:  # a number that none came with
-                    self._add_slot(hole.what)
-            self._leaves = [one for part in parts(example.left, left) for one in (part, b"")][:-1]
-            self._fills = [self._slots.index(hole.what) for hole in left]
+        self.key = tuple(parts(example.came, came))
+        self.before = self.key[0]
         # most templates have one text, and it stands once
-        single = [hole.what for hole in came if hole.what is not PADDING] == list(form.texts)
-        single = single and len(form.texts) == 1 and (self.same or len(left) == 1)
-        self._only = self._steps[0][2:] if single else None
+        one = _only_text(came, form) if same or len(left) == 1 else None
+        self._match: Match | None = match_of_text(one) if one is not None else None
+        self._behind = self.key[1] if one is not None else b""
         # behind which there may be blanks; the bytes behind those
-        self._end = self._steps[1][3] if single and len(self._steps) > 1 else None
-        self._around = (self._leaves[0], self._leaves[2]) if single and self._leaves else None
-
-    def _add_step(self, what: Text | Member, value: bytes, after: bytes) -> None:
-        if what in self._slots:
-            self._steps.append((_AGAIN, self._slots.index(what), None, after))
-            return
-        slot = self._add_slot(what)
-        if isinstance(what, Text):
-            self._steps.append((_TEXT, slot, match_of_text(what), after))
-            return
-        self.ordered = self.ordered or what.takes is not None
-        match = match_of_member(what, value)
-        if match is not None:
-            self._steps.append((_MATCH, slot, match, after))
-        else:
-            self._steps.append((_OTHER, slot, reader_of(what, rewritten=self._rewritten), after))
-
-    def _add_slot(self, what: Text | Member) -> int:
-        """Make a place for a value of each event."""
-        slot = len(self._slots)
-        self._slots.append(what)
-        if isinstance(what, Text):
-            self._texts.append(slot)
-        elif what.rising is not None:
-            self._rising.append((slot, what.rising))
-        return slot
+        self._end = self.key[2] if one is not None and len(came) > 1 else None
+        self._around: list[bytes] | None = None  # the bytes that leave, around the text
+        self._holes: _Holes | None = None  # of all other templates
+        self.ordered = False
+        if one is None:
+            self._holes = _Holes(example, came, left, self.key)
+            self.ordered = self._holes.ordered
+        elif not same:
+            self._around = parts(example.left, left)
 
     def shares(self, other: Template) -> bool:
         """Whether somebody keeps the texts of both, and needs them in their order."""
         keeps = [text.keep for text in self.form.texts if text.keep is not None]
         return any(text.keep in keeps for text in other.form.texts) if keeps else False
-
-    @property
-    def key(self) -> tuple[bytes, tuple[bytes, ...]]:
-        """The bytes around the holes: a later template with the same ones replaces this one."""
-        return self.before, tuple(step[3] for step in self._steps)
-
-    @property
-    def full(self) -> bool:
-        """Whether it is time to `settle`."""
-        return len(self.rows) >= _KEPT
 
     # ------------------------------------------------------------------ events
 
@@ -155,9 +113,10 @@ class Template:
 
         What leaves is put on ``out``, unless it is the `same` bytes as came.
         """
-        if self._only is None:
+        match = self._match
+        if match is None:
             return self._read_several(data, position, out)
-        before, (match, after) = self.before, self._only
+        before, after = self.before, self._behind
         start, tail = len(before), len(after)
         around, rewritten, behind = self._around, self._rewritten, self._end
         while data.startswith(before, position):
@@ -177,7 +136,7 @@ class Template:
             inside = found[0]
             if not (inside.isascii() or _is_utf_8(inside)):
                 break
-            if rewritten and b"\\" in inside and not is_written(inside):
+            if rewritten and _BACKSLASH in inside and not is_written(inside):
                 inside = _as_we_write(inside)
             self.rows.append(inside)
             if around is not None:
@@ -186,49 +145,140 @@ class Template:
         return position
 
     def _read_several(self, data: bytes, position: int, out: list[bytes]) -> int:
-        before, slots = self.before, len(self._slots)
-        while data.startswith(before, position):
-            values = [b""] * slots
-            end = self._read_holes(data, position + len(before), values)
-            if end < 0 or end - position > self._limit:
+        before, holes = self.before, self._holes
+        while holes is not None and data.startswith(before, position):
+            values = holes.read(data, position + len(before), position + self._limit)
+            if values is None:
                 break
             self.rows.append(values)
-            if self._leaves or self._rising:
-                self._leave(values, out)
-            position = end
+            holes.leave(values, out)
+            position = holes.end
         return position
 
-    def _read_holes(self, data: bytes, at: int, values: list[bytes]) -> int:
+    # ------------------------------------------------------------------ what was in them
+
+    def settle(self) -> list[tuple[Text, str]]:
+        """Tell the wire what was in the events; return their texts."""
+        rows, form = self.rows, self.form
+        holes = self._holes
+        texts = [_tell_text(form.texts[0], rows)] if holes is None else holes.tell(rows)
+        if form.took is not None:
+            form.took(len(rows) - self.run)
+        self.rows = []
+        self.run = 0
+        return texts
+
+
+class _Holes:
+    """The holes of an event that has more than one text.
+
+    * ``end``: where the event ends that was read last.
+    * ``ordered``: see `Template`.
+    """
+
+    __slots__ = (
+        "_fills",
+        "_leaves",
+        "_rewritten",
+        "_rising",
+        "_sends",
+        "_slots",
+        "_steps",
+        "_texts",
+        "end",
+        "ordered",
+    )
+
+    def __init__(
+        self, example: Example, came: list[Hole], left: list[Hole], key: tuple[bytes, ...]
+    ) -> None:
+        self.end = 0
+        self.ordered = False
+        self._rewritten = example.rewritten
+        self._sends = bool(example.left)
+        self._slots: list[Text | Member] = []  # what the values are
+        self._texts: list[int] = []  # the values that are texts
+        self._rising: list[tuple[int, Rising]] = []  # and that are numbers that rise
+        # of each hole: its kind, the value in it, what reads that, and the bytes behind it
+        self._steps: list[tuple[int, int, Any, bytes]] = []
+        for number, hole in enumerate(came, 1):
+            self._add_step(hole.what, example.came[hole.start : hole.end], key[number])
+        self._leaves: list[bytes] = []  # the bytes that leave, with places for the holes
+        self._fills: list[int] = []  # and the values that come into those
+        if self._sends and not example.same:
+            for hole in left:
+                if hole.what not in self._slots:  # a number that none came with
+                    self._add_slot(hole.what)
+            self._leaves = [one for part in parts(example.left, left) for one in (part, b"")][:-1]
+            self._fills = [self._slots.index(hole.what) for hole in left]
+
+    def _add_step(self, what: Text | Member, value: bytes, after: bytes) -> None:
+        if what in self._slots:
+            self._steps.append((_AGAIN, self._slots.index(what), None, after))
+            return
+        slot = self._add_slot(what)
+        if isinstance(what, Text):
+            self._steps.append((_TEXT, slot, match_of_text(what), after))
+            return
+        self.ordered = self.ordered or what.takes is not None
+        match = match_of_member(what, value)
+        if what.rising is not None:
+            self._steps.append((_RISING, slot, what.rising, after))
+        elif match is not None:
+            self._steps.append((_MATCH, slot, match, after))
+        else:
+            self._steps.append((_OTHER, slot, reader_of(what, rewritten=self._rewritten), after))
+
+    def _add_slot(self, what: Text | Member) -> int:
+        """Make a place for a value of each event."""
+        slot = len(self._slots)
+        self._slots.append(what)
+        if isinstance(what, Text):
+            self._texts.append(slot)
+        elif what.rising is not None:
+            self._rising.append((slot, what.rising))
+        return slot
+
+    def read(self, data: bytes, at: int, limit: int) -> list[bytes] | None:
         """Read what is in the holes of an event, the first of them ``at``.
 
-        Return where the event ends, -1 if it is another one.
+        Return None if it is another one, or ends behind ``limit``.
         """
+        values = [b""] * len(self._slots)
         for kind, slot, reads, after in self._steps:
             if kind <= _TEXT:
                 found = reads(data, at)
                 if found is None:
-                    return -1
+                    return None
                 stop, value = found.end(), found[0]
                 if kind == _TEXT and not (value.isascii() or _is_utf_8(value)):
-                    return -1
+                    return None
+            elif kind == _RISING:
+                # as it came it leaves only where both numbers are the same
+                if reads.came != reads.left and not self._rewritten:
+                    return None
+                value = b"%d" % (reads.came + 1)
+                stop = at + len(value) if data.startswith(value, at) else -1
             elif kind == _AGAIN:
                 value = values[slot]
                 stop = at + len(value) if data.startswith(value, at) else -1
             else:
                 stop = reads(data, at, after)
-                value = data[at:stop]
+                value = data[at:stop] if stop >= 0 else b""
             if stop < 0 or not data.startswith(after, stop):
-                return -1
+                return None
             values[slot] = value
             at = stop + len(after)
-        return at
+        self.end = at
+        return values if at <= limit else None
 
-    def _leave(self, values: list[bytes], out: list[bytes]) -> None:
+    def leave(self, values: list[bytes], out: list[bytes]) -> None:
         """Write what leaves for the values of an event."""
         for slot, rising in self._rising:
             rising.came += 1
-            rising.left += self.sends
-            values[slot] = b"%d" % rising.left
+            rising.left += self._sends
+            if self._leaves:
+                values[slot] = b"%d" % rising.left
         if not self._leaves:
             return
         if self._rewritten:
@@ -238,26 +288,34 @@ class Template:
         self._leaves[1::2] = [values[slot] for slot in self._fills]
         out.append(b"".join(self._leaves))
 
-    # ------------------------------------------------------------------ what was in them
-
-    def settle(self) -> list[tuple[Text, str]]:
-        """Tell the wire what was in the events; return their texts."""
-        rows, form = self.rows, self.form
+    def tell(self, rows: list[list[bytes]]) -> list[tuple[Text, str]]:
+        """Tell what was in the holes of events; return their texts."""
         texts = []
         for slot, what in enumerate(self._slots):
-            column = rows if self._only is not None else [row[slot] for row in rows]
             if isinstance(what, Text):
-                text = _decoded(b"".join(column))
-                texts.append((what, text))
-                if what.keep is not None:
-                    what.keep(text)
-            else:
-                _tell(what, column)
-        if form.took is not None:
-            form.took(len(rows) - self.run)
-        self.rows = []
-        self.run = 0
+                texts.append(_tell_text(what, [row[slot] for row in rows]))
+            elif what.takes is not None:
+                what.takes([row[slot] for row in rows])
+            elif what.tell is not None:
+                last = rows[-1][slot]
+                what.tell(loads(b'"%b"' % last if type(what.value) is str else last)[0])
         return texts
+
+
+def _only_text(came: list[Hole], form: Form) -> Text | None:
+    """The text of an event that has nothing beside it but blanks; None if there is more."""
+    whats = [hole.what for hole in came if hole.what is not PADDING]
+    return (
+        form.texts[0] if len(form.texts) == 1 == len(whats) and whats[0] is form.texts[0] else None
+    )
+
+
+def _tell_text(text: Text, pieces: list[bytes]) -> tuple[Text, str]:
+    """Tell what a text was in several events in a row, joined."""
+    said = _decoded(b"".join(pieces))
+    if text.keep is not None:
+        text.keep(said)
+    return text, said
 
 
 def learn(example: Example, form: Form, codes: tuple[str, ...], limit: int) -> Template | None:
@@ -266,17 +324,8 @@ def learn(example: Example, form: Form, codes: tuple[str, ...], limit: int) -> T
     return Template(example, *holes, form, codes, limit) if holes is not None else None
 
 
-def _tell(member: Member, values: list[bytes]) -> None:
-    """Tell what a member had in several events in a row."""
-    if member.takes is not None:
-        member.takes(values)
-    elif member.tell is not None:
-        last = values[-1]
-        member.tell(loads(b'"%b"' % last if type(member.value) is str else last)[0])
-
-
 def _decoded(inside: bytes) -> str:
-    text: str = loads(b'"%b"' % inside)[0] if b"\\" in inside else inside.decode()
+    text: str = loads(b'"%b"' % inside)[0] if _BACKSLASH in inside else inside.decode()
     return text
 
 

@@ -15,7 +15,7 @@ from normalizer.core.findings import Findings
 from normalizer.core.form import Form
 from normalizer.core.holes import Example
 from normalizer.core.report import Report
-from normalizer.core.template import Template, learn
+from normalizer.core.template import FULL, Template, learn
 
 _FORMS = 8  # templates at a time
 _MISSES = 12  # templates learnt in vain before a stream is taken to be one that has none
@@ -23,26 +23,27 @@ _PAUSE = 32  # events then, before another template is learnt
 
 
 class Templates:
-    """The templates of one stream, the one that was used last first.
+    """The templates of one stream.
 
+    * ``kept``: all of them, the one that was used last first.
     * ``last``: the template that took the last event while the next byte begins an event, else
       None.
     """
 
     __slots__ = (
         "_found",
-        "_kept",
         "_limit",
         "_misses",
         "_off",
         "_paused",
         "_report",
+        "kept",
         "last",
     )
 
     def __init__(self, found: Findings, report: Report, limit: int) -> None:
         self.last: Template | None = None
-        self._kept: list[Template] = []
+        self.kept: list[Template] = []
         self._found = found
         self._report = report
         self._limit = limit
@@ -57,11 +58,6 @@ class Templates:
         self._paused = (self._paused + 1) % _PAUSE
         return self._paused == 0
 
-    @property
-    def any(self) -> bool:
-        """Whether there is a template."""
-        return bool(self._kept)
-
     def give_up(self) -> None:
         """Learn no more templates."""
         self.settle()
@@ -70,26 +66,26 @@ class Templates:
 
     def clear(self) -> None:
         """Forget the templates, and what they took."""
-        self._kept.clear()
+        self.kept.clear()
         self.last = None
 
     def doubt(self) -> None:
         """An event goes through the stages: no template is sure any more."""
-        if self._kept and self._kept[0].form.alone:
-            self._kept.clear()
-        for template in self._kept:
+        if self.kept and self.kept[0].form.alone:
+            self.clear()
+        for template in self.kept:
             template.sure = template.form.holds is None
 
     def align(self, aligned: bool) -> None:
         """Say whether the next byte begins an event."""
-        first = self._kept[0] if aligned and self._kept else None
+        first = self.kept[0] if aligned and self.kept else None
         self.last = first if first is not None and first.sure else None
 
     # ------------------------------------------------------------------ events
 
     def take(self, data: bytes, position: int, out: list[bytes]) -> int:
         """Take events that are in a template, from ``position`` on; where those end."""
-        size, kept = len(data), self._kept
+        size, kept = len(data), self.kept
         while position < size:
             for template in kept:
                 # the cheap questions first
@@ -113,7 +109,7 @@ class Templates:
                 kept.insert(0, template)
             if template.same:
                 out.append(data[position:end])
-            if template.full:
+            if len(template.rows) >= FULL:
                 self.empty(template)
             position = end
         return position
@@ -125,7 +121,7 @@ class Templates:
 
     def _mixes(self, template: Template) -> bool:
         """Whether others took texts that somebody needs in one order with those of a template."""
-        for one in self._kept:  # noqa: SIM110 - a generator costs more than what it asks
+        for one in self.kept:  # noqa: SIM110 - a generator costs more than what it asks
             if one.rows and one is not template and one.shares(template):
                 return True
         return False
@@ -134,7 +130,7 @@ class Templates:
 
     def settle(self, but: Template | None = None) -> None:
         """Count what was taken, as if it had gone through the stages."""
-        for template in reversed(self._kept):
+        for template in reversed(self.kept):
             if template.rows and template is not but:
                 self._settle(template)
 
@@ -166,6 +162,7 @@ class Templates:
         if template is None:
             return
         if form.alone:
-            self._kept.clear()
-        key = template.key
-        self._kept[:] = [template, *(one for one in self._kept if one.key != key)][:_FORMS]
+            self.kept.clear()
+        if self.kept:
+            self.kept[:] = [one for one in self.kept if one.key != template.key][: _FORMS - 1]
+        self.kept.insert(0, template)

@@ -7,6 +7,8 @@ nobody, so that a traced stream has no templates. A stream that nobody listens t
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from normalizer.core.draft import Draft
@@ -20,8 +22,10 @@ from normalizer.core.stream import EventStream
 from normalizer.core.wire import Wire
 from normalizer.core.writer import Writer
 
+logger = logging.getLogger("normalizer")
+
 # what a `Listener` is told by, beside the names of `Kind`, which stand there in lower case
-BODY, END, SILENCE, CUT = "body", "end", "silence", "cut"
+BODY, END, SILENCE, CUT, BEHIND = "body", "end", "silence", "cut", "behind"
 
 
 class Listener(Protocol):
@@ -39,7 +43,8 @@ class Listener(Protocol):
 
         ``kind`` is ``"data"``, ``"comment"``, ``"nothing"``, ``"done"``, ``"invalid"``,
         ``"page"``, ``"too_large"``, ``"end_word"``; ``"body"`` for a whole answer; ``"silence"``
-        where the time for what is held is over; ``"end"`` and ``"cut"`` for the end of the bytes.
+        where the time for what is held is over; ``"end"`` and ``"cut"`` for the end of the bytes;
+        ``"behind"`` for bytes behind the end of the answer, of which nothing leaves.
         """
 
     def taken(self, codes: list[str]) -> None:
@@ -50,6 +55,50 @@ class Listener(Protocol):
 
     def ends(self, report: Report) -> None:
         """The answer is over."""
+
+
+class Guard:
+    """A `Listener` that stops listening when it fails: what it does is not the answer's business.
+
+    The failure is logged, by the logger ``normalizer``.
+    """
+
+    __slots__ = ("_listener",)
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener: Listener | None = listener
+
+    def begins(self, request: RequestInfo, options: Options, status: int) -> None:
+        """Take what is known before the first byte."""
+        if self._listener is not None:
+            self._tell(self._listener.begins, request, options, status)
+
+    def came(self, kind: str, raw: bytes, event: Event) -> None:
+        """Take an event, or a whole body."""
+        if self._listener is not None:
+            self._tell(self._listener.came, kind, raw, event)
+
+    def taken(self, codes: list[str]) -> None:
+        """What came last is taken."""
+        if self._listener is not None:
+            self._tell(self._listener.taken, codes)
+
+    def left(self, kind: str, name: str, data: bytes, value: Any) -> None:
+        """Take what leaves."""
+        if self._listener is not None:
+            self._tell(self._listener.left, kind, name, data, value)
+
+    def ends(self, report: Report) -> None:
+        """The answer is over."""
+        if self._listener is not None:
+            self._tell(self._listener.ends, report)
+
+    def _tell(self, method: Callable[..., None], *told: Any) -> None:
+        try:
+            method(*told)
+        except Exception:  # broad on purpose: a stream must not break because of who listens
+            logger.exception("the trace failed, and ends here")
+            self._listener = None
 
 
 class TracedWriter(Writer):
@@ -100,7 +149,7 @@ class TracedStream(EventStream):
     def feed(self, data: bytes) -> bytes:
         """Take bytes as they came; return those that are ready to send."""
         if self._wire.ended:
-            self._tell("data", data)
+            self._tell(BEHIND, data)
             out = super().feed(data)
             self._taken()
             return out

@@ -33,8 +33,10 @@ class Writer:
         self._report.events_out += 1
         data = draft.json()
         self.sent.append(data)
-        field = b"event: " + name.encode() + b"\ndata: " if name else b"data: "
-        self.out.append(field + data + b"\n\n")
+        if name:
+            self.out.append(b"event: %b\ndata: %b\n\n" % (name.encode(), data))
+        else:
+            self.out.append(b"data: %b\n\n" % data)
 
     def comment(self, text: bytes) -> None:
         """Write a comment; ``text`` begins with its colon."""

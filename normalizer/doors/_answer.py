@@ -13,7 +13,7 @@ from normalizer.core.normalizer import Normalizer
 from normalizer.core.options import OptionError, OptionFields, Options
 from normalizer.core.report import Report
 from normalizer.core.request import RequestInfo
-from normalizer.core.tracing import Listener
+from normalizer.core.tracing import Guard, Listener
 from normalizer.doors import _task
 
 Headers = list[tuple[bytes, bytes]]
@@ -157,7 +157,7 @@ class Answer:
         ``coded``: its body came with a content coding. ``began``: the time of the request, by
         `time.monotonic`.
         """
-        self._trace = tracing(path) if tracing is not None else None
+        self._trace = _listener(tracing, path) if tracing is not None else None
         self.normalizer = Normalizer(request, options, status=status, trace=self._trace)
         report = self.normalizer.report
         report.path, report.upstream = path, upstream
@@ -285,6 +285,16 @@ class Answer:
             report.end,
             repaired or "nothing",
         )
+
+
+def _listener(tracing: Tracing, path: str) -> Listener | None:
+    try:
+        listener = tracing(path)
+    except Exception:
+        # A stream that works must not break because of who listens to it.
+        logger.exception("trace failed")
+        return None
+    return None if listener is None else Guard(listener)
 
 
 # An event loop knows its tasks weakly only.

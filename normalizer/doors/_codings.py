@@ -10,6 +10,8 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
+from normalizer.core.exceptions import NormalizerError
+
 # Bytes that one piece decodes to at most; brotli's decompressor may exceed it.
 STEP_BYTES = 256 * 1024
 
@@ -23,7 +25,7 @@ FREE_BYTES = 16 * 1024 * 1024
 _MAX_CODINGS = 5
 
 
-class CodingError(ValueError):
+class CodingError(NormalizerError, ValueError):
     """The bytes do not match their Content-Encoding. The message is that of the decompressor."""
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from normalizer.core.exceptions import NormalizerError
 from normalizer.doors.asgi import Message, Send
 
 
-class UpstreamBrokenError(Exception):
+class UpstreamBrokenError(NormalizerError):
     """The upstream's body broke after its head was forwarded."""
 
     ended_because = "its connection broke"
@@ -26,11 +27,11 @@ class ShuttingDownError(UpstreamBrokenError):
     ended_because = "this server was shut down"
 
 
-class ClientLeftError(Exception):
+class ClientLeftError(NormalizerError):
     """The client closed its connection in the middle of its request."""
 
 
-class RefusedError(Exception):
+class RefusedError(NormalizerError):
     """The body of a request is too long or too slow: a status and an error message."""
 
     def __init__(self, status: int, message: str) -> None:

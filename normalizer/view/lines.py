@@ -37,6 +37,7 @@ _OTHER = {
     "end": "the body ends",
     "cut": "the connection breaks off",
     "silence": "silence",
+    "behind": "bytes behind the end",
     "nothing": "an event without data",
     "page": "a page of HTML",
     "too_large": "an event that is too large",

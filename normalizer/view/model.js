@@ -49,6 +49,7 @@ class Answer {
   fate(came) {
     const left = this.goesTo.get(came.n) || [];
     if (came.kind === "body") return ["changed", "became " + count(left.length, "event")];
+    if (came.kind === "behind") return ["dropped", "dropped"];
     if (came.kind !== "data") return ["kept", ""];
     if (!left.length) {
       const instead = this.behind(came).filter((one) => one.kind === "data" && !one.from.length);

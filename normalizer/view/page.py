@@ -42,7 +42,7 @@ def page(
         "<", "\\u003c"
     )
     values = {
-        "policy": html.escape(policy, quote=True).replace("&#x27;", "'"),
+        "policy": policy,
         "title": html.escape(title),
         "style": style,
         "data": data,

@@ -14,6 +14,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from normalizer.core.exceptions import NormalizerError
+
 _LINE = re.compile(r"\r\n|\r|\n")
 
 
@@ -56,7 +58,7 @@ class Got:
         return "" if self.text or self.calls or self.reasoning else "no text"
 
 
-class StreamError(Exception):
+class StreamError(NormalizerError):
     """An error event, as the client libraries raise it."""
 
 

@@ -36,4 +36,9 @@ def wire_for(
     writer: Writer,
 ) -> Wire:
     """The wire of a request's endpoint; of one that is never touched, any."""
-    return WIRES[request.endpoint or "chat"](request, options, found, report, kept, writer)
+    wire = WIRES[request.endpoint or "chat"](request, options, found, report, kept, writer)
+    if not options.stages:
+        return wire
+    from normalizer.stages import staged
+
+    return staged(wire, options.stages, request, found)

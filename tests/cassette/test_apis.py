@@ -76,19 +76,84 @@ def test_what_was_recorded_plays_as_it_came(
     assert normalized.body == asked.response.body
 
 
+def asked_of(app: Any, method: str, path: str, **given: Any) -> httpx.Response:
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://h") as client:
+            return await client.request(method, path, **given)
+
+    return anyio.run(ask)
+
+
 @apis
 def test_another_request_is_not_answered(name: str) -> None:
     asked = of(name)
     body = {**json.loads(asked.request.body), "model": "another"}
-    transport = httpx.ASGITransport(replay_app(CASSETTES / f"{name}.yaml"))
 
-    async def ask() -> httpx.Response:
-        async with httpx.AsyncClient(transport=transport) as client:
-            return await client.post(asked.request.uri, json=body)
+    missed = asked_of(
+        replay_app(CASSETTES / f"{name}.yaml"), "POST", path_of(asked), content=json.dumps(body)
+    )
 
-    missed = anyio.run(ask)
     assert missed.status_code == 404
-    assert "body.model" in missed.json()["error"]["message"]
+    error = missed.json()["error"]
+    assert "body.model" in error["message"]
+    if path_of(asked).endswith("/messages"):
+        assert missed.json() == {
+            "type": "error",
+            "error": {"type": "not_found_error", "message": error["message"]},
+        }
+    else:
+        assert (error["type"], error["code"]) == ("invalid_request_error", "not_recorded")
+        assert set(missed.json()) == {"error"}
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "theirs"),
+    [
+        ("/v1/messages", {}, True),
+        ("/v1/messages/count_tokens", {}, True),
+        ("/v1/complete", {"anthropic-version": "2023-06-01"}, True),
+        ("/v1/threads/thread_1/messages", {}, False),
+        ("/v1/responses", {}, False),
+        ("/v1/chat/completions", {}, False),
+    ],
+)
+def test_a_miss_has_the_form_of_the_api(path: str, headers: Any, theirs: bool) -> None:
+    app = replay_app(CASSETTES / "anthropic" / "messages-thinking-text-call.yaml")
+
+    missed = asked_of(app, "POST", path, headers=headers, json={})
+
+    assert missed.status_code == 404
+    assert (missed.json().get("type") == "error") == theirs
+
+
+def test_the_models_in_anthropics_form() -> None:
+    app = replay_app(CASSETTES / "anthropic" / "messages-thinking-text-call.yaml")
+    theirs = {"anthropic-version": "2023-06-01"}
+
+    listed = asked_of(app, "GET", "/v1/models", headers=theirs).json()
+
+    (model,) = listed["data"]
+    assert model["type"] == "model"
+    assert (listed["first_id"], listed["last_id"]) == (model["id"], model["id"])
+    assert listed["has_more"] is False
+    assert asked_of(app, "GET", f"/v1/models/{model['id']}", headers=theirs).json() == model
+    assert asked_of(app, "GET", "/v1/models").json()["data"][0]["id"] == model["id"]
+
+
+@apis
+def test_real_clients_read_a_miss(name: str, serve: Serve) -> None:
+    url = serve(replay_app(CASSETTES / f"{name}.yaml"))
+    if name.startswith("openai"):
+        openai = pytest.importorskip("openai")
+        client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
+        with pytest.raises(openai.NotFoundError, match="no recorded request is the same"):
+            client.responses.create(model="x", input="y")
+    else:
+        anthropic = pytest.importorskip("anthropic")
+        client = anthropic.Anthropic(base_url=url, api_key="none", max_retries=0)
+        with pytest.raises(anthropic.NotFoundError, match="no recorded request is the same"):
+            client.messages.create(model="x", max_tokens=1, messages=[])
 
 
 def ends() -> list[Any]:

@@ -15,6 +15,7 @@ from normalizer.cassette.format import (
     RecordedResponse,
 )
 from normalizer.cassette.imports import form_of, reads, to_sse
+from normalizer.cassette.scrub import scrub
 from tests.cassette.test_imports import REQUEST, capture, entry, har, page
 from tests.conftest import DONE, STREAM
 
@@ -140,3 +141,9 @@ def test_what_cannot_be_exported(cassette: Cassette, number: int | None, said: s
         to_sse(cassette, number)
 
     assert said in str(caught.value)
+
+
+def test_a_header_of_any_signs_can_be_scrubbed() -> None:
+    cassette = recorded(DONE, headers=(("x-\u2713", "\u2713"),))
+
+    assert scrub(cassette).interactions[0].response.headers == (("x-\u2713", "\u2713"),)

@@ -1,4 +1,4 @@
-"""`stream-normalizer cassette show|verify|import|export`."""
+"""`stream-normalizer cassette show|verify|diff|import|export`."""
 
 from __future__ import annotations
 
@@ -248,3 +248,45 @@ def test_a_port_that_is_taken(run: Run, path: Path) -> None:
     assert result.exit_code == 2
     assert f"cannot listen on 127.0.0.1:{port}" in result.stderr
     assert "choose another --port" in result.stderr
+
+
+def test_import_stable(run: Run, tmp_path: Path) -> None:
+    source, target = tmp_path / "answer.sse", tmp_path / "x.yaml"
+    source.write_bytes(b'data: {"id":"chatcmpl-0123456789","created":1763757600}\n\n')
+
+    run("cassette", "import", str(source), str(target), "--stable")
+
+    (interaction,) = load(target).interactions
+    assert interaction.response.body == b'data: {"id":"chatcmpl-0-1","created":0}\n\n'
+
+
+def test_export_as_har_and_back(run: Run, path: Path, tmp_path: Path) -> None:
+    written, back = tmp_path / "x.har", tmp_path / "y.yaml"
+
+    named = run("cassette", "export", str(path), "-o", str(written))
+    said = run("cassette", "export", str(path), "--form", "har")
+
+    assert (named.exit_code, said.exit_code) == (0, 0)
+    assert said.stdout_bytes == written.read_bytes()
+    assert run("cassette", "import", str(written), str(back), "--every").exit_code == 0
+    chunks = [[each.response.chunks for each in load(file).interactions] for file in (path, back)]
+    assert chunks[0] == chunks[1]
+
+
+def test_import_a_trace_and_flows(run: Run, tmp_path: Path) -> None:
+    data = Path(__file__).parents[1] / "cassette" / "data"
+    for number, (name, said) in enumerate(
+        [("curl-7.88.txt", "1 interaction"), ("mitmdump-11.flow", "1 interaction")]
+    ):
+        target = tmp_path / f"{number}.yaml"
+        result = run("cassette", "import", str(data / name), str(target))
+        assert (result.exit_code, said in result.stderr) == (0, True)
+    # the bytes are the same, and the proxy's own header is not in the request
+    done = run("cassette", "diff", str(tmp_path / "0.yaml"), str(tmp_path / "1.yaml"))
+    assert (done.exit_code, done.stdout) == (0, "No differences in 1 interaction.\n")
+    refused = run(
+        "cassette", "import", str(data / "curl-7.88-trace-ascii.txt"), str(tmp_path / "2.yaml")
+    )
+    assert refused.exit_code == 2
+    assert "line 4: " in refused.stderr
+    assert "--trace FILE --trace-time" in refused.stderr

@@ -14,10 +14,10 @@ import pytest
 from starlette.applications import Starlette
 
 from normalizer import Report
+from normalizer.cli.demo.upstream import Server, mounts
 from normalizer.doors.asgi import NormalizingMiddleware
 from normalizer.doors.transport import NormalizingTransport
 from tests.clients.cases import BROKEN, CASSETTES, CHAT, COMPLETIONS
-from tools.upstream import Server, mounts
 
 DOORS = ("raw", "transport", "middleware")
 

@@ -10,11 +10,11 @@ import pytest
 
 from normalizer import Report
 from normalizer.cassette import load
+from normalizer.cli.demo.upstream import base_path
 from tests.clients import readers
 from tests.clients.cases import CASSETTES
 from tests.clients.conftest import Door
 from tests.clients.readers import Answer, Raises
-from tools.upstream import base_path
 
 pytestmark = [
     pytest.mark.parametrize("door", ["transport", "middleware"], indirect=True),

@@ -10,10 +10,10 @@ from typing import Any
 import openai
 import pytest
 
+from normalizer.cli.demo.upstream import Server
 from tests.broken import TEN, Broken, Failed, Held, Outcome, call, counts, upstream
 from tests.clients import readers
 from tests.proxy.conftest import Proxied
-from tools.upstream import Server
 
 
 @pytest.fixture(scope="module")

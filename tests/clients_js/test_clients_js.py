@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
+from normalizer.cli.demo.upstream import Server
 from tests.broken import JAVASCRIPT, TEN, Broken, Failed, Held, Outcome, call, counts, upstream
 from tests.proxy.conftest import Proxied
-from tools.upstream import Server
 
 HERE = Path(__file__).parent
 READERS = {"openai-node": "openai", "langchain-js": "langchain", "ai-sdk": "ai_sdk"}

@@ -304,6 +304,40 @@ def test_values_side_by_side_are_read_as_they_are_asked_for() -> None:
     assert not reader.aligned
 
 
+def test_a_piece_of_a_line_needs_no_look_for_events() -> None:
+    reader = EventReader(lambda _: True, LIMIT)
+    assert not reader.receive(ONE[:5])
+    assert not reader.receive(ONE[5:9])
+    assert reader.receive(ONE[9:])
+    event = reader.next()
+    assert event is not None
+    assert event.value == {"a": 1}
+    assert not reader.receive(b"data: " + b"x" * LIMIT)
+    assert reader.receive(b"x")  # over the limit: an event of its own
+    event = reader.next()
+    assert event is not None
+    assert event.kind is Kind.TOO_LARGE
+
+
+@pytest.mark.parametrize(
+    ("behind", "drained"), [(b"", True), (b"d", False), (b"\n", False), (ONE, False)]
+)
+def test_a_piece_that_is_one_whole_event_is_drained(behind: bytes, drained: bool) -> None:
+    reader = EventReader(lambda _: True, LIMIT)
+    reader.receive(ONE + behind)
+    assert reader.next() is not None
+    assert reader.drained is drained
+    assert reader.aligned
+    reader.next()
+    assert not reader.drained or behind == ONE
+
+
+def test_the_end_of_a_frame_is_told_though_nothing_follows() -> None:
+    events, found = events_of(ONE.replace(b"\n", b"\r\n"))
+    assert len(events) == 1
+    assert found == ["F102", "F102"]
+
+
 def test_every_kind_is_read_somewhere_above() -> None:
     assert {kind.name for kind in Kind} >= {"DATA", "COMMENT", "NOTHING", "DONE", "INVALID", "PAGE"}
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from normalizer.cli.demo.upstream import Server
 from tests.proxy.conftest import Proxied
 from tests.vendors.conftest import HERE, demand, node
 from tests.vendors.held import LATE, SOON, Outcome, parsed
@@ -22,7 +23,6 @@ from tests.vendors.responses_deviations import CLEAN, CLIENTS, DEVIATIONS, Devia
 from tests.vendors.responses_programs import codex, grok, installed
 from tests.vendors.responses_streams import after_call
 from tests.vendors.upstream import Body, answers
-from tools.upstream import Server
 
 demand("agents", "langchain_openai", "pydantic_ai")
 

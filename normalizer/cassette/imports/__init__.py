@@ -1,28 +1,33 @@
-"""Import streams from other tools as cassettes, and export the body of a cassette as `.sse`.
+"""Import streams from other tools as cassettes. `normalizer.cassette.exports` is the way back.
 
 * ``sse``: a body, as in `.sse` files and in the output of ``curl -N``. ``curl -i`` adds its head.
 * ``har``: the export of a browser's network panel.
+* ``mitmproxy``: flows, as ``mitmdump -w`` writes them.
+* ``curl``: a trace of ``curl --trace FILE --trace-time``.
 * ``vcr``: a cassette of vcrpy or pytest-recording, in YAML or JSON.
 * ``capture``: JSON of ``{request, response: {status, headers, chunks: [{t_ms, b64}]}}``.
 * ``chunks``: one JSON payload per line, as AI SDK's ``.chunks.txt``.
 
-The import invents nothing. Only ``capture`` has chunks and times. From the other forms, a body is
-one chunk without times. ``ReplayTransport(…, split="events")`` can split it.
+The import invents nothing. Only ``capture`` and ``curl`` have chunks and times, and a HAR that was
+exported here. From the other forms, a body is one chunk without times; from ``mitmproxy``, with the
+time of its end. ``ReplayTransport(…, split="events")`` can split it.
 """
 
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, get_args
 
 from normalizer.cassette import _yaml
 from normalizer.cassette._checks import CassetteError, one_of
+from normalizer.cassette.exports import to_sse as to_sse
 from normalizer.cassette.format import Cassette, RecordedRequest, loads
-from normalizer.cassette.imports import _json, capture, har, text
-from normalizer.doors._codings import CodingError, decoder
+from normalizer.cassette.imports import _json, capture, curl, har, mitmproxy, text
 
-Form = Literal["sse", "har", "vcr", "capture", "chunks"]
+Form = Literal["sse", "har", "mitmproxy", "curl", "vcr", "capture", "chunks"]
 FORMS: tuple[Form, ...] = get_args(Form)
 
 UNKNOWN = RecordedRequest(method="POST", uri="http://127.0.0.1/v1/chat/completions")
@@ -39,8 +44,8 @@ def read(
 
     * ``form``: one of `FORMS`. None: guess it from the name of the file, then from its first bytes.
     * ``request``: the request, for forms without one (``sse``, ``chunks``).
-    * ``every``: all requests of a HAR. Without it, only those to ``…/completions`` and those with
-      an event stream as the answer.
+    * ``every``: all requests of a HAR or of mitmproxy. Without it, only those to ``…/completions``,
+      ``…/responses`` and ``…/messages``, and those with an event stream as the answer.
 
     Raises `CassetteError`, which names the file, the place and the fault, and `OSError` for a file
     that cannot be read.
@@ -64,14 +69,8 @@ def reads(
     try:
         form = form or form_of(data, name)
         one_of(FORMS, form, "form")
-        if form == "sse":
-            return text.body(data, request)
-        if form == "chunks":
-            return text.payloads(data, request)
-        if form == "har":
-            return har.cassette(_json.parsed(data), every=every)
-        if form == "capture":
-            return capture.cassette(_json.parsed(data))
+        if form != "vcr":
+            return _READERS[form](data, request, every)
     except CassetteError as error:
         raise CassetteError(f"{name}: {error}") from error
     return _vcr(data, name)
@@ -84,6 +83,10 @@ def form_of(data: bytes, name: str) -> Form:
         if lowered.endswith(ending):
             return form
     start = data.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if curl.is_trace(start):
+        return "curl"
+    if _FLOW.match(start):
+        return "mitmproxy"
     if start.startswith(_SSE):
         return "sse"
     if start.startswith((b"version:", b"interactions:", b"metadata:", b"stream_normalizer:")):
@@ -93,45 +96,27 @@ def form_of(data: bytes, name: str) -> Form:
     raise CassetteError(f"it begins with {start[:20]!r}: none of {', '.join(FORMS)}; name the form")
 
 
-def to_sse(cassette: Cassette, number: int | None = None) -> bytes:
-    """Return the body of one response without its content coding, as in a `.sse` file.
+# What reads each form but vcrpy's, whose errors name the file themselves.
+_READERS: dict[Form, Callable[[bytes, RecordedRequest, bool], Cassette]] = {
+    "sse": lambda data, request, _: text.body(data, request),
+    "chunks": lambda data, request, _: text.payloads(data, request),
+    "har": lambda data, _, every: har.cassette(_json.parsed(data), every=every),
+    "mitmproxy": lambda data, _, every: mitmproxy.cassette(data, every=every),
+    "curl": lambda data, *_: curl.cassette(data),
+    "capture": lambda data, *_: capture.cassette(_json.parsed(data)),
+}
 
-    ``number`` counts the interactions from 0. None: the only one. Raises `CassetteError` if there
-    are several or none, for a wrong number, and for an unknown coding.
-
-    Example::
-
-        Path("answer.sse").write_bytes(to_sse(load("cassettes/vllm/tool-call.yaml")))
-    """
-    count = len(cassette.interactions)
-    if number is None and count != 1:
-        raise CassetteError(f"it holds {count} interactions: say which, from 0 to {count - 1}")
-    number = number or 0
-    if not 0 <= number < count:
-        raise CassetteError(f"interactions[{number}]: there are {count}")
-    response = cassette.interactions[number].response
-    codings = [
-        coding.strip().lower()
-        for name, value in response.headers
-        if name.lower() == "content-encoding"
-        for coding in value.split(",")
-    ]
-    undo = decoder([coding for coding in codings if coding != "identity"])
-    if undo is None:
-        raise CassetteError(
-            f"interactions[{number}].response: cannot undo content-encoding {', '.join(codings)}"
-        )
-    try:
-        return b"".join(undo.decode(response.body))
-    except CodingError as error:
-        raise CassetteError(f"interactions[{number}].response.body: {error}") from error
-
+# A typed netstring, and in it a key: the first flow.
+_FLOW = re.compile(rb"\d{1,12}:\d{1,3}:\w+[;,]")
 
 # curl -i begins with a status line; the others are what a line of an event stream begins with
 _SSE = (b"HTTP/", b"data:", b"event:", b"id:", b"retry:", b":")
 _ENDINGS: dict[str, Form] = {
     ".sse": "sse",
     ".har": "har",
+    ".flow": "mitmproxy",
+    ".flows": "mitmproxy",
+    ".mitm": "mitmproxy",
     ".chunks.txt": "chunks",
     ".yaml": "vcr",
     ".yml": "vcr",

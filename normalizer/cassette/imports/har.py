@@ -1,13 +1,16 @@
-"""HAR, what the network panel of a browser exports; the body is whole and already decoded."""
+"""HAR, what the network panel of a browser exports; the body is whole and already decoded.
+
+A HAR of `normalizer.cassette.exports` has the chunks too, in ``_stream``.
+"""
 
 from __future__ import annotations
 
 import base64
 import binascii
-from typing import Any
-from urllib.parse import urlsplit
+import dataclasses
+from typing import Any, get_args
 
-from normalizer.cassette._checks import CassetteError, get, is_a
+from normalizer.cassette._checks import CassetteError, get, is_a, one_of
 from normalizer.cassette.format import (
     Cassette,
     End,
@@ -17,6 +20,7 @@ from normalizer.cassette.format import (
     RecordedRequest,
     RecordedResponse,
 )
+from normalizer.cassette.imports import _chosen
 
 # The browser has undone these: they describe bytes that the HAR does not hold.
 _OF_THE_WIRE = {"content-encoding", "content-length", "transfer-encoding"}
@@ -47,21 +51,16 @@ def cassette(document: Any, *, every: bool = False) -> Cassette:
         )
         day = day or get(str, entry, "startedDateTime", where, "")[:10]
     if not interactions:
-        raise CassetteError(
-            f"log.entries: none of {len(entries)} has an event stream or a completion for an answer"
-            + ("" if every else "; ask for every entry to take them all")
-        )
+        raise CassetteError(f"log.entries: {_chosen.none_of(len(entries), every=every)}")
     return Cassette(Metadata(origin="recorded", date=day), tuple(interactions))
 
 
 def _is_wanted(entry: Any, where: str) -> bool:
     request = get(dict, entry, "request", where)
-    if get(str, request, "method", f"{where}.request") == "OPTIONS":
-        return False
+    method = get(str, request, "method", f"{where}.request")
+    url = get(str, request, "url", f"{where}.request")
     content = get(dict, get(dict, entry, "response", where), "content", f"{where}.response", {})
-    kind = str(get(str, content, "mimeType", where, "")).partition(";")[0]
-    url: str = get(str, request, "url", f"{where}.request")
-    return kind == "text/event-stream" or urlsplit(url).path.endswith("/completions")
+    return _chosen.is_wanted(method, url, get(str, content, "mimeType", where, ""))
 
 
 def _request(values: dict[str, Any], where: str) -> RecordedRequest:
@@ -70,7 +69,7 @@ def _request(values: dict[str, Any], where: str) -> RecordedRequest:
         method=get(str, values, "method", where),
         uri=get(str, values, "url", where),
         headers=_headers(values, where),
-        body=get(str, posted, "text", f"{where}.postData", "").encode(),
+        body=_body(posted, f"{where}.postData"),
     )
 
 
@@ -80,7 +79,7 @@ def _response(values: dict[str, Any], where: str) -> RecordedResponse:
     if status == 0:
         raise CassetteError(f"{where}.status: 0, no answer came ({error or 'no reason given'})")
     body = _body(get(dict, values, "content", where, {}), f"{where}.content")
-    return RecordedResponse.from_chunks(
+    response = RecordedResponse.from_chunks(
         [body] if body else [],
         status=status,
         reason=get(str, values, "statusText", where, ""),
@@ -89,6 +88,25 @@ def _response(values: dict[str, Any], where: str) -> RecordedResponse:
         ),
         end=_end(error),
     )
+    return response if "_stream" not in values else _streamed(response, values, where)
+
+
+def _streamed(response: RecordedResponse, values: dict[str, Any], where: str) -> RecordedResponse:
+    """The answer with its chunks, times and end, which our own export wrote beside it."""
+    stream, where = get(dict, values, "_stream", where), f"{where}._stream"
+    end = stream.get("end", "complete")
+    one_of(get_args(End), end, f"{where}.end")
+    lengths = get(list, stream, "chunks", where)
+    times = get(list, stream, "times", where, [])
+    try:
+        return dataclasses.replace(
+            response,
+            lengths=tuple(is_a(int, each, "chunks") for each in lengths),
+            times=tuple(is_a((int, float), each, "times") for each in times),
+            end=end,
+        )
+    except CassetteError as error:
+        raise CassetteError(f"{where}.{error}") from error
 
 
 def _body(content: dict[str, Any], where: str) -> bytes:

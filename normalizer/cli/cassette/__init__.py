@@ -1,4 +1,4 @@
-"""`stream-normalizer record`, `replay`, and `cassette show|verify|import|export`."""
+"""`stream-normalizer record`, `replay`, and `cassette show|verify|diff|import|export`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`stream-normalizer cassette show|verify|import|export`: cassettes as files."""
+"""`stream-normalizer cassette show|verify|diff|import|export`: cassettes as files."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from normalizer.cassette import imports
+from normalizer.cassette.diff import diff
+from normalizer.cassette.exports import to_har, to_sse
 from normalizer.cassette.format import (
     Cassette,
     CassetteError,
@@ -39,12 +41,13 @@ from normalizer.cli.group import Failure, NearGroup
 
 @click.group(cls=NearGroup)
 def cassette() -> None:
-    """Show cassettes, search them for secrets, import and export them.
+    """Show and compare cassettes, search them for secrets, import and export them.
 
     \b
         stream-normalizer cassette show cassettes/vllm
         stream-normalizer cassette import chat.example.com.har chat.yaml
         stream-normalizer cassette verify chat.yaml
+        stream-normalizer cassette diff old.yaml new.yaml
     """
 
 
@@ -128,6 +131,48 @@ def verify(*, files: tuple[Path, ...]) -> None:
     out.print(Text(f"No secrets found in {checked}.", "green"))
 
 
+@cassette.command("diff", short_help="Show what differs between two recordings.")
+@click.argument("one", type=FILE)
+@click.argument("other", type=FILE)
+@click.option(
+    "--all",
+    "volatile",
+    is_flag=True,
+    help="Compare what differs each time too: ids, times, durations, chunks.",
+)
+def diff_(*, one: Path, other: Path, volatile: bool) -> None:
+    """Show what differs between two recordings, by interaction and by event.
+
+    \b
+        stream-normalizer cassette diff old.yaml new.yaml
+
+    Exits with 1 if anything differs. Ids, times and durations, which differ each time, do not
+    count, and neither do the places where the socket split the stream.
+    """
+    with reported():
+        old, new = load(one), load(other)
+    out = console()
+    differences = diff(old, new, volatile=volatile)
+    if not differences:
+        both = count(len(old.interactions), "interaction")
+        out.print(Text(f"No differences in {both}.", "green"))
+        return
+    for sign, file in (("---", one), ("+++", other)):
+        out.print(Text(f"{sign} {file}", "bold"), soft_wrap=True)
+    before = ""
+    for each in differences:
+        if each.interaction != before:
+            out.print(Text(each.interaction, "bold"), soft_wrap=True)
+            before = each.interaction
+        if each.where:
+            out.print(Text(f"  {each.where}", "cyan"), soft_wrap=True)
+        for change in each.changes:
+            style = "red" if change.sign == "-" else "green"
+            out.print(Text(f"    {change.sign} {change.text}", style), soft_wrap=True)
+    out.print(Text(f"Found {count(len(differences), 'difference')}.", "red"))
+    sys.exit(1)
+
+
 @cassette.command("import", short_help="Convert another recording to a cassette.")
 @click.argument("source", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
 @click.argument("target", type=FILE)
@@ -145,7 +190,9 @@ def verify(*, files: tuple[Path, ...]) -> None:
 @click.option(
     "--request", type=FILE, help="The JSON body of the request, if SOURCE does not have it."
 )
-@click.option("--every", is_flag=True, help="Import all entries of a HAR, not only streams.")
+@click.option(
+    "--every", is_flag=True, help="Import all entries of a HAR or of mitmproxy, not only streams."
+)
 @click.option(
     "--origin",
     type=click.Choice(get_args(Origin)),
@@ -161,6 +208,9 @@ def verify(*, files: tuple[Path, ...]) -> None:
     metavar="URL",
     help="For the metadata: a page about it. Repeatable.",
 )
+@click.option(
+    "--stable", is_flag=True, help="Replace ids, times and durations, as `record --stable` does."
+)
 @click.option("--force", is_flag=True, help="Overwrite TARGET.")
 @described
 def import_(
@@ -174,17 +224,20 @@ def import_(
     origin: Origin | None,
     date: str,
     sources: tuple[str, ...],
+    stable: bool,
     force: bool,
     **description: Any,
 ) -> None:
     """Convert a recording of another tool to a cassette. "-" reads standard input.
 
     \b
-        sse      a saved body, or the output of `curl -N`, `curl -iN`
-        har      the export of a browser's network panel
-        vcr      a cassette of vcrpy or pytest-recording
-        capture  {request, response: {chunks: [{t_ms, b64}]}}
-        chunks   one JSON payload per line (AI SDK)
+        sse        a saved body, or the output of `curl -N`, `curl -iN`
+        har        the export of a browser's network panel
+        mitmproxy  flows of mitmproxy: `mitmdump -w chat.flow`
+        curl       a trace: `curl -N --trace FILE --trace-time`
+        vcr        a cassette of vcrpy or pytest-recording
+        capture    {request, response: {chunks: [{t_ms, b64}]}}
+        chunks     one JSON payload per line (AI SDK)
 
     Secrets are removed, as in a recording. For sse and chunks, add the request, so that the
     cassette can answer it:
@@ -203,7 +256,9 @@ def import_(
             asked = dataclasses.replace(asked, headers=json, body=request.read_bytes())
         data = sys.stdin.buffer.read() if str(source) == "-" else source.read_bytes()
         name = "<stdin>" if str(source) == "-" else str(source)
-        made = scrub(imports.reads(data, name, form, request=asked, every=every))
+        made = scrub(
+            imports.reads(data, name, form, request=asked, every=every), {"stable": stable}
+        )
         given = {"origin": origin, "date": date, "sources": sources, **description}
         given = {field: value for field, value in given.items() if value}
         made = dataclasses.replace(made, metadata=dataclasses.replace(made.metadata, **given))
@@ -214,25 +269,32 @@ def import_(
         click.echo(f"Warning: {target}: {problem}; check whether it is a secret", err=True)
 
 
-@cassette.command(short_help="Write the body of an answer.")
+@cassette.command(short_help="Write the body of an answer, or a HAR.")
 @click.argument("file", type=FILE)
+@click.option(
+    "--form",
+    type=click.Choice(["sse", "har"]),
+    help="sse: the body of one answer. har: all interactions.  [default: by OUTPUT, else sse]",
+)
 @click.option(
     "--interaction", "number", type=click.IntRange(0), metavar="N", help="Which answer, from 0."
 )
 @click.option("-o", "--output", type=FILE, help="The output file.  [default: standard output]")
-def export(*, file: Path, number: int | None, output: Path | None) -> None:
-    """Write the body of an answer as it came, as in a .sse file."""
+def export(*, file: Path, form: str | None, number: int | None, output: Path | None) -> None:
+    """Write the body of an answer as it came, as in a .sse file, or all interactions as a HAR."""
+    if form is None:
+        form = "har" if output is not None and output.suffix.lower() == ".har" else "sse"
     with reported():
         loaded = load(file)
         try:
-            body = imports.to_sse(loaded, number)
+            data = {"sse": to_sse, "har": to_har}[form](loaded, number)
         except CassetteError as error:
-            several = number is None and len(loaded.interactions) > 1
+            several = form == "sse" and number is None and len(loaded.interactions) > 1
             raise CassetteError(
                 f"{file}: {error}{' (--interaction)' if several else ''}"
             ) from error
         if output is not None:
-            output.write_bytes(body)
+            output.write_bytes(data)
     if output is None:
-        sys.stdout.buffer.write(body)
+        sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()

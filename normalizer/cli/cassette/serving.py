@@ -51,6 +51,11 @@ def _port(default: int) -> Callable[[Callable[..., Any]], Any]:
     "--key-env", metavar="NAME", help="The environment variable with the API key of the upstream."
 )
 @click.option("--fresh", is_flag=True, help="Start the file again. Default: add to it.")
+@click.option(
+    "--stable",
+    is_flag=True,
+    help="Replace ids, times and durations, so that recording again changes little.",
+)
 @_HOST
 @_port(8901)
 @described
@@ -60,6 +65,7 @@ def record(
     path: Path,
     key_env: str | None,
     fresh: bool,
+    stable: bool,
     host: str,
     port: int,
     **description: str,
@@ -86,7 +92,9 @@ def record(
         target.key()
     except UpstreamError as error:
         raise click.UsageError(f"{error}.") from None
-    recorder = Recorder(target, path, fresh=fresh, metadata=metadata("recorded", **description))
+    recorder = Recorder(
+        target, path, fresh=fresh, metadata=metadata("recorded", **description), stable=stable
+    )
     _serve(recorder, host, port, f"recording {target.url} to {path}")
     with reported():
         after = len(load(path).interactions) if path.exists() else before

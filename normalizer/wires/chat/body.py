@@ -308,6 +308,9 @@ class Body:
             usage = self._usage_elsewhere(value)
         if not isinstance(usage, dict):
             return
+        counts = usage_stage.float_counts(usage)
+        if counts and self._mend(usage_stage.USAGE_COUNT_FLOAT):
+            usage.update(counts)
         right = dict(usage_stage.with_api_names(usage))
         usage_stage.add_total(right)
         if right != usage and self._mend(usage_stage.USAGE_FORM):

@@ -74,12 +74,12 @@ class Choices:
         self._last: int | None = None  # the upstream's index of the last choice with content
         self._times = 0  # chunks of it
         self.silent: Part | None = None
-        self._silent: set[int] = set()
+        self._silent: dict[int, None] = {}  # an empty set is more than three empty dicts
         self.single = (n or 1) == 1
         self._counting = False
         self._finished = False
-        self._joined: set[int] = set()
-        self._own: set[int] = set()  # indexes that nobody asked for and that are no mistake
+        self._joined: dict[int, None] = {}
+        self._own: dict[int, None] = {}  # indexes that nobody asked for and that are no mistake
 
     def parts(self, draft: Draft) -> list[Part]:
         """The choices of a chunk, whose `choices` is a list of objects from now on."""
@@ -174,17 +174,17 @@ class Choices:
         mistake = self._mistake(index, text=text, called=called, alone=alone)
         if mistake is not None and self._found(mistake):
             if mistake is CHOICES_SPLIT:
-                self._joined.add(index)
+                self._joined[index] = None
             else:
                 self._counting = True
             return 0
         if not text and not called and part.word is None:
             # the first choice's calls may be to come: nothing shows yet whose choice this is
-            self._silent.add(index)
+            self._silent[index] = None
             part.index = index
             self.silent = part
             return None
-        self._own.add(index)
+        self._own[index] = None
         self._last, self._times = index, 1
         return index
 

@@ -93,7 +93,7 @@ class Content:
         self._opened: set[int] = set()  # choices whose first delta was sent
         self.sent_texts = SentTexts()
         self._messages = Messages(found, self.sent_texts)
-        self._thinking: set[int] = set()  # choices whose last text was flagged as thought
+        self._thinking: dict[int, None] = {}  # choices whose last text was flagged as thought
         # high surrogates that wait for the low one, by choice and member
         self._halves: dict[int, dict[str, str]] = {}
 
@@ -246,7 +246,7 @@ class Content:
             self._end_thought(part, content)
         elif self._found(THOUGHT_FLAGGED):
             part.edit()
-            self._thinking.add(index)
+            self._thinking[index] = None
             thought = content.removeprefix("<thought>").removesuffix("</thought>")
             delta["reasoning_content"] = delta.pop("content") and thought
 
@@ -254,7 +254,7 @@ class Content:
         """Remove the closing tag, which Google puts before the first text of the answer."""
         if part.index not in self._thinking:
             return
-        self._thinking.discard(part.index)
+        del self._thinking[part.index]
         if content.startswith("</thought>"):
             part.edit()
             part.delta["content"] = content.removeprefix("</thought>")

@@ -98,8 +98,8 @@ class Finish:
         self.failure: str | None = None
         self.held: dict[int, str] = {}  # words that wait for the end
         self.left: dict[int, str] = {}
-        self._spoke: set[int] = set()  # choices with text after a finish of calls
-        self._executed: set[int] = set()  # choices whose calls the server ran itself
+        self._spoke: dict[int, None] = {}  # choices with text after a finish of calls
+        self._executed: dict[int, None] = {}  # choices whose calls the server ran itself
 
     def read(self, part: Part) -> None:
         """Read the word of a choice; from now on the choice has it in the API's words."""
@@ -174,7 +174,7 @@ class Finish:
         if not self._found(TEXT_AFTER_FINISH):
             return False
         if text and word in _CALLS:
-            self._spoke.add(index)
+            self._spoke[index] = None
         return True
 
     def hold(self, index: int, word: str) -> bool:
@@ -186,11 +186,11 @@ class Finish:
         if self._found(FINISH_TWICE):
             # text after the calls: the server has run them, and this is the end of its answer
             if index in self._spoke and word == "stop":
-                self._executed.add(index)
+                self._executed[index] = None
             elif WEIGHTS.get(word, 0) <= WEIGHTS.get(old, 0):
                 return False
             else:
-                self._executed.discard(index)
+                self._executed.pop(index, None)
         self.held[index] = word
         return True
 

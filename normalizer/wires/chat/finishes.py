@@ -60,7 +60,7 @@ class Finishes:
         self._kept = kept
         self._sender = sender
         self.held: dict[int, Held] = {}
-        self.ended: set[int] = set()
+        self.ended: dict[int, None] = {}
 
     def hold(self, piece: Piece) -> None:
         """Hold the finish of a choice, or join it with the one that is held already."""
@@ -69,7 +69,7 @@ class Finishes:
         new = Held(piece.draft, self._kept.keep(CHUNK), [])
         old = self.held.get(index)
         stands = self._stages.finish.hold(index, piece.word or "stop")
-        self.ended.add(index)
+        self.ended[index] = None
         if old is None:
             self.held[index] = new
         else:
@@ -78,7 +78,7 @@ class Finishes:
     def add(self, index: int, word: str) -> None:
         """Hold a finish of our own for a choice that has none."""
         self._stages.finish.hold(index, word)
-        self.ended.add(index)
+        self.ended[index] = None
         self.held[index] = Held(self._blank.finish(index, word), 0, [])
 
     def _join(self, index: int, old: Held, new: Held, *, stands: bool) -> None:
@@ -178,9 +178,10 @@ class Finishes:
         value = stage.final() if last and not apart and self._options.usage != "drop" else None
         if value is not None:
             self._report.usage = without_spelling(value)
-            stage.value = None
-            if there != value:
+            # where it was repaired too: to Python 9 and 9.0 are the same
+            if there != value or value is not stage.value:
                 held.draft.edit()["usage"] = value
+            stage.value = None
         elif there is not None and apart:
             held.draft.edit()["usage"] = None
         elif there is not None:

@@ -202,14 +202,14 @@ class Forms:
         if not _OF_CHUNK.isdisjoint(chunk):
             members += [
                 Member(key, chunk[key], functools.partial(_note, chunk, key))
-                for key in _OF_CHUNK & chunk.keys()
-                if chunk[key] and stages.envelope.varies(key)
+                for key in chunk
+                if key in _OF_CHUNK and chunk[key] and stages.envelope.varies(key)
             ]
         delta = choice.get("delta") or {}
         for holder in (choice, delta):
             if not _OF_CHOICE.isdisjoint(holder):
                 members += [
-                    Member(key, holder[key]) for key in _OF_CHOICE & holder.keys() if holder[key]
+                    Member(key, holder[key]) for key in holder if key in _OF_CHOICE and holder[key]
                 ]
         return tuple([one for one in members if type(one.value) in _TYPES])
 

@@ -303,7 +303,8 @@ class Holdback:
             self._stages.envelope.put(draft)
         if draft.value.get("choices") != []:
             draft.edit()["choices"] = []
-        if draft.value.get("usage") != value:
+        # where it was repaired too: to Python 9 and 9.0 are the same
+        if draft.value.get("usage") != value or value is not stage.value:
             draft.edit()["usage"] = value
         self._report.usage = without_spelling(value)
         stage.value = None

@@ -77,6 +77,12 @@ USAGE_REPEATED = Deviation(
     repair="Only the last usage is sent.",
     structural=True,
 )
+USAGE_COUNT_FLOAT = Deviation(
+    code="U611",
+    name="usage-count-float",
+    fault="A count of a usage is a float, such as 9.0.",
+    repair="The count becomes the integer 9.",
+)
 # What `Usage.keep` finds. A chunk that only differs from the one before in its usage may find
 # these, and may still pass by the fast path.
 FOUND_IN_EACH = frozenset({USAGE_ZERO.code, USAGE_HALF.code, USAGE_REPEATED.code})
@@ -241,6 +247,9 @@ class Usage:
         if self._copied:
             self._copied = False
             self._found(USAGE_IN_X_GROQ)
+        counts = float_counts(usage)
+        if counts and self._found(USAGE_COUNT_FLOAT):
+            usage = {**usage, **counts}
         named = with_api_names(usage)
         whole = {k: v for k, v in named.items() if v is not None or k.endswith("_details")}
         whole |= {key: value for key, value in self._earlier.items() if key not in whole}
@@ -252,6 +261,7 @@ class Usage:
 
 _OTHER_NAMES = {"prompt_tokens": "input_tokens", "completion_tokens": "output_tokens"}
 _COUNTERS = frozenset({*_OTHER_NAMES, "total_tokens"})
+_ALL_COUNTERS = (*_OTHER_NAMES, "total_tokens", *_OTHER_NAMES.values())
 
 
 def with_api_names(usage: dict[str, Any]) -> dict[str, Any]:
@@ -274,6 +284,16 @@ def add_total(usage: dict[str, Any]) -> None:
         usage["total_tokens"] = prompt + completion
 
 
+def float_counts(usage: dict[str, Any]) -> dict[str, int]:
+    """Return the counters that are floats of a whole number, as integers.
+
+    Example: ``float_counts({"prompt_tokens": 9.0})`` is ``{"prompt_tokens": 9}``.
+    """
+    given = {name: usage.get(name) for name in _ALL_COUNTERS}
+    # a fraction stays: rounding it would make up a count
+    return {k: int(v) for k, v in given.items() if isinstance(v, float) and v % 1 == 0 <= v < 2**53}
+
+
 def _is_half(usage: dict[str, Any]) -> bool:
     if usage.get("prompt_tokens") is not None and usage.get("completion_tokens") is not None:
         return False
@@ -287,4 +307,6 @@ def _lasting(usage: dict[str, Any]) -> dict[str, Any]:
 
 
 def _counts(usage: dict[str, Any]) -> bool:
-    return bool([value for value in usage.values() if value and type(value) in (int, float)])
+    counts = [value for value in usage.values() if value and type(value) in (int, float)]
+    # a count that is a string is no zero
+    return bool(counts) or any(usage.get(name) not in (None, "", "0", 0) for name in _ALL_COUNTERS)

@@ -27,6 +27,7 @@ from typing import Any
 import pytest
 
 from normalizer import NormalizingTransport
+from normalizer.cli.demo.upstream import Server
 from tests.conftest import PATIENCE
 from tests.proxy.conftest import Proxied
 from tests.stories.conftest import missing
@@ -42,7 +43,6 @@ from tests.vendors.messages.deviations import (
     Raised,
 )
 from tests.vendors.messages.upstream import Upstream
-from tools.upstream import Server
 
 HERE = Path(__file__).parent
 BY_NAME = {one.name: one for one in (CANONICAL, *DEVIATIONS)}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from normalizer import Normalizer, Options, RequestInfo
 from normalizer.wires.chat.usage import Usage
+from tests.examples import assert_leaves
 from tests.streams import CHAT, ENVELOPE, STREAM, USAGE, WITH_USAGE, chunk, normalize, raw, text
 from tests.wires.chat.parts import codes, draft, finder, part
 
@@ -202,3 +204,56 @@ def test_a_copy_in_x_groq_is_told_only_where_it_is_the_only_one() -> None:
             stage.keep(one)
         assert stage.final() == USAGE
         assert codes(finding) == found
+
+
+def test_the_example_of_usage_count_float() -> None:
+    assert_leaves(
+        "U611",
+        [
+            {
+                "id": "chatcmpl-1",
+                "object": "chat.completion.chunk",
+                "created": 1700000000,
+                "model": "m",
+                "choices": [
+                    {
+                        "index": 0,
+                        "delta": {"role": "assistant", "content": "Hi"},
+                        "finish_reason": None,
+                    }
+                ],
+            },
+            {
+                "id": "chatcmpl-1",
+                "object": "chat.completion.chunk",
+                "created": 1700000000,
+                "model": "m",
+                "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}],
+                "usage": {"prompt_tokens": 9, "completion_tokens": 1, "total_tokens": 10},
+            },
+            "data: [DONE]",
+        ],
+    )
+
+
+@pytest.mark.parametrize("request_", [STREAM, WITH_USAGE])
+def test_a_fraction_and_a_string_stay(request_: dict[str, Any]) -> None:
+    odd = {"prompt_tokens": "3", "completion_tokens": 4.5, "total_tokens": 1e300}
+    strings = dict.fromkeys(odd, "7")
+    for one in (odd, strings):
+        ((_, left),) = usages(*text("Hi"), {**STOP, "usage": one}, request=request_)
+        assert left == one
+
+
+def test_the_counts_of_a_whole_answer_become_integers() -> None:
+    message = {"role": "assistant", "content": "Hi"}
+    answer = {
+        **ENVELOPE,
+        "object": "chat.completion",
+        "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+        "usage": dict.fromkeys(USAGE, 3.0),
+    }
+    n = Normalizer(RequestInfo.parse(CHAT, b'{"model":"m"}'), Options())
+    left = json.loads(n.feed(json.dumps(answer).encode()) + n.close())
+    assert [type(count) for count in left["usage"].values()] == [int] * 3
+    assert n.report.codes == {"U611": 1}

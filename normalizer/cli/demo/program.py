@@ -1,6 +1,6 @@
 """One program reads recorded streams with openai's own client: raw, and normalized.
 
-Run by tools/demo. Exits with 1 if the transport does not repair a stream.
+Its cassettes are copies of those of the collection, so that an installed package has them.
 """
 
 from __future__ import annotations
@@ -14,17 +14,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import openai
 from starlette.applications import Starlette
 
 from normalizer import Report
 from normalizer.cassette import Cassette, load
 from normalizer.catalogue import DEVIATIONS
+from normalizer.cli.demo.upstream import Server, base_path, mounts
 from normalizer.doors.transport import NormalizingTransport
-from tools.upstream import Server, base_path, mounts
 
-CASSETTES = Path(__file__).parents[1] / "cassettes"
+CASSETTES = Path(__file__).parent / "cassettes"
 
 PROGRAM = """\
 for chunk in openai.OpenAI(…).chat.completions.create(stream=True, …):
@@ -143,7 +142,7 @@ class Got:
         return fit(fit(said, width - len(end)).rstrip() + end, width)
 
 
-def read(url: str, request: dict[str, Any], http: httpx2.Client) -> Got:
+def read(url: str, request: dict[str, Any], http: Any) -> Got:
     got = Got()
     with openai.OpenAI(base_url=url, api_key="none", max_retries=0, http_client=http) as client:
         try:
@@ -236,6 +235,7 @@ def show(shown: Shown, cassette: Cassette, raw: str, ours: str, report: Report) 
 
 
 def main() -> int:
+    """Print what each stream becomes. Return 1 if one is wrong through the transport, else 0."""
     cassettes = {shown: load(CASSETTES / f"{shown.cassette}.yaml") for shown in SHOWN}
     upstream = Starlette(
         routes=mounts({_path(shown): cassette for shown, cassette in cassettes.items()})
@@ -252,8 +252,8 @@ def main() -> int:
             reports: list[Report] = []
             transport = NormalizingTransport(on_report=reports.append)
             url = f"{server.address}/{_path(shown)}{base_path(cassette)}"
-            raw = read(url, request, httpx2.Client())
-            ours = read(url, request, httpx2.Client(transport=transport))
+            raw = read(url, request, openai.DefaultHttpxClient())
+            ours = read(url, request, openai.DefaultHttpxClient(transport=transport))
             good = raw.right(shown, said), ours.right(shown, said)
             show(shown, cassette, outcome(raw, good[0]), outcome(ours, good[1]), reports[0])
             right = [before + now for before, now in zip(right, good, strict=True)]
@@ -262,7 +262,3 @@ def main() -> int:
         f"Right through NormalizingTransport: {right[1]} of {len(SHOWN)}."
     )
     return 0 if right[1] == len(SHOWN) else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
