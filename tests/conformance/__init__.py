@@ -35,6 +35,6 @@ def check(path: str, request: dict[str, Any], raw: bytes, out: bytes) -> list[Fa
     if path.endswith("/responses"):
         return list(responses.faults(came, strictly(out, named=True)))
     if path.endswith("/messages"):
-        return list(messages.faults(came, strictly(out, named=True)))
+        return list(messages.faults(request, came, strictly(out, named=True)))
     legacy = not path.endswith("/chat/completions")
     return list(chat.faults(request, came, strictly(out, named=False), legacy=legacy))

@@ -51,6 +51,7 @@ DELTAS = {
     "signature_delta": ("signature", ("thinking",)),
     "input_json_delta": ("partial_json", ("tool_use", "server_tool_use", "mcp_tool_use")),
 }
+OF_OTHER_APIS = ("stop", "length", "tool_calls", "function_call", "content_filter", "error")
 ERRORS = (
     "invalid_request_error",
     "authentication_error",
@@ -67,10 +68,10 @@ USAGE = ("input_tokens", "output_tokens")
 ALIASES = {"input_tokens": "prompt_tokens", "output_tokens": "completion_tokens"}
 
 
-def faults(came: Came, left: Left) -> Iterator[Fault]:
+def faults(request: dict[str, Any], came: Came, left: Left) -> Iterator[Fault]:
     """What is wrong with a stream that left, by its form, its order and the two laws."""
     yield from left.faults
-    stream = _Stream()
+    stream = _Stream(request)
     for event in left.events:
         yield from stream.see(event)
     if stream.ended is None:
@@ -89,6 +90,7 @@ class _Block:
 
     def __init__(self, block: dict[str, Any]) -> None:
         self.type = block.get("type")
+        self.name = str(block.get("name"))
         self.given = block.get("input")
         self.input = ""
         self.open = True
@@ -100,7 +102,9 @@ class _Block:
 class _Stream:
     """What left so far of one stream: its blocks, its stop reason, and how it ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, request: dict[str, Any]) -> None:
+        tools = request.get("tools")
+        self.tools = {str(one.get("name")) for one in tools} if isinstance(tools, list) else set()
         self.blocks: list[_Block] = []
         self.ids: set[str] = set()
         self.started = False
@@ -179,10 +183,19 @@ class _Stream:
         else:
             block.open = False
 
+    def _reason(self, reason: Any) -> Iterator[Fault]:
+        """The words of other APIs do not leave, and calls end with tool_use [6]."""
+        if reason in OF_OTHER_APIS:
+            yield Fault("form", f"the stop reason {reason!r} [6]")
+        called = [one.name for one in self.blocks if one.type == "tool_use"]
+        if reason == "end_turn" and (self.tools & {*called} if self.tools else called):
+            yield Fault("end", "end_turn behind a call [6]")
+
     def _message_delta(self, value: dict[str, Any]) -> Iterator[Fault]:
         """One has a stop reason, behind all blocks; others are progress [2]."""
         if not isinstance(value.get("delta"), dict) or value["delta"].get("stop_reason") is None:
             return
+        yield from self._reason(value["delta"]["stop_reason"])
         if self.stopping:
             yield Fault("order", "a second stop reason [2, 6]")
         if any(block.open for block in self.blocks):

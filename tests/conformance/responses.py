@@ -169,6 +169,7 @@ class _Stream:
             )
         if not item.get("id") or item["id"] in [one.id for one in self.items]:
             yield Fault("form", f"the id of an item: {item.get('id')!r} [5]")
+        yield from _form_of_item(item)
         if any(text for _, text in _texts(item)):
             yield Fault("form", f"text in the head of an item: {str(item)[:80]} [5]")
         self.items.append(_Item(item))
@@ -228,6 +229,7 @@ class _Stream:
         if not isinstance(final, dict) or final.get("id") != item.id:
             yield Fault("end", f"{item.id} ends as {str(final)[:80]} [6]")
             return
+        yield from _form_of_item(final)
         if final.get("type") != item.kind:
             yield Fault("end", f"{item.id}, {item.kind}, ends as {final.get('type')} [6]")
         written: dict[str, str] = defaultdict(str)
@@ -255,6 +257,16 @@ def _form(value: dict[str, Any]) -> Iterator[Fault]:
         for one in error.errors():
             if len(one["loc"]) == 1 and one["loc"] != ("logprobs",) and value["type"] != "error":
                 yield Fault("form", f"{value['type']}, {one['loc'][0]}: {one['msg']}")
+
+
+def _form_of_item(item: dict[str, Any]) -> Iterator[Fault]:
+    """Calls have a name and a call_id; parts of a message have annotations [5]."""
+    missing = [key for key in ("name", "call_id") if not item.get(key)]
+    if str(item.get("type")) in CALLS and missing:
+        yield Fault("form", f"a call without {missing} [5]")
+    for part in _dicts(item.get("content")):
+        if part.get("type") == "output_text" and not isinstance(part.get("annotations"), list):
+            yield Fault("form", "a text without annotations [5]")
 
 
 def _texts(item: dict[str, Any]) -> Iterator[tuple[str, str]]:
