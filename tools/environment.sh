@@ -36,6 +36,7 @@ requirements() {
     # not editable: what is compiled takes the place of what is installed here
     compiled) echo '.[all] --group test' ;;
     lint) echo '-e . --group lint' ;;
+    coverage) echo '-e . --group coverage' ;;
     openai2-httpx) echo '-e .[all] --group clients openai>=2,<3' ;;
     openai3-httpx2 | openai3-httpx) echo '-e .[all] --group clients openai>=3,<4' ;;
     stories) echo '-e .[all] --group stories' ;;
@@ -59,7 +60,7 @@ requirements() {
 # constraints NAME  prints the file with the versions of NAME: one for those that share an environment.
 constraints() {
     case $1 in
-    lint | compiled) echo "$root/tools/constraints/test.txt" ;;
+    lint | compiled | coverage) echo "$root/tools/constraints/test.txt" ;;
     docs-code) echo "$root/tools/constraints/docs.txt" ;;
     optillm-imports) echo "$root/tools/constraints/optillm.txt" ;;
     openai3-httpx2 | openai3-httpx) echo "$root/tools/constraints/openai3.txt" ;;
