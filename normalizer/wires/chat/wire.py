@@ -402,7 +402,9 @@ class ChatWire:
         if self._holdback.sender.ride_on_error(draft.value):
             draft.edit()
         self.error = draft.value
-        self._report.error = draft.value.get("error", draft.value)
+        said = draft.value.get("error")
+        # one whose form was not to be repaired may be a text
+        self._report.error = said if isinstance(said, dict) else draft.value
         self._output.send(draft)
         self._finish(end)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from normalizer import Normalizer, RequestInfo
+from normalizer import Normalizer, Options, RequestInfo
 
 CHAT = RequestInfo.parse("/v1/chat/completions", {"model": "m", "stream": True})
 
@@ -65,3 +65,10 @@ def test_a_shape_of_a_gateway_s_own_is_an_error(value: dict[str, Any]) -> None:
 )
 def test_a_greeting_that_says_success_is_none(value: dict[str, Any]) -> None:
     assert last(value, HELLO, STOP)["choices"][0]["finish_reason"] == "stop"
+
+
+def test_the_error_of_the_report_is_an_object_though_a_text_leaves() -> None:
+    normalizer = Normalizer(CHAT, Options(ignore=("X7",)))
+    out = normalizer.feed(b'data: {"error":"busy"}\n\n') + normalizer.close()
+    assert out == b'data: {"error":"busy"}\n\ndata: [DONE]\n\n'
+    assert normalizer.report.error == {"error": "busy"}
