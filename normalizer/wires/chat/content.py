@@ -200,8 +200,8 @@ class Content:
         else:
             # the choice stays in any case: Azure's filter puts its verdict on choices without a
             # delta
-            text = delta if isinstance(delta, str) and delta else ""
-            part.delta = {"content": text} if text else {}
+            said = bool(delta) and not isinstance(delta, bool)
+            part.delta = {"content": delta} if said else {}
             if self._messages.replaces_delta(choice) or self._found(DELTA_MISSING):
                 part.edit()["delta"] = part.delta
         if "messages" in choice and not given:

@@ -306,3 +306,10 @@ def test_what_was_sent_is_known_again() -> None:
         False,
         False,
     ]
+
+
+@pytest.mark.parametrize("delta", [[{"content": "Hi"}], [{"type": "text", "text": "Hi"}], 7, "Hi"])
+def test_what_stands_for_a_delta_is_not_lost(delta: Any) -> None:
+    odd = {**ENVELOPE, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
+    out = normalize(raw(odd, chunk({}, "stop"))).out
+    assert (b"7" if delta == 7 else b'"Hi"') in out
