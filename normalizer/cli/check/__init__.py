@@ -252,11 +252,9 @@ def check(
     folder, or of one above it.
     """
     known = Baseline.read(baseline) if baseline is not None else None
-    out, err = console(), console(stderr=True)
-    linted: list[Linted] = []
-    found: list[Linted] = []  # with what is known
+    telling = _Telling(form, clients, known)
+    err = console(stderr=True)
     failures = 0
-    explained: set[str] = set()
     check_file = functools.partial(_check_file, request=request, options=options)
     check_server = functools.partial(
         _check_server,
@@ -285,34 +283,67 @@ def check(
             if checked.failure is not None:
                 failures += 1
                 click.echo(f"Error: {checked.failure}", err=True)
-            for each in checked.linted:
-                one = _wanted(each, clients)
-                found.append(one)
-                one = known.without_known(one) if known is not None else one
-                linted.append(one)
-                if form == "github":
-                    for line in as_github(one):
-                        click.echo(line)
-                elif form == "text":
-                    show(out, one, explained)
+            for one in checked.linted:
+                telling.take(one)
+    linted = telling.linted
     if failures and not linted:
         ctx.exit(2)
     if not linted:
         raise Failure("the targets contain no answer of an API that we know")
-    if form == "json":
-        click.echo(as_json(linted))
-    elif form in _REPORTS:
-        click.echo(_REPORTS[form](linted))
-    elif form == "text":
-        summary(out, linted)
-        if known is not None and known.hidden:
-            out.print(f"Not told, as {baseline} has them: {known.hidden}", style="dim")
+    telling.end()
     if new_baseline is not None:
-        write_baseline(new_baseline, found)
+        write_baseline(new_baseline, telling.found)
+    _refuse_silence(linted)
+    ctx.exit(2 if failures else exit_code(linted))
+
+
+class _Telling:
+    """Tells what is found, in the form that was asked for.
+
+    * ``linted``: the answers, with the findings that are told.
+    * ``found``: the same, with those that are known too.
+    """
+
+    def __init__(self, form: str, clients: tuple[str, ...], known: Baseline | None) -> None:
+        self.linted: list[Linted] = []
+        self.found: list[Linted] = []
+        self._form = form
+        self._clients = clients
+        self._known = known
+        self._out = console()
+        self._explained: set[str] = set()
+
+    def take(self, linted: Linted) -> None:
+        """Take an answer. What can be told of it alone is told at once."""
+        one = _wanted(linted, self._clients)
+        self.found.append(one)
+        if self._known is not None:
+            one = self._known.without_known(one)
+        self.linted.append(one)
+        if self._form == "github":
+            for line in as_github(one):
+                click.echo(line)
+        elif self._form == "text":
+            show(self._out, one, self._explained)
+
+    def end(self) -> None:
+        """Tell what can be told of all answers only."""
+        if self._form == "json":
+            click.echo(as_json(self.linted))
+        elif self._form in _REPORTS:
+            click.echo(_REPORTS[self._form](self.linted))
+        elif self._form == "text":
+            summary(self._out, self.linted)
+            if self._known is not None and self._known.hidden:
+                known = f"Not told, as the baseline has them: {self._known.hidden}"
+                self._out.print(known, style="dim")
+
+
+def _refuse_silence(linted: list[Linted]) -> None:
+    """Raise `Failure` for a server, or files, of which nothing was an answer."""
     nothing = unanswered(linted)
     if nothing:
         first = nothing[0]
         server, name, said = first.answer.server, first.answer.name, next(notes(first))
         place = f"{server} answered nothing; {name}" if server else name
         raise Failure(f"{place}: {said}")
-    ctx.exit(2 if failures else exit_code(linted))
