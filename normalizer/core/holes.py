@@ -94,18 +94,7 @@ def find_holes(example: Example, form: Form) -> tuple[list[Hole], list[Hole]] | 
         elif not example.rewritten:
             left_holes.append(_padding_hole(example.left))
     for member in form.members:
-        hole = _member_hole(example.came, member)
-        if member.rising is not None and not _rises(example.came, hole, member.rising):
-            number = _made_number(example, member, member.rising)
-            if number is None:
-                return None
-            left_holes.append(number)
-            continue
-        leaves = _left_hole(example, hole, member) if hole is not None else None
-        if hole is not None and (leaves is not None or not _leaves_as_it_came(member)):
-            came_holes.append(hole)
-            left_holes += [leaves] if leaves is not None else []
-        elif member.needed:
+        if not _find_member(example, member, came_holes, left_holes):
             return None
     for text in form.texts:
         holes = _text_holes(example, text, came_holes, left_holes)
@@ -121,6 +110,24 @@ def find_holes(example: Example, form: Form) -> tuple[list[Hole], list[Hole]] | 
         if _overlap(came_holes) or _overlap(left_holes):
             return None
     return came_holes, left_holes
+
+
+def _find_member(
+    example: Example, member: Member, came_holes: list[Hole], left_holes: list[Hole]
+) -> bool:
+    """Add the holes of a member; return whether they are beyond doubt, or it needs none."""
+    hole = _member_hole(example.came, member)
+    if member.rising is not None and not _rises(example.came, hole, member.rising):
+        number = _made_number(example, member, member.rising)
+        if number is not None:
+            left_holes.append(number)
+        return number is not None
+    leaves = _left_hole(example, hole, member) if hole is not None else None
+    if hole is None or (leaves is None and _leaves_as_it_came(member)):
+        return not member.needed
+    came_holes.append(hole)
+    left_holes += [leaves] if leaves is not None else []
+    return True
 
 
 def _start(hole: Hole) -> int:

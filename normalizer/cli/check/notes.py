@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from normalizer import Report, RequestInfo
 from normalizer.cli.check.lint import Linted
 from normalizer.cli.check.outcome import outcome, words
 
@@ -33,18 +34,28 @@ def notes(linted: Linted) -> Iterator[str]:
         yield _status(linted)
         return
     came = outcome(linted)
-    if came == "failed":
-        yield f"the answer failed: {words(linted)}{_code(linted)}"
-    elif came == "nothing":
+    if came == "nothing":
         said = words(linted)
         yield f"the body has no answer{f': {said}' if said else ''}"
         return
+    if came == "failed":
+        yield f"the answer failed: {words(linted)}{_code(linted)}"
     elif answer.probe == "error":
         invalid = _INVALID.get(request.endpoint or "chat", "that is invalid")
         yield f"the server answered a request {invalid}: it does not check its requests"
-    finishes = set(report.finish.values())
     if request.endpoint == "completions":
         yield CONTINUES
+    yield from _of_finishes(request, report)
+    if answer.probe is not None and request.tools and came == "answered" and _no_call(linted):
+        yield ("the model answered with text and called no tool: it may not support tools")
+    yield from _of_request(request, report)
+    if answer.end == "closed":
+        yield "the client closed the stream early, so its end was not checked"
+
+
+def _of_finishes(request: RequestInfo, report: Report) -> Iterator[str]:
+    """What the finishes tell of an answer that was not let to its end."""
+    finishes = set(report.finish.values())
     for word in sorted(finishes & _CUT.keys()):
         limit = (
             "the token limit" if request.max_tokens is None else f"max_tokens={request.max_tokens}"
@@ -54,14 +65,14 @@ def notes(linted: Linted) -> Iterator[str]:
             yield "all tokens are reasoning, none are the answer: increase max_tokens"
     for word in sorted(finishes & _WITHHELD.keys()):
         yield f"{_WITHHELD[word]}: the provider withheld the rest"
-    if answer.probe is not None and request.tools and came == "answered" and _no_call(linted):
-        yield ("the model answered with text and called no tool: it may not support tools")
+
+
+def _of_request(request: RequestInfo, report: Report) -> Iterator[str]:
+    """What the request asked for, and did not get."""
     if request.include_usage and report.usage is None and report.end == "done":
         yield "the request asked for stream_options.include_usage, but no usage came"
     if request.n is not None and len(report.finish) not in (0, request.n):
         yield f"the request asked for n={request.n} choices, but {len(report.finish)} came"
-    if answer.end == "closed":
-        yield "the client closed the stream early, so its end was not checked"
 
 
 def _no_call(linted: Linted) -> bool:
