@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from normalizer import Normalizer, Options, RequestInfo
 from tests.streams import (
+    CHAT,
     COMPLETIONS,
     ENVELOPE,
     STREAM,
@@ -334,3 +336,13 @@ def test_a_text_that_stands_in_the_usage_too() -> None:
         said.append(chunk({"content": word}, usage=usage))
     outcome = both(raw(*text(), *said, STOP), WITH_USAGE)
     assert outcome.said() == "".join(WORDS[:30])
+
+
+def test_bytes_that_are_no_text_and_that_nobody_repairs() -> None:
+    logprobs = {"content": [{"token": "a", "bytes": [97], "logprob": -0.1, "top_logprobs": []}]}
+    odd = chunk({"content": "a"})
+    odd["choices"][0]["logprobs"] = logprobs
+    body = raw(*text("Hi"), odd, odd, odd, chunk({}, "stop"))
+    body = body.replace(b'"bytes":[97]', b'"x":"\xff","bytes":[97]')
+    normalizer = Normalizer(RequestInfo.parse(CHAT, STREAM), Options(ignore=("F118",)))
+    assert normalizer.feed(body) + normalizer.close() == body

@@ -243,10 +243,11 @@ def _json_hole(event: bytes, at: int, member: Member) -> Hole | None:
     """Where a member has an object or a list."""
     if event[at : at + 1] not in (b"{", b"["):
         return None
-    behind = event[at:].decode()
     try:
+        behind = event[at:].decode()
         _, end = _DECODER.raw_decode(behind)
-    except RecursionError:  # it nests deeper than the standard library reads
+    except (RecursionError, ValueError):
+        # it nests deeper than the standard library reads, or has bytes that nobody repaired
         return None
     return Hole(at, at + len(behind[:end].encode()), member)
 
