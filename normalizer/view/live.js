@@ -27,9 +27,9 @@ function take(news) {
     }
     byId.get(about.id).view.leftOut = about.left_out;
   }
-  const known_ids = new Set(news.answers.map((about) => about.id));
+  const alive = new Set(news.answers.map((about) => about.id));
   for (const [id, made] of byId) {
-    if (known_ids.has(id)) continue;
+    if (alive.has(id)) continue;
     byId.delete(id);
     answers.splice(answers.indexOf(made), 1);
   }

@@ -10,7 +10,6 @@ class Answer {
     this.goesTo = new Map(); // n of an event that came: those that left, with parts of it
     this.report = null;
     this.head = null;
-    this.lastRow = new Map(); // n of an event that came: how many of its rows are taken
     this.add(view.records || []);
   }
 

@@ -45,7 +45,9 @@ function showVerdict() {
 function progress() {
   const [came, left] = [answer.came.size, answer.left.size];
   const state = answer.report ? `ended: ${answer.report.end}` : "running";
-  return `${count(came, "event")} came, ${left} left, ${state}.`;
+  const { leftOut } = answer.view;
+  const more = leftOut ? ` It is long: ${count(leftOut, "record")} are not shown.` : "";
+  return `${count(came, "event")} came, ${left} left, ${state}.${more}`;
 }
 
 function summary(raw, ours) {
